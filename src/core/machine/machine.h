@@ -1,0 +1,186 @@
+/* machine: the one state machine: commands in, from the log, in order; state, replies and changes out.
+ *
+ * Doors and the core meet only here: a door makes a struct request; the node turns those that write
+ * into a command in the log (machine_command: time, lease ids and the author are stamped there, before
+ * the log, so that applying is deterministic) and answers the others from machine_read; the door makes
+ * bytes of the struct reply. Watches hear of the changes that an apply returns.
+ *
+ * Command numbers are in command.def and are for ever. Applying the same commands to the same state
+ * gives the same state on every node: machine_digest says so.
+ *
+ * Pure. */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/alloc.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/span.h"
+#include "core/kv/kv.h"
+#include "core/lease/lease.h"
+
+struct machine {
+    struct kv *kv;
+    struct lease_table *lease;
+    uint64_t applied_index, applied_term;
+    uint32_t digest; /* rolling over all commands applied and what they answered */
+};
+
+/* ---- requests: what any door can ask ---- */
+
+enum request_type {
+    REQUEST_NONE,
+    /* answered from state: machine_read */
+    REQUEST_RANGE,
+    REQUEST_LEASE_LOOK,
+    REQUEST_LEASE_LIST,
+    REQUEST_HASH,
+    /* through the log: machine_command, machine_apply */
+    REQUEST_PUT,
+    REQUEST_DELETE,
+    REQUEST_TXN,
+    REQUEST_COMPACT,
+    REQUEST_LEASE_GRANT,
+    REQUEST_LEASE_REVOKE,
+    /* answered by the node itself */
+    REQUEST_LEASE_RENEW,
+    REQUEST_WATCH_ADD,
+    REQUEST_WATCH_REMOVE,
+    REQUEST_WATCH_PROGRESS,
+    REQUEST_STATUS,
+    REQUEST_MEMBERS,
+    REQUEST_HEALTH,
+    REQUEST_TYPE_COUNT
+};
+
+struct watch_request {
+    struct span key, range_end;
+    int64_t start_revision, id;
+    bool prev_kv, no_put, no_delete, progress, fragment;
+};
+
+/* Spans point into the request's memory (message or arena). */
+struct request {
+    enum request_type type;
+    bool serializable; /* reads: the node's own state will do, no read index */
+    struct span author; /* who asks; "" unknown */
+    union {
+        struct kv_range range;
+        struct kv_put put;
+        struct kv_delete del;
+        struct kv_txn txn; /* read-only ones are reads: request_writes tells */
+        struct {
+            int64_t revision;
+            bool physical; /* answer only when the memory is freed */
+        } compact;
+        struct {
+            int64_t id, ttl_s; /* grant: id 0 lets the node choose */
+            bool keys;         /* look: with keys */
+        } lease; /* GRANT, REVOKE, LOOK, RENEW */
+        int64_t hash_revision;
+        struct watch_request watch;
+        int64_t watch_id; /* WATCH_REMOVE */
+        struct span health_service;
+    };
+};
+
+/* Whether it goes through the log: puts, deletes, transactions that have one of them, and so on. */
+bool request_writes(const struct request *r);
+
+/* The checks that need no state (etcd v3rpc/key.go and lease limits): before the log, before a read. */
+enum err request_check(const struct request *r, struct arena *arena) MUST_CHECK;
+
+/* ---- replies ---- */
+
+struct reply {
+    enum request_type type;
+    enum err err;     /* not OK: nothing below but revision is set */
+    int64_t revision; /* of the store, for the header: after the write, or at the read */
+    union {
+        struct kv_range_result range;
+        struct kv_put_result put;
+        struct kv_delete_result del;
+        struct kv_txn_result txn;
+        struct {
+            int64_t id, ttl_s;
+        } lease; /* GRANT; RENEW */
+        struct {
+            struct lease_info info;
+            bool found; /* not there is an answer (TTL -1), not an error */
+        } look;
+        struct {
+            int64_t *ids;
+            size_t n;
+        } list;
+        struct {
+            uint32_t hash;
+            int64_t compact_revision, hash_revision;
+        } hash;
+        struct {
+            const char *version;
+            int64_t size_bytes, size_in_use_bytes;
+            uint64_t leader, index, term, applied_index;
+            bool nospace;
+        } status;
+        struct {
+            const struct member_info *items;
+            size_t n;
+        } members;
+        bool healthy; /* HEALTH: serving; err NOT_FOUND: unknown service */
+    };
+};
+
+struct member_info {
+    uint64_t id;
+    struct span name;
+    struct span peer_url, client_url;
+    bool learner;
+};
+
+/* ---- life ---- */
+
+void machine_open(struct machine *m, struct alloc *alloc);
+void machine_close(struct machine *m);
+
+/* ---- commands ---- */
+
+enum command_number {
+#define COMMAND(number, name, text) COMMAND_##name = number,
+#include "core/machine/command.def"
+#undef COMMAND
+};
+
+/* Appends the log's bytes of a request that writes. lease_id is used where a grant lets us choose
+ * (positive, drawn by the node); TTLs are raised to LEASE_TTL_MIN_S here. */
+void machine_command(const struct request *r, int64_t now_ms, int64_t lease_id, struct buf *out);
+
+/* Applies one entry. now_ms is the local monotonic time, for lease deadlines only: it does not reach
+ * replicated state. The reply and everything in it lives in the arena or the store until the next
+ * apply; changes as in kv_end. Returns ERR_CORRUPT (and changes nothing) for bytes that no build wrote,
+ * ERR_FORMAT for a command number newer than this build: the node must stop. An error that the command
+ * itself earns (compacted, lease not found...) stands in reply->err. */
+enum err machine_apply(struct machine *m, uint64_t index, uint64_t term, struct span command,
+                       int64_t now_ms, struct arena *arena, struct reply *reply,
+                       const struct kv_change **changes, size_t *n_changes) MUST_CHECK;
+
+/* Entries that are not commands (empty, members) only move applied_index. */
+void machine_skip(struct machine *m, uint64_t index, uint64_t term);
+
+/* Answers a read at the state as it is. Fills reply (also err). */
+void machine_read(const struct machine *m, const struct request *r, int64_t now_ms,
+                  struct arena *arena, struct reply *reply);
+
+/* ---- checkpoint ---- */
+
+/* Steps through everything, store last; writes go on meanwhile and are not in it: it is the state at
+ * machine_save_open. Compaction of memory waits until machine_save_close. */
+struct machine_save;
+struct machine_save *machine_save_open(struct machine *m, struct alloc *alloc);
+bool machine_save_step(struct machine_save *s, size_t budget_bytes, struct buf *out);
+void machine_save_close(struct machine_save *s);
+
+/* Into an empty machine; pieces as machine_save_step wrote them, one by one. */
+enum err machine_load(struct machine *m, struct span piece) MUST_CHECK;
+/* Checks counts and digest; leases get their keys back. */
+enum err machine_load_end(struct machine *m) MUST_CHECK;
