@@ -87,6 +87,7 @@ struct kv_range_result {
     size_t n;
     int64_t count; /* of keys in the range at that revision, whatever limit and filters say */
     bool more;     /* there are more than limit */
+    bool keys_only; /* as asked: kv_range fills it in, the door leaves the values out */
 };
 
 /* ERR_KEY_EMPTY, ERR_SORT_OPTION, ERR_REVISION_FUTURE, ERR_COMPACTED. order NONE with a target other

@@ -1,0 +1,79 @@
+/* etcd: the etcd v3 gRPC door, as pure translation: message -> struct request, struct reply -> message.
+ *
+ * What the newest etcd API says and what its clients compare (error texts, codes, field by field) is
+ * the contract; method paths come from proto/etcd.proto and proto/health.proto. Streams and flow are
+ * the node's business; this folder knows only what one message means. */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/span.h"
+#include "core/machine/machine.h"
+#include "core/watch/watch.h"
+
+enum etcd_kind {
+    ETCD_UNARY,        /* one message in, one out */
+    ETCD_WATCH,        /* Watch.Watch: watch requests in, watch responses out */
+    ETCD_KEEP_ALIVE,   /* Lease.LeaseKeepAlive: one answer a message */
+    ETCD_HEALTH_WATCH, /* grpc.health.v1.Health/Watch: the status now and at each change */
+    ETCD_NOT_BUILT,    /* a method of the contract that this build does not have: Unimplemented */
+};
+
+struct etcd_method {
+    const char *path;    /* "/etcdserverpb.KV/Range" */
+    const char *service; /* "etcdserverpb.KV", for metrics */
+    const char *name;    /* "Range" */
+    enum etcd_kind kind;
+    int number; /* dense, from 0 to etcd_method_count() - 1: for tables of counters */
+};
+
+/* NULL: no such method in the contract. */
+const struct etcd_method *etcd_method_find(struct span path);
+const struct etcd_method *etcd_method_at(int number);
+int etcd_method_count(void);
+
+/* Who answers; goes into every response header. */
+struct etcd_header {
+    uint64_t cluster_id, member_id, term;
+};
+
+/* One message of a call. Spans of *out point into message and arena. ERR_MESSAGE_MALFORMED for bytes
+ * that are not protobuf; etcd's own refusals (empty key...) come from request_check, not from here.
+ * A Txn is nested at most ETCD_TXN_DEPTH_MAX deep: ERR_TOO_MANY_OPS beyond. */
+enum { ETCD_TXN_DEPTH_MAX = 16 };
+enum err etcd_decode(const struct etcd_method *method, struct span message, struct arena *arena,
+                     struct request *out) MUST_CHECK;
+
+/* The response message (without the gRPC prefix) of a reply whose err is OK. Temporary memory comes
+ * from arena. For KEEP_ALIVE: reply type REQUEST_LEASE_RENEW, TTL 0 says the lease is gone. */
+void etcd_encode(const struct etcd_method *method, const struct etcd_header *header,
+                 const struct reply *reply, struct arena *arena, struct buf *out);
+
+/* The gRPC status of an error: code and message as etcd's clients expect them. */
+int etcd_status(enum err e, const char **text);
+
+/* ---- watch responses; revision goes into the header ---- */
+
+void etcd_watch_created(const struct etcd_header *h, int64_t revision, int64_t id, struct buf *out);
+
+/* compact_revision not 0: the start was compacted. created: the answer to a create that was refused
+ * (id -1). reason may be "". */
+void etcd_watch_canceled(const struct etcd_header *h, int64_t revision, int64_t id,
+                         int64_t compact_revision, bool created, const char *reason,
+                         struct buf *out);
+
+void etcd_watch_progress(const struct etcd_header *h, int64_t revision, int64_t id,
+                         struct buf *out);
+
+/* Events [*next, ...) of the batch as one response, moving *next on: all of them, or, when the watcher
+ * asked for fragments, as many as fit size_max (at least one), with fragment set on all but the
+ * last. Call again while *next < batch->n. Events of one revision are never split without fragment. */
+void etcd_watch_events(const struct etcd_header *h, int64_t revision,
+                       const struct watch_batch *batch, size_t *next, size_t size_max,
+                       struct buf *out);
+
+/* Refusals of a create, in etcd's order (v3rpc/watch.go): NULL when fine, else the reason to put into
+ * etcd_watch_canceled(created). id_taken: the stream already has this id. */
+const char *etcd_watch_refusal(const struct watch_request *w, bool id_taken);

@@ -1,0 +1,83 @@
+/* rest: the native door /v1, as pure translation: HTTP request -> struct request, reply -> HTTP answer.
+ *
+ * Configs live in the one key space under "confman/config/<environment>/" + key, so an etcd client may
+ * watch and read them too; the only environment of this build is "default" and ?environment= with
+ * another name is answered with NOT_BUILT. A value is stored as its bytes: a string without quotes, the
+ * others as JSON text; the type stands beside it (enum kv_type). Keys written through the etcd door are
+ * KV_BYTES: shown as type "string" when they are UTF-8, else as "bytes" in base64.
+ *
+ * Answers are JSON; errors are RFC 9457 problem+json with a stable "code" (base/err.def). Routes stand in
+ * route.def, from which docs/reference/rest.md is made. */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/span.h"
+#include "core/machine/machine.h"
+#include "core/watch/watch.h"
+#include "wire/http/http.h"
+
+enum {
+    REST_KEY_MAX = 4096,        /* bytes of a config's key */
+    REST_PAGE_DEFAULT = 100,    /* items of GET /v1/config */
+    REST_PAGE_MAX = 1000,
+};
+
+enum rest_kind {
+    REST_UNARY, /* one answer */
+    REST_WATCH, /* server-sent events, or WebSocket when the request asks to upgrade */
+};
+
+/* One call: what was asked, and what rest_reply needs to know to answer. Lives in the call's arena. */
+struct rest_call {
+    enum rest_kind kind;
+    int route;              /* row of route.def */
+    struct request request; /* for the core; for REST_WATCH of type REQUEST_WATCH_ADD */
+    struct span key;        /* the config's own key, decoded */
+    struct span prefix;     /* of a list or watch */
+    int64_t limit;
+    bool head;              /* HEAD: no body */
+    bool create_only, has_version; /* If-None-Match: *, If-Match: "N" */
+    int64_t version;
+};
+
+struct rest_answer {
+    int status;
+    struct http_header headers[6]; /* content-type, etag, allow... ; spans into arena or constants */
+    size_t header_count;
+    struct span body; /* in the arena */
+};
+
+/* Whether the path belongs to this door ("/v1" or below). */
+bool rest_takes(struct span path);
+
+/* ERR_NOT_FOUND, ERR_METHOD_NOT_ALLOWED, ERR_BAD_REQUEST (bad escape, number, header), ERR_NOT_BUILT,
+ * ERR_BODY_NOT_JSON, ERR_MEDIA_TYPE, ERR_SORT... ; then *detail says what and where, for people. The
+ * preconditions become compares of a transaction, so they hold at the moment of the write. */
+enum err rest_call(const struct http_request *http, struct arena *arena, struct rest_call *out,
+                   const char **detail) MUST_CHECK;
+
+/* The answer to a unary call. */
+void rest_answer(const struct rest_call *call, const struct kv *kv, const struct reply *reply,
+                 struct arena *arena, struct rest_answer *out);
+
+/* problem+json for any error, also those that the node finds (too large, overloaded). */
+void rest_problem(enum err e, const char *detail, struct arena *arena, struct rest_answer *out);
+
+/* ---- watch: the same events as text/event-stream or as WebSocket text messages ---- */
+
+/* ?revision=N: everything after N was seen ... events with revision > N; Last-Event-ID likewise and
+ * stronger. All events of one batch appended to out; one text per event, separated as the form asks. */
+enum rest_watch_form { REST_SSE, REST_WEBSOCKET };
+
+/* Calls emit once for each event's text (an SSE block, or one WebSocket message). */
+void rest_watch_events(const struct kv *kv, const struct watch_batch *batch,
+                       enum rest_watch_form form, struct arena *arena,
+                       void (*emit)(void *context, struct span text), void *context);
+
+/* progress: nothing new up to revision; compacted: what was asked for is gone, the stream ends. */
+struct span rest_watch_progress(int64_t revision, enum rest_watch_form form, struct arena *arena);
+struct span rest_watch_compacted(int64_t compact_revision, enum rest_watch_form form,
+                                 struct arena *arena);
