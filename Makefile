@@ -1,8 +1,22 @@
-# make            build ./confman
-# make test       unit tests + simulator + tidy, with sanitizers
-# make help       everything else
+# make             build ./confman
+# make run         install what is missing, build, and run one node with its data in ./data
+# make test        install what is missing, and check everything: minutes, ends with the sum
+# make tidy        the house rules: layers, purity, sizes, headers, complexity
+# make unit        the unit tests under AddressSanitizer and UBSan; T=kv_put runs those named so
+# make server      the black-box suite alone; T=etcdctl runs one part
+# make fuzz        fuzz every decoder for SECONDS=60 each; T=http1 runs one
+# make race        unit tests and a server run under ThreadSanitizer
+# make conformance the black-box suite against Debian's etcd and against ./confman
+# make soak        what takes long: 50 kill rounds, 100,000 compared operations, 60 s of each fuzz
+# make bench       ./confman beside Debian's etcd on this machine
+# make cover       line coverage of the unit tests
+# make install     binary, systemd unit and man page under DESTDIR and PREFIX (/usr/local)
+# make format      lay out the C code by .clang-format
+# make clean       delete what was built
+# make help        print this
 MODE  ?= release
-CC     = gcc
+CC_fuzz = clang-14
+CC     = $(or $(CC_$(MODE)),gcc)
 WARN   = -std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror -Wshadow -Wconversion -Wstrict-prototypes \
          -Wmissing-prototypes -Wvla -Wpointer-arith -Wcast-qual -Wundef -Wformat=2 -Wswitch-enum \
          -Wimplicit-fallthrough
@@ -10,15 +24,90 @@ FLAGS_release = -O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong
 FLAGS_asan    = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 FLAGS_tsan    = -O1 -g -fsanitize=thread
 FLAGS_cov     = -O0 -g --coverage
+FLAGS_fuzz    = -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 O      = build/$(MODE)
 CFLAGS = $(WARN) $(FLAGS_$(MODE)) -Isrc -I$O/gen -MMD -MP
-LIBS   = -lnghttp2 -lssl -lcrypto -ljansson -lwslay -lyaml -lpthread
+LIBS   = -lnghttp2 -lssl -lcrypto -ljansson -lwslay -lyaml -lz -lpthread
+PREFIX ?= /usr/local
+JOBS   = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 ONLY  ?= src
 SRC  := $(shell find $(ONLY) -name '*.c' ! -name '*_test.c' ! -name '*_fuzz.c' ! -name main.c)
 TEST := $(shell find $(ONLY) -name '*_test.c')
+FUZZ := $(shell find $(ONLY) -name '*_fuzz.c')
 OBJ   = $(SRC:%.c=$O/%.o)
+# What a decoder may need: fuzz targets link nothing that touches the outside world.
+PURE  = $(filter-out $O/src/io/% $O/src/node/% $O/src/cli/%,$(OBJ))
+runner = $(patsubst %.c,$O/%.o,$(wildcard tests/$1/*.c))
 
+all: ; +@$(MAKE) --no-print-directory $(JOBS) confman
+confman: build/release/confman ; @cp $< $@
+$O/confman: $(OBJ) $O/src/main.o ; $(CC) $(CFLAGS) -o $@ $^ $(LIBS)
 $O/unit: $(OBJ) $(TEST:%.c=$O/%.o) $O/tests/unit_main.o ; $(CC) $(CFLAGS) -o $@ $^ $(LIBS)
+$O/story $O/crash $O/perf: $O/%: $(OBJ) ; $(CC) $(CFLAGS) -o $@ $^ $(LIBS)
+$O/story: $(call runner,story)
+$O/crash: $(call runner,crash)
+$O/perf: $(call runner,perf)
+$O/%_fuzz: $O/%_fuzz.o $(PURE)
+	$(CC) $(CFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS)
 $O/%.o: %.c ; @mkdir -p $(@D) ; $(CC) $(CFLAGS) -c -o $@ $<
+objects: $(OBJ)
+fuzzers: $(FUZZ:%.c=$O/%)
+
+run:
+	@tools/deps.sh build
+	+@$(MAKE) --no-print-directory all
+	@contrib/run
+
+test:
+	@tools/deps.sh test
+	+@tests/run.sh
+tidy:
+	+@$(MAKE) --no-print-directory $(JOBS) MODE=release objects
+	@tools/tidy.sh
+unit:
+	+@$(MAKE) --no-print-directory $(JOBS) MODE=asan build/asan/unit
+	@build/asan/unit $(T)
+server: all
+	@/usr/bin/python3 tests/server/run.py $(T)
+fuzz:
+	@tools/deps.sh test
+	+@$(MAKE) --no-print-directory $(JOBS) MODE=fuzz fuzzers
+	@tests/run_fuzz.sh $(or $(SECONDS),60) $(T)
+race:
+	@tools/deps.sh test
+	+@$(MAKE) --no-print-directory $(JOBS) MODE=tsan build/tsan/unit build/tsan/confman
+	@build/tsan/unit $(T)
+	@CONFMAN_BIN=build/tsan/confman /usr/bin/python3 tests/server/run.py python curl hostile
+conformance: all
+	@tools/deps.sh test
+	@/usr/bin/python3 tests/server/run.py --target etcd
+	@/usr/bin/python3 tests/server/run.py
+soak: all
+	@tools/deps.sh test
+	@/usr/bin/python3 tests/server/kill.py --rounds 50
+	@/usr/bin/python3 tests/server/differ.py --ops 100000
+	+@$(MAKE) --no-print-directory fuzz SECONDS=60
+bench: all
+	@test -x tests/perf/run || { echo "bench: tests/perf/run is missing from this tree"; exit 1; }
+	@tools/deps.sh test
+	+@$(MAKE) --no-print-directory $(JOBS) build/release/perf
+	@tests/perf/run
+cover:
+	@tools/deps.sh cover
+	+@$(MAKE) --no-print-directory $(JOBS) MODE=cov build/cov/unit
+	@build/cov/unit && gcovr -r . --object-directory build/cov -e '.*_test.c' -e tests -s
+install: all
+	install -D -m 755 confman $(DESTDIR)$(PREFIX)/bin/confman
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/share/man/man1
+	sed 's:/usr/bin/:$(PREFIX)/bin/:' contrib/confman.service \
+		>$(DESTDIR)$(PREFIX)/lib/systemd/system/confman.service
+	install -m 644 docs/confman.1 $(DESTDIR)$(PREFIX)/share/man/man1/confman.1
+format:
+	@tools/deps.sh format
+	clang-format-14 -i $$(git ls-files '*.c' '*.h')
+help: ; @sed -n 's/^# make/make/p' Makefile
+clean: ; rm -rf build confman
+.PHONY: all objects fuzzers run test tidy unit server fuzz race conformance soak bench cover install \
+        format help clean
 -include $(shell find build -name '*.d' 2>/dev/null)

@@ -1,0 +1,63 @@
+#!/bin/sh
+# Everything of a normal check, step by step; each step's last line of the form "N passed, N failed"
+# is added up. A step that ends badly without such a line counts as one failure. `make test` calls it.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+logs=build/test
+mkdir -p "$logs"
+jobs=-j$(nproc)
+fuzz_seconds=${FUZZ_SECONDS:-5}
+passed=0
+failed=0
+started=$(date +%s)
+unset MAKEFLAGS MFLAGS MAKELEVEL
+
+# step NAME COMMAND...: runs it, shows only what failed, adds up its sum.
+step() {
+    name=$1
+    shift
+    log=$logs/$name.log
+    before=$(date +%s)
+    "$@" >"$log" 2>&1
+    status=$?
+    sum=$(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$log" | tail -n 1)
+    good=$(echo "${sum:-0}" | awk '{ print $1 + 0 }')
+    bad=$(echo "${sum:-0}" | awk '{ print $3 + 0 }')
+    [ "$status" = 0 ] || [ "$bad" != 0 ] || bad=1
+    [ "$status" != 0 ] || [ -n "$sum" ] || good=1
+    passed=$((passed + good))
+    failed=$((failed + bad))
+    printf '%-18s %4d s   %d passed, %d failed.\n' \
+        "$name" $(($(date +%s) - before)) "$good" "$bad"
+    if [ "$bad" != 0 ]; then
+        grep -vE '^[0-9]+ passed, [0-9]+ failed$' "$log" | tail -n 40 | sed 's/^/    /'
+        echo "    ($log has all of it)"
+    fi
+    return "$status"
+}
+has() { ls $1 >/dev/null 2>&1; }
+
+step build make $jobs --no-print-directory confman objects
+step tidy tools/tidy.sh
+step tidy_test tests/tidy_test.sh
+if step build_asan make $jobs --no-print-directory MODE=asan build/asan/unit; then
+    step unit build/asan/unit
+fi
+for kind in story crash; do
+    has "tests/$kind/*.c" || continue
+    if step "build_$kind" make $jobs --no-print-directory MODE=asan "build/asan/$kind"; then
+        step "$kind" "build/asan/$kind"
+    fi
+done
+if step build_fuzz make $jobs --no-print-directory MODE=fuzz fuzzers; then
+    step fuzz tests/run_fuzz.sh "$fuzz_seconds"
+fi
+if [ -x confman ]; then
+    step server /usr/bin/python3 tests/server/run.py
+    step differ /usr/bin/python3 tests/server/differ.py --ops 3000
+    step kill /usr/bin/python3 tests/server/kill.py --rounds 3
+fi
+
+echo "it took $(($(date +%s) - started)) s"
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]
