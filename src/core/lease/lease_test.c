@@ -1,0 +1,236 @@
+#include "core/lease/lease.h"
+#include "base/prng.h"
+#include "base/test.h"
+
+struct bench {
+    struct alloc heap;
+    struct arena arena;
+    struct lease_table *t;
+};
+
+static void bench_open(struct bench *b)
+{
+    alloc_heap(&b->heap);
+    arena_open(&b->arena, &b->heap);
+    b->t = lease_open(&b->heap);
+}
+
+static bool bench_close(struct bench *b)
+{
+    lease_close(b->t);
+    arena_close(&b->arena);
+    return b->heap.used == 0;
+}
+
+TEST(lease_grant_and_revoke)
+{
+    struct bench b;
+    bench_open(&b);
+    struct span *keys;
+    size_t n;
+    EXPECT(lease_grant(b.t, 7, 10, 1000) == ERR_OK);
+    EXPECT(lease_grant(b.t, 7, 10, 1000) == ERR_LEASE_EXISTS);
+    EXPECT(lease_grant(b.t, 8, LEASE_TTL_MAX_S + 1, 1000) == ERR_LEASE_TTL_TOO_LARGE);
+    EXPECT(lease_grant(b.t, INT64_MIN, LEASE_TTL_MAX_S, 1000) == ERR_OK);
+    EXPECT(lease_known(b.t, 7) && !lease_known(b.t, 8) && lease_count(b.t) == 2);
+    lease_attach(b.t, 7, SPAN("b"));
+    lease_attach(b.t, 7, SPAN("a"));
+    lease_attach(b.t, 7, SPAN("a"));
+    lease_attach(b.t, 7, SPAN("ab"));
+    lease_attach(b.t, 9, SPAN("nobody"));
+    lease_detach(b.t, 9, SPAN("nobody"));
+    lease_detach(b.t, 7, SPAN("b"));
+    lease_detach(b.t, 7, SPAN("b"));
+    EXPECT(lease_revoke(b.t, 7, &b.arena, &keys, &n) == ERR_OK);
+    EXPECT(n == 2 && span_is(keys[0], "a") && span_is(keys[1], "ab"));
+    EXPECT(lease_revoke(b.t, 7, &b.arena, &keys, &n) == ERR_LEASE_NOT_FOUND);
+    EXPECT(bench_close(&b));
+}
+
+TEST(lease_never_early_and_expiring_once)
+{
+    struct bench b;
+    bench_open(&b);
+    int64_t ttl_s;
+    EXPECT(lease_deadline_ms(b.t) == INT64_MAX && lease_expire(b.t, INT64_MAX) == 0);
+    EXPECT(lease_grant(b.t, 2, 5, 0) == ERR_OK && lease_grant(b.t, 1, 5, 0) == ERR_OK);
+    EXPECT(lease_expire(b.t, 4999) == 0 && lease_deadline_ms(b.t) == 5000);
+    EXPECT(lease_renew(b.t, 2, 4999, &ttl_s) == LEASE_RENEWED && ttl_s == 5);
+    EXPECT(lease_renew(b.t, 1, 5000, &ttl_s) == LEASE_EXPIRING);
+    EXPECT(lease_expire(b.t, 5000) == 1 && lease_expire(b.t, 5000) == 0);
+    EXPECT(lease_renew(b.t, 1, 5000, &ttl_s) == LEASE_EXPIRING);
+    EXPECT(lease_deadline_ms(b.t) == 9999);
+    lease_expire_failed(b.t, 1);
+    lease_expire_failed(b.t, 77);
+    EXPECT(lease_deadline_ms(b.t) == 5000 && lease_expire(b.t, 5001) == 1);
+    EXPECT(lease_renew(b.t, 3, 0, &ttl_s) == LEASE_GONE);
+    lease_restart(b.t, 100000);
+    EXPECT(lease_expire(b.t, 104999) == 0);
+    EXPECT(lease_expire(b.t, 105000) == 1 && lease_expire(b.t, 105000) == 2);
+    EXPECT(bench_close(&b));
+}
+
+TEST(lease_look_and_list)
+{
+    struct bench b;
+    bench_open(&b);
+    struct lease_info info;
+    int64_t *ids;
+    EXPECT(lease_look(b.t, 5, 0, true, &b.arena, &info) == ERR_LEASE_NOT_FOUND);
+    EXPECT(lease_grant(b.t, 5, 10, 0) == ERR_OK && lease_grant(b.t, 6, 3, 0) == ERR_OK);
+    EXPECT(lease_grant(b.t, 4, 20, 0) == ERR_OK);
+    lease_attach(b.t, 5, SPAN("z"));
+    lease_attach(b.t, 5, SPAN(""));
+    EXPECT(lease_look(b.t, 5, 4001, false, &b.arena, &info) == ERR_OK);
+    EXPECT(info.ttl_s == 10 && info.remaining_ms == 5999 && info.n_keys == 0);
+    EXPECT(lease_look(b.t, 5, 20000, true, &b.arena, &info) == ERR_OK);
+    EXPECT(info.remaining_ms == 0 && info.n_keys == 2);
+    EXPECT(span_is(info.keys[0], "") && span_is(info.keys[1], "z"));
+    EXPECT(lease_expire(b.t, 3000) == 6);
+    EXPECT(lease_list(b.t, &b.arena, &ids) == 3 && ids[0] == 6 && ids[1] == 5 && ids[2] == 4);
+    EXPECT(bench_close(&b));
+}
+
+TEST(lease_checkpoint_comes_back)
+{
+    struct bench b, c;
+    bench_open(&b);
+    bench_open(&c);
+    struct buf out, again;
+    buf_open(&out, &b.heap);
+    buf_open(&again, &b.heap);
+    EXPECT(lease_grant(b.t, 9, 3, 0) == ERR_OK && lease_grant(b.t, -4, 60, 0) == ERR_OK);
+    lease_save(b.t, &out);
+    buf_text(&out, "rest");
+    struct span records = buf_all(&out);
+    EXPECT(lease_load(c.t, &records, 500) == ERR_OK && span_is(records, "rest"));
+    lease_save(c.t, &again);
+    EXPECT(span_starts(buf_all(&out), buf_all(&again)) && again.len + 4 == out.len);
+    EXPECT(lease_deadline_ms(c.t) == 3500);
+    for (size_t cut = 0; cut < again.len; cut++) {
+        struct lease_table *t = lease_open(&c.heap);
+        records = span_of(again.data, cut);
+        EXPECT(lease_load(t, &records, 0) == ERR_CORRUPT);
+        lease_close(t);
+    }
+    buf_close(&out);
+    buf_close(&again);
+    EXPECT(bench_close(&b) && bench_close(&c));
+}
+
+TEST(lease_with_very_many_keys)
+{
+    struct bench b;
+    bench_open(&b);
+    enum { N = 20000 };
+    EXPECT(lease_grant(b.t, 1, 60, 0) == ERR_OK);
+    for (uint32_t i = 0; i < N; i++) {
+        uint32_t key = i * 2654435761u;
+        lease_attach(b.t, 1, span_of(&key, sizeof(key)));
+    }
+    for (uint32_t i = 0; i < N; i += 2) {
+        uint32_t key = i * 2654435761u;
+        lease_detach(b.t, 1, span_of(&key, sizeof(key)));
+    }
+    struct span *keys;
+    size_t n;
+    EXPECT(lease_revoke(b.t, 1, &b.arena, &keys, &n) == ERR_OK && n == N / 2);
+    for (size_t i = 1; i < n; i++)
+        EXPECT(span_compare(keys[i - 1], keys[i]) < 0);
+    EXPECT(bench_close(&b));
+}
+
+/* The same calls on a plain array. */
+enum { IDS = 12, KEYS = 8 };
+struct model {
+    bool there, expiring, keys[KEYS];
+    int64_t ttl_s, deadline_ms;
+};
+
+static int64_t model_next(const struct model *m, int64_t now_ms)
+{
+    int64_t best = 0;
+    for (int i = 1; i < IDS; i++)
+        if (m[i].there && !m[i].expiring && m[i].deadline_ms <= now_ms &&
+            (!best || m[i].deadline_ms < m[best].deadline_ms))
+            best = i;
+    return best;
+}
+
+static bool revoke_agrees(struct bench *b, struct model *m, int64_t id)
+{
+    struct span *keys;
+    size_t n, k = 0;
+    enum err err = lease_revoke(b->t, id, &b->arena, &keys, &n);
+    if (!m->there)
+        return err == ERR_LEASE_NOT_FOUND;
+    for (int i = 0; i < KEYS; i++)
+        if (m->keys[i] && (k >= n || keys[k++].data[0] != i))
+            return false;
+    *m = (struct model){ 0 };
+    return err == ERR_OK && k == n;
+}
+
+static bool step_agrees(struct bench *b, struct model *all, struct prng *p, int64_t now_ms)
+{
+    int64_t id = 1 + (int64_t)prng_below(p, IDS - 1), ttl_s = 0, found;
+    uint8_t key = (uint8_t)prng_below(p, KEYS);
+    struct model *m = &all[id];
+    switch (prng_below(p, 8)) {
+    case 0:
+        if (lease_grant(b->t, id, 2 + key, now_ms) != (m->there ? ERR_LEASE_EXISTS : ERR_OK))
+            return false;
+        if (!m->there)
+            *m = (struct model){ .there = true, .ttl_s = 2 + key,
+                                 .deadline_ms = now_ms + (2 + key) * 1000 };
+        return true;
+    case 1:
+        return key || revoke_agrees(b, m, id);
+    case 2:
+    case 3:
+        lease_attach(b->t, id, span_of(&key, 1));
+        m->keys[key] = m->there;
+        return true;
+    case 4:
+        lease_detach(b->t, id, span_of(&key, 1));
+        m->keys[key] = false;
+        return true;
+    case 5:
+        found = lease_expire(b->t, now_ms);
+        if (found != model_next(all, now_ms))
+            return false;
+        all[found].expiring = true;
+        return true;
+    case 6:
+        lease_expire_failed(b->t, id);
+        m->expiring = false;
+        return true;
+    default:
+        if (!m->there)
+            return lease_renew(b->t, id, now_ms, &ttl_s) == LEASE_GONE;
+        if (m->expiring || now_ms >= m->deadline_ms)
+            return lease_renew(b->t, id, now_ms, &ttl_s) == LEASE_EXPIRING;
+        m->deadline_ms = now_ms + m->ttl_s * 1000;
+        return lease_renew(b->t, id, now_ms, &ttl_s) == LEASE_RENEWED && ttl_s == m->ttl_s;
+    }
+}
+
+TEST(lease_against_a_plain_array)
+{
+    struct bench b;
+    bench_open(&b);
+    struct model all[IDS] = { 0 };
+    struct prng p = { 99 };
+    int64_t now_ms = 0;
+    for (int i = 0; i < 20000; i++) {
+        now_ms += (int64_t)prng_below(&p, 200);
+        EXPECT(step_agrees(&b, all, &p, now_ms));
+        int64_t n = 0;
+        for (int id = 1; id < IDS; id++)
+            n += all[id].there;
+        EXPECT(lease_count(b.t) == n);
+        if (i % 100 == 0)
+            arena_reset(&b.arena);
+    }
+    EXPECT(bench_close(&b));
+}
