@@ -9,7 +9,7 @@
  * entry of the leader's own term has committed), entries commit by counting whom a quorum has persisted.
  *
  * Memory: entries live here from SUBMIT until they are applied and told so by raft_applied; data is
- * copied in. Spans given out are valid until then. */
+ * copied in. Spans given out are valid until then; the arrays of an update until the next step. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
@@ -22,6 +22,7 @@ struct raft;
 enum {
     RAFT_UNCOMMITTED_BYTES_MAX = 64 << 20, /* entries not yet committed; more answers OVERLOADED */
     RAFT_UNCOMMITTED_ENTRIES_MAX = 100000,
+    RAFT_READS_MAX = 100000, /* waiting for a read index; more answers OVERLOADED */
     RAFT_ELECTION_MS_MIN = 1000,
     RAFT_ELECTION_MS_MAX = 2000,
 };
@@ -93,8 +94,12 @@ struct raft_update {
 struct raft *raft_open(struct alloc *alloc);
 void raft_close(struct raft *r);
 
-/* SUBMIT: ERR_NO_LEADER when not leader, ERR_OVERLOADED over a limit; then nothing was taken.
- * READ: ERR_NO_LEADER; before the term's first commit the read waits and comes in a later update. */
+/* START: ERR_CORRUPT when what was on disk cannot be a log, ERR_FOREIGN when self is not the member,
+ * ERR_NOT_BUILT for more than one, ERR_FORMAT for an entry type that this build does not know; then
+ * only raft_close may follow.
+ * SUBMIT: ERR_NO_LEADER when not leader, ERR_OVERLOADED over a limit; then nothing was taken.
+ * READ: ERR_NO_LEADER, ERR_OVERLOADED; before the term's first commit the read waits and comes in a
+ * later update. */
 enum err raft_step(struct raft *r, const struct raft_event *event, struct raft_update *out) MUST_CHECK;
 
 /* The entry at index, if still held; false otherwise. */
