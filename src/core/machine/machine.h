@@ -25,6 +25,13 @@ struct machine {
     struct lease_table *lease;
     uint64_t applied_index, applied_term;
     uint32_t digest; /* rolling over all commands applied and what they answered */
+    struct alloc *alloc;
+    struct machine_loading {
+        uint64_t pieces, size_bytes; /* so far */
+        uint32_t crc;
+        uint8_t kind; /* of the piece before */
+        int64_t revision;
+    } loading; /* machine_load's own */
 };
 
 /* ---- requests: what any door can ask ---- */
@@ -146,7 +153,7 @@ void machine_close(struct machine *m);
 /* ---- commands ---- */
 
 enum command_number {
-#define COMMAND(number, name, text) COMMAND_##name = number,
+#define COMMAND(number, NAME, name, text) COMMAND_##NAME = number,
 #include "core/machine/command.def"
 #undef COMMAND
 };
@@ -174,13 +181,16 @@ void machine_read(const struct machine *m, const struct request *r, int64_t now_
 /* ---- checkpoint ---- */
 
 /* Steps through everything, store last; writes go on meanwhile and are not in it: it is the state at
- * machine_save_open. Compaction of memory waits until machine_save_close. */
+ * machine_save_open. Compaction of memory waits until machine_save_close. Each step appends one piece;
+ * false: that was the last. */
 struct machine_save;
 struct machine_save *machine_save_open(struct machine *m, struct alloc *alloc);
 bool machine_save_step(struct machine_save *s, size_t budget_bytes, struct buf *out);
 void machine_save_close(struct machine_save *s);
 
-/* Into an empty machine; pieces as machine_save_step wrote them, one by one. */
+/* Into an empty machine; pieces as machine_save_step wrote them, one by one. ERR_CORRUPT, ERR_FORMAT;
+ * then only machine_close may follow. */
 enum err machine_load(struct machine *m, struct span piece) MUST_CHECK;
-/* Checks counts and digest; leases get their keys back. */
+/* After the last piece: checks that it is the last and all is there (ERR_CORRUPT); leases get their
+ * keys back, their deadlines wait for lease_restart. */
 enum err machine_load_end(struct machine *m) MUST_CHECK;

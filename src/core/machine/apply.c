@@ -1,0 +1,150 @@
+#include "base/check.h"
+#include "base/crc.h"
+#include "core/machine/command.h"
+
+/* One command at work. */
+struct apply {
+    struct machine *machine;
+    const struct command *command;
+    const struct request *request; /* the command's */
+    int64_t now_ms;                /* local, monotonic: for lease deadlines only */
+    struct arena *arena;
+    struct reply *reply;
+    const struct kv_change *changes;
+    size_t n_changes;
+};
+
+static bool known(void *context, int64_t lease)
+{
+    return lease_known(context, lease);
+}
+
+static void begin(struct apply *a)
+{
+    kv_begin(a->machine->kv, a->command->now_ms, a->request->author);
+}
+
+/* Closes the transaction; keys that left a lease or came to one change there too. */
+static void end(struct apply *a)
+{
+    kv_end(a->machine->kv, &a->changes, &a->n_changes);
+    struct lease_table *leases = a->machine->lease;
+    for (size_t i = 0; i < a->n_changes; i++) {
+        const struct kv_version *now = a->changes[i].now, *prev = a->changes[i].prev;
+        int64_t lease_was = prev ? prev->lease : 0, lease_is = now->tombstone ? 0 : now->lease;
+        if (lease_was == lease_is)
+            continue;
+        if (lease_was)
+            lease_detach(leases, lease_was, kv_key(now));
+        if (lease_is)
+            lease_attach(leases, lease_is, kv_key(now));
+    }
+}
+
+static enum err apply_put(struct apply *a)
+{
+    const struct kv_put *p = &a->request->put;
+    /* etcd looks at the lease before anything else of a put (txn/txn.go). */
+    if (p->lease && !lease_known(a->machine->lease, p->lease))
+        return ERR_LEASE_NOT_FOUND;
+    begin(a);
+    enum err err = kv_put(a->machine->kv, p, &a->reply->put);
+    end(a);
+    return err;
+}
+
+static enum err apply_delete(struct apply *a)
+{
+    begin(a);
+    enum err err = kv_delete(a->machine->kv, &a->request->del, a->arena, &a->reply->del);
+    end(a);
+    return err;
+}
+
+static enum err apply_txn(struct apply *a)
+{
+    begin(a);
+    enum err err = kv_txn(a->machine->kv, &a->request->txn, known, a->machine->lease, a->arena,
+                          &a->reply->txn);
+    end(a);
+    return err;
+}
+
+static enum err apply_compact(struct apply *a)
+{
+    return kv_compact(a->machine->kv, a->request->compact.revision);
+}
+
+static enum err apply_lease_grant(struct apply *a)
+{
+    a->reply->lease.id = a->request->lease.id;
+    a->reply->lease.ttl_s = a->request->lease.ttl_s;
+    return lease_grant(a->machine->lease, a->request->lease.id, a->request->lease.ttl_s, a->now_ms);
+}
+
+/* All keys go at one revision; a lease without keys takes none (etcd lease/lessor.go Revoke). */
+static enum err apply_lease_revoke(struct apply *a)
+{
+    struct span *keys;
+    size_t n;
+    enum err err = lease_revoke(a->machine->lease, a->request->lease.id, a->arena, &keys, &n);
+    if (err)
+        return err;
+    begin(a);
+    for (size_t i = 0; i < n; i++) {
+        struct kv_delete_result gone;
+        err = kv_delete(a->machine->kv, &(struct kv_delete){ .key = keys[i] }, a->arena, &gone);
+        CHECK(err == ERR_OK && gone.deleted == 1); /* a key of a lease lives */
+    }
+    end(a);
+    return ERR_OK;
+}
+
+static enum err (*const handlers[])(struct apply *a) = {
+#define COMMAND(number, NAME, name, text) [number] = apply_##name,
+#include "core/machine/command.def"
+#undef COMMAND
+};
+
+/* An error goes in by its name: its number may be another one in another build. */
+static uint32_t roll(uint32_t digest, uint64_t index, struct span command, const struct reply *r)
+{
+    uint8_t numbers[16];
+    uint64_t values[2] = { index, (uint64_t)r->revision };
+    for (size_t i = 0; i < sizeof(numbers); i++)
+        numbers[i] = (uint8_t)(values[i / 8] >> (i % 8 * 8));
+    const char *code = err_code(r->err);
+    digest = crc32c(digest, command.data, command.len);
+    digest = crc32c(digest, code, strlen(code));
+    return crc32c(digest, numbers, sizeof(numbers));
+}
+
+enum err machine_apply(struct machine *m, uint64_t index, uint64_t term, struct span command,
+                       int64_t now_ms, struct arena *arena, struct reply *reply,
+                       const struct kv_change **changes, size_t *n_changes)
+{
+    CHECK(index == m->applied_index + 1 && term >= m->applied_term);
+    struct command c;
+    enum err err = command_decode(command, arena, &c);
+    if (err)
+        return err;
+    *reply = (struct reply){ .type = c.request.type };
+    struct apply a = { m, &c, &c.request, now_ms, arena, reply, NULL, 0 };
+    int64_t revision = kv_revision(m->kv);
+    reply->err = handlers[c.number](&a);
+    reply->revision = kv_revision(m->kv);
+    CHECK(reply->revision == revision + (a.n_changes > 0) && (!reply->err || !a.n_changes));
+    m->digest = roll(m->digest, index, command, reply);
+    m->applied_index = index;
+    m->applied_term = term;
+    *changes = a.changes;
+    *n_changes = a.n_changes;
+    return ERR_OK;
+}
+
+void machine_skip(struct machine *m, uint64_t index, uint64_t term)
+{
+    CHECK(index == m->applied_index + 1 && term >= m->applied_term);
+    m->applied_index = index;
+    m->applied_term = term;
+}

@@ -1,0 +1,199 @@
+/* A checkpoint is a row of pieces. A piece is one byte of kind, then (numbers little-endian):
+ *
+ *   HEAD    u32 format, u64 applied index, u64 its term, u32 digest, u64 revision    the first
+ *   LEASES  as lease_save                                                            the second
+ *   STORE   as kv_save_step                                                          any number
+ *   END     u64 pieces before it, u64 bytes in them, u32 CRC-32C over those          the last
+ *
+ * Whoever stores the pieces has checksums of its own; this one is taken where the bytes are made and
+ * looked at where they are used. */
+#include "base/check.h"
+#include "base/crc.h"
+#include "core/machine/machine.h"
+
+enum { FORMAT = 1, ATTACH_PAGE = 1000 };
+enum piece_kind { PIECE_NONE, PIECE_HEAD, PIECE_LEASES, PIECE_STORE, PIECE_END, PIECE_KINDS };
+
+struct machine_save {
+    struct alloc *alloc;
+    struct kv_save *kv;
+    struct buf head, leases; /* made at once: what comes later is not in it */
+    enum piece_kind next;
+    uint64_t pieces, size_bytes;
+    uint32_t crc;
+};
+
+struct machine_save *machine_save_open(struct machine *m, struct alloc *alloc)
+{
+    struct machine_save *s = mem_zero(alloc, sizeof(*s));
+    s->alloc = alloc;
+    s->next = PIECE_HEAD;
+    buf_open(&s->head, alloc);
+    buf_u8(&s->head, PIECE_HEAD);
+    buf_u32(&s->head, FORMAT);
+    buf_u64(&s->head, m->applied_index);
+    buf_u64(&s->head, m->applied_term);
+    buf_u32(&s->head, m->digest);
+    buf_u64(&s->head, (uint64_t)kv_revision(m->kv));
+    buf_open(&s->leases, alloc);
+    buf_u8(&s->leases, PIECE_LEASES);
+    lease_save(m->lease, &s->leases);
+    s->kv = kv_save_open(m->kv);
+    return s;
+}
+
+static enum piece_kind write_piece(struct machine_save *s, size_t budget_bytes, struct buf *out)
+{
+    if (s->next == PIECE_HEAD) {
+        buf_span(out, buf_all(&s->head));
+        return PIECE_LEASES;
+    }
+    if (s->next == PIECE_LEASES) {
+        buf_span(out, buf_all(&s->leases));
+        return PIECE_STORE;
+    }
+    if (s->next == PIECE_STORE) {
+        buf_u8(out, PIECE_STORE);
+        return kv_save_step(s->kv, budget_bytes, out) ? PIECE_STORE : PIECE_END;
+    }
+    CHECK(s->next == PIECE_END);
+    buf_u8(out, PIECE_END);
+    buf_u64(out, s->pieces);
+    buf_u64(out, s->size_bytes);
+    buf_u32(out, s->crc);
+    return PIECE_NONE;
+}
+
+bool machine_save_step(struct machine_save *s, size_t budget_bytes, struct buf *out)
+{
+    size_t start = out->len;
+    s->next = write_piece(s, budget_bytes, out);
+    s->pieces++;
+    s->size_bytes += out->len - start;
+    s->crc = crc32c(s->crc, out->data + start, out->len - start);
+    return s->next != PIECE_NONE;
+}
+
+void machine_save_close(struct machine_save *s)
+{
+    kv_save_close(s->kv);
+    buf_close(&s->head);
+    buf_close(&s->leases);
+    mem_free(s->alloc, s, sizeof(*s));
+}
+
+/* ---- loading ---- */
+
+static enum err load_head(struct machine *m, struct span *s)
+{
+    uint32_t format;
+    uint64_t revision;
+    if (!span_u32(s, &format))
+        return ERR_CORRUPT;
+    if (format > FORMAT)
+        return ERR_FORMAT;
+    if (format != FORMAT || !span_u64(s, &m->applied_index) || !span_u64(s, &m->applied_term) ||
+        !span_u32(s, &m->digest) || !span_u64(s, &revision) || revision > INT64_MAX)
+        return ERR_CORRUPT;
+    m->loading.revision = (int64_t)revision;
+    return ERR_OK;
+}
+
+static enum err load_leases(struct machine *m, struct span *s)
+{
+    return lease_load(m->lease, s, 0);
+}
+
+static enum err load_store(struct machine *m, struct span *s)
+{
+    struct span records = *s;
+    s->len = 0;
+    return records.len ? kv_load(m->kv, records) : ERR_OK;
+}
+
+static enum err load_last(struct machine *m, struct span *s)
+{
+    uint64_t pieces, size_bytes;
+    uint32_t crc;
+    if (!span_u64(s, &pieces) || !span_u64(s, &size_bytes) || !span_u32(s, &crc))
+        return ERR_CORRUPT;
+    return pieces == m->loading.pieces && size_bytes == m->loading.size_bytes &&
+                   crc == m->loading.crc
+               ? ERR_OK
+               : ERR_CORRUPT;
+}
+
+static const struct piece {
+    enum err (*load)(struct machine *m, struct span *s);
+    uint8_t after; /* bits of the kinds that may stand before it */
+} kinds[PIECE_KINDS] = {
+    [PIECE_HEAD] = { load_head, 1 << PIECE_NONE },
+    [PIECE_LEASES] = { load_leases, 1 << PIECE_HEAD },
+    [PIECE_STORE] = { load_store, 1 << PIECE_LEASES | 1 << PIECE_STORE },
+    [PIECE_END] = { load_last, 1 << PIECE_STORE },
+};
+
+enum err machine_load(struct machine *m, struct span piece)
+{
+    struct machine_loading *l = &m->loading;
+    struct span s = piece;
+    uint8_t kind;
+    if (!span_u8(&s, &kind) || kind == PIECE_NONE || kind >= PIECE_KINDS ||
+        !(kinds[kind].after & 1 << l->kind))
+        return ERR_CORRUPT;
+    enum err err = kinds[kind].load(m, &s);
+    if (err)
+        return err;
+    l->kind = kind;
+    l->pieces++;
+    l->size_bytes += piece.len;
+    l->crc = crc32c(l->crc, piece.data, piece.len);
+    return s.len ? ERR_CORRUPT : ERR_OK;
+}
+
+/* One page of live keys from *from on; *from becomes where the next one begins. */
+static enum err attach_page(struct machine *m, struct buf *from, struct arena *arena, bool *more)
+{
+    struct kv_range range = { .key = buf_all(from), .range_end = SPAN("\0"), .limit = ATTACH_PAGE };
+    struct kv_range_result found;
+    enum err err = kv_range(m->kv, &range, arena, &found);
+    CHECK(err == ERR_OK);
+    struct span last = SPAN_NONE;
+    for (size_t i = 0; i < found.n; i++) {
+        const struct kv_version *v = found.items[i];
+        last = kv_key(v);
+        if (v->lease && !lease_known(m->lease, v->lease))
+            return ERR_CORRUPT;
+        if (v->lease)
+            lease_attach(m->lease, v->lease, last);
+    }
+    buf_reset(from);
+    buf_span(from, last);
+    buf_u8(from, 0); /* the smallest key after the last one */
+    *more = found.more;
+    return ERR_OK;
+}
+
+enum err machine_load_end(struct machine *m)
+{
+    if (m->loading.kind != PIECE_END)
+        return ERR_CORRUPT;
+    enum err err = kv_load_end(m->kv);
+    if (err)
+        return err;
+    if (kv_revision(m->kv) != m->loading.revision)
+        return ERR_CORRUPT;
+    struct arena arena;
+    struct buf from;
+    bool more = true;
+    arena_open(&arena, m->alloc);
+    buf_open(&from, m->alloc);
+    buf_u8(&from, 0);
+    while (more && !err) {
+        err = attach_page(m, &from, &arena, &more);
+        arena_reset(&arena);
+    }
+    buf_close(&from);
+    arena_close(&arena);
+    return err;
+}
