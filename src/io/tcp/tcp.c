@@ -1,0 +1,243 @@
+#include "io/tcp/tcp.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+#include "base/check.h"
+
+enum { BACKLOG = 4096 };
+
+enum err tcp_parse(const char *text, struct tcp_address *out, bool *tls)
+{
+    bool secure = false;
+    *out = (struct tcp_address){ "", "" };
+    if (strncmp(text, "http://", 7) == 0) {
+        text += 7;
+    } else if (strncmp(text, "https://", 8) == 0) {
+        text += 8;
+        secure = true;
+    }
+    if (tls)
+        *tls = secure;
+    const char *host = text, *colon = strrchr(text, ':');
+    if (!colon)
+        return ERR_BAD_REQUEST;
+    size_t len = (size_t)(colon - text), port_len = strcspn(colon + 1, "/");
+    if (len >= 2 && host[0] == '[' && host[len - 1] == ']') {
+        host++;
+        len -= 2;
+    } else if (memchr(host, ':', len)) {
+        return ERR_BAD_REQUEST; /* a bare IPv6 address: which colon is the port's? */
+    }
+    bool digits = strspn(colon + 1, "0123456789") == port_len;
+    if (len >= sizeof(out->host) || port_len == 0 || port_len > 5 || !digits ||
+        atoi(colon + 1) > 65535)
+        return ERR_BAD_REQUEST;
+    memcpy(out->host, host, len);
+    memcpy(out->port, colon + 1, port_len);
+    return ERR_OK;
+}
+
+static int look_up(const struct tcp_address *a, bool passive, struct addrinfo **out)
+{
+    struct addrinfo hints = { 0 };
+    hints.ai_socktype = SOCK_STREAM;
+    hints.ai_flags = passive ? AI_PASSIVE : 0;
+    return getaddrinfo(a->host[0] ? a->host : NULL, a->port, &hints, out);
+}
+
+static bool loopback(const struct sockaddr *s)
+{
+    if (s->sa_family == AF_INET) {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)s;
+        return ntohl(in->sin_addr.s_addr) >> 24 == 127;
+    }
+    const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)s;
+    return s->sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr);
+}
+
+bool tcp_is_loopback(const struct tcp_address *a)
+{
+    struct addrinfo *list;
+    if (!a->host[0] || look_up(a, false, &list) != 0)
+        return false;
+    bool all = true;
+    for (struct addrinfo *i = list; i; i = i->ai_next)
+        all = all && loopback(i->ai_addr);
+    freeaddrinfo(list);
+    return all;
+}
+
+static void set(int fd, int level, int option, int value)
+{
+    CHECK(setsockopt(fd, level, option, &value, sizeof(value)) == 0);
+}
+
+static int try_listen(const struct addrinfo *i)
+{
+    int fd = socket(i->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -1;
+    set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    if (i->ai_family == AF_INET6)
+        set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+    if (bind(fd, i->ai_addr, i->ai_addrlen) == 0 && listen(fd, BACKLOG) == 0)
+        return fd;
+    int saved = errno;
+    close(fd);
+    errno = saved;
+    return -1;
+}
+
+enum err tcp_listen(const struct tcp_address *a, int *fd, char *why)
+{
+    struct addrinfo *list;
+    int failed = look_up(a, true, &list);
+    if (failed) {
+        snprintf(why, TCP_WHY_MAX, "%.200s:%s: %.100s", a->host, a->port, gai_strerror(failed));
+        return ERR_IO;
+    }
+    *fd = try_listen(list);
+    int saved = errno;
+    freeaddrinfo(list);
+    if (*fd >= 0)
+        return ERR_OK;
+    snprintf(why, TCP_WHY_MAX, "%.200s:%s: %s", a->host, a->port, strerror(saved));
+    return ERR_IO;
+}
+
+uint16_t tcp_port(int fd)
+{
+    struct sockaddr_storage s;
+    socklen_t len = sizeof(s);
+    CHECK(getsockname(fd, (struct sockaddr *)&s, &len) == 0);
+    return ntohs(s.ss_family == AF_INET ? ((struct sockaddr_in *)(void *)&s)->sin_port
+                                        : ((struct sockaddr_in6 *)(void *)&s)->sin6_port);
+}
+
+int tcp_accept(int listener)
+{
+    for (;;) {
+        int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd >= 0) {
+            int one = 1;
+            /* Fails only when the peer has gone already; reading will tell. */
+            if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) == 0)
+                return fd;
+            close(fd);
+            continue;
+        }
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+            return -2;
+        if (errno != ECONNABORTED && errno != EINTR && errno != EPROTO)
+            return -1;
+    }
+}
+
+static bool connect_in_time(int fd, const struct addrinfo *i, int64_t timeout_ms)
+{
+    if (connect(fd, i->ai_addr, i->ai_addrlen) == 0)
+        return true;
+    if (errno != EINPROGRESS)
+        return false;
+    struct pollfd p = { fd, POLLOUT, 0 };
+    int n = poll(&p, 1, timeout_ms > 0 ? (int)timeout_ms : -1), error = 0;
+    socklen_t len = sizeof(error);
+    if (n == 0)
+        errno = ETIMEDOUT;
+    if (n <= 0 || getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0)
+        return false;
+    errno = error;
+    return error == 0;
+}
+
+static int try_connect(const struct addrinfo *i, int64_t timeout_ms)
+{
+    int fd = socket(i->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -1;
+    if (!connect_in_time(fd, i, timeout_ms)) {
+        int saved = errno;
+        close(fd);
+        errno = saved;
+        return -1;
+    }
+    CHECK(fcntl(fd, F_SETFL, 0) == 0);
+    set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    struct timeval t = { timeout_ms / 1000, timeout_ms % 1000 * 1000 };
+    CHECK(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t)) == 0);
+    CHECK(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof(t)) == 0);
+    return fd;
+}
+
+enum err tcp_connect(const struct tcp_address *a, int64_t timeout_ms, int *fd, char *why)
+{
+    struct addrinfo *list;
+    int failed = look_up(a, false, &list);
+    if (failed) {
+        snprintf(why, TCP_WHY_MAX, "%.200s:%s: %.100s", a->host, a->port, gai_strerror(failed));
+        return ERR_IO;
+    }
+    *fd = -1;
+    int saved = 0;
+    for (struct addrinfo *i = list; i && *fd < 0; i = i->ai_next) {
+        *fd = try_connect(i, timeout_ms);
+        saved = errno;
+    }
+    freeaddrinfo(list);
+    if (*fd >= 0)
+        return ERR_OK;
+    snprintf(why, TCP_WHY_MAX, "%.200s:%s: %s", a->host, a->port, strerror(saved));
+    return ERR_IO;
+}
+
+long tcp_read(int fd, void *data, size_t len)
+{
+    for (;;) {
+        ssize_t n = recv(fd, data, len, 0);
+        if (n >= 0)
+            return n;
+        if (errno == EAGAIN || errno == EWOULDBLOCK)
+            return TCP_AGAIN;
+        if (errno != EINTR)
+            return TCP_GONE;
+    }
+}
+
+long tcp_write(int fd, struct span data)
+{
+    for (;;) {
+        ssize_t n = send(fd, data.data, data.len, MSG_NOSIGNAL);
+        if (n >= 0)
+            return n;
+        if (errno == EAGAIN || errno == EWOULDBLOCK)
+            return TCP_AGAIN;
+        if (errno != EINTR)
+            return TCP_GONE;
+    }
+}
+
+void tcp_peer(int fd, char out[TCP_ADDRESS_MAX])
+{
+    struct sockaddr_storage s;
+    socklen_t len = sizeof(s);
+    char host[128], port[16];
+    out[0] = 0;
+    if (getpeername(fd, (struct sockaddr *)&s, &len) == 0 &&
+        getnameinfo((struct sockaddr *)&s, len, host, sizeof(host), port, sizeof(port),
+                    NI_NUMERICHOST | NI_NUMERICSERV) == 0)
+        snprintf(out, TCP_ADDRESS_MAX, strchr(host, ':') ? "[%s]:%s" : "%s:%s", host, port);
+}
+
+void tcp_close(int fd)
+{
+    close(fd);
+}

@@ -1,0 +1,40 @@
+/* tcp: listening, accepting, connecting, reading and writing stream sockets. Buffers are the caller's. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "base/err.h"
+#include "base/span.h"
+
+enum { TCP_ADDRESS_MAX = 300, TCP_WHY_MAX = 400 };
+
+struct tcp_address {
+    char host[256]; /* without brackets */
+    char port[16];
+};
+
+/* "host:port", "[v6]:port", ":port" (every address), also with "http://" or "https://" in front, and
+ * then *tls says which (may be NULL). ERR_BAD_REQUEST. */
+enum err tcp_parse(const char *text, struct tcp_address *out, bool *tls) MUST_CHECK;
+
+/* Whether every address that the host stands for is a loopback one. */
+bool tcp_is_loopback(const struct tcp_address *a);
+
+/* Binds and listens, not blocking. why gets the reason, TCP_WHY_MAX bytes. ERR_IO. */
+enum err tcp_listen(const struct tcp_address *a, int *fd, char *why) MUST_CHECK;
+uint16_t tcp_port(int fd); /* that a listener really has: port 0 lets the system choose */
+
+/* The next connection, not blocking and without delay; -1: none now; -2: out of descriptors. */
+int tcp_accept(int listener);
+
+/* For clients: connects within timeout_ms; the socket blocks, with timeout_ms on every read and write
+ * (0: no time-out). ERR_IO with the reason. */
+enum err tcp_connect(const struct tcp_address *a, int64_t timeout_ms, int *fd, char *why) MUST_CHECK;
+
+enum { TCP_AGAIN = -1, TCP_GONE = -2 };
+
+/* Bytes moved; 0 from read: the peer has ended; TCP_AGAIN: not now; TCP_GONE: broken. */
+long tcp_read(int fd, void *data, size_t len);
+long tcp_write(int fd, struct span data);
+void tcp_peer(int fd, char out[TCP_ADDRESS_MAX]); /* "127.0.0.1:4711", for the log */
+void tcp_close(int fd);

@@ -1,0 +1,252 @@
+#include "io/tls/tls.h"
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/check.h"
+
+struct tls_context {
+    SSL_CTX *ctx;
+    bool client, skip_verify;
+};
+
+struct tls {
+    SSL *ssl;
+    BIO *in, *out; /* owned by ssl */
+    char why[256];
+};
+
+/* Server's choice of protocol, best first (RFC 7301). */
+static const unsigned char protocols[] = { 2, 'h', '2', 8, 'h', 't', 't', 'p', '/', '1', '.', '1' };
+
+static int choose(SSL *ssl, const unsigned char **out, unsigned char *out_len,
+                  const unsigned char *in, unsigned in_len, void *context)
+{
+    unsigned char *chosen;
+    CHECK(ssl != NULL && context == NULL);
+    if (SSL_select_next_proto(&chosen, out_len, protocols, sizeof(protocols), in, in_len) !=
+        OPENSSL_NPN_NEGOTIATED)
+        return SSL_TLSEXT_ERR_ALERT_FATAL;
+    *out = chosen;
+    return SSL_TLSEXT_ERR_OK;
+}
+
+static enum err refuse(const char *what, const char *file, char *why)
+{
+    char text[200];
+    ERR_error_string_n(ERR_peek_last_error(), text, sizeof(text));
+    ERR_clear_error();
+    snprintf(why, TLS_WHY_MAX, "%s %.120s: %s", what, file, text);
+    return ERR_BAD_REQUEST;
+}
+
+static bool given(const char *text)
+{
+    return text && text[0];
+}
+
+static enum err load(SSL_CTX *ctx, const struct tls_options *o, char *why)
+{
+    if (given(o->cert_file) && SSL_CTX_use_certificate_chain_file(ctx, o->cert_file) != 1)
+        return refuse("certificate", o->cert_file, why);
+    if (given(o->key_file) && SSL_CTX_use_PrivateKey_file(ctx, o->key_file, SSL_FILETYPE_PEM) != 1)
+        return refuse("private key", o->key_file, why);
+    if (given(o->key_file) && SSL_CTX_check_private_key(ctx) != 1)
+        return refuse("private key does not fit the certificate:", o->key_file, why);
+    if (given(o->ca_file) && SSL_CTX_load_verify_locations(ctx, o->ca_file, NULL) != 1)
+        return refuse("authorities", o->ca_file, why);
+    if (!o->client && given(o->ca_file)) {
+        STACK_OF(X509_NAME) *names = SSL_load_client_CA_file(o->ca_file);
+        if (!names)
+            return refuse("authorities", o->ca_file, why);
+        SSL_CTX_set_client_CA_list(ctx, names);
+        SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+    }
+    if (o->client && !given(o->ca_file) && SSL_CTX_set_default_verify_paths(ctx) != 1)
+        return refuse("authorities", "of the system", why);
+    if (o->client && !o->skip_verify)
+        SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
+    return ERR_OK;
+}
+
+enum err tls_context_open(const struct tls_options *o, struct tls_context **out, char *why)
+{
+    SSL_CTX *ctx = SSL_CTX_new(o->client ? TLS_client_method() : TLS_server_method());
+    CHECK(ctx != NULL);
+    CHECK(SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) == 1);
+    SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+    SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_RELEASE_BUFFERS |
+                              SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    /* HTTP/2 wants forward secrecy and authenticated ciphers (RFC 9113 9.2.2). */
+    CHECK(SSL_CTX_set_cipher_list(ctx, "ECDHE+AESGCM:ECDHE+CHACHA20") == 1);
+    if (o->client)
+        CHECK(SSL_CTX_set_alpn_protos(ctx, protocols, 3) == 0);
+    else
+        SSL_CTX_set_alpn_select_cb(ctx, choose, NULL);
+    enum err e = load(ctx, o, why);
+    if (e != ERR_OK) {
+        SSL_CTX_free(ctx);
+        return e;
+    }
+    *out = malloc(sizeof(**out));
+    CHECK(*out != NULL);
+    **out = (struct tls_context){ ctx, o->client, o->skip_verify };
+    return ERR_OK;
+}
+
+void tls_context_close(struct tls_context *c)
+{
+    SSL_CTX_free(c->ctx);
+    free(c);
+}
+
+struct tls *tls_open(struct tls_context *c, const char *host)
+{
+    struct tls *t = calloc(1, sizeof(*t));
+    CHECK(t != NULL);
+    t->ssl = SSL_new(c->ctx);
+    t->in = BIO_new(BIO_s_mem());
+    t->out = BIO_new(BIO_s_mem());
+    CHECK(t->ssl && t->in && t->out);
+    SSL_set_bio(t->ssl, t->in, t->out);
+    if (!c->client) {
+        SSL_set_accept_state(t->ssl);
+        return t;
+    }
+    SSL_set_connect_state(t->ssl);
+    if (host && !c->skip_verify) {
+        X509_VERIFY_PARAM *param = SSL_get0_param(t->ssl);
+        if (X509_VERIFY_PARAM_set1_ip_asc(param, host) != 1)
+            CHECK(X509_VERIFY_PARAM_set1_host(param, host, 0) == 1);
+    }
+    if (host)
+        SSL_set_tlsext_host_name(t->ssl, host);
+    return t;
+}
+
+void tls_close(struct tls *t)
+{
+    SSL_free(t->ssl);
+    free(t);
+}
+
+static void take_output(struct tls *t, struct buf *wire)
+{
+    for (size_t waiting; (waiting = BIO_ctrl_pending(t->out)) > 0;) {
+        uint8_t *room = buf_room(wire, waiting);
+        int n = BIO_read(t->out, room, (int)waiting);
+        CHECK(n > 0);
+        wire->len += (size_t)n;
+    }
+}
+
+static enum err broken(struct tls *t, struct buf *wire)
+{
+    unsigned long code = ERR_peek_last_error();
+    if (code)
+        ERR_error_string_n(code, t->why, sizeof(t->why));
+    else
+        snprintf(t->why, sizeof(t->why), "the peer closed in the middle");
+    ERR_clear_error();
+    take_output(t, wire);
+    return ERR_IO;
+}
+
+static enum err handshake(struct tls *t, struct buf *wire)
+{
+    if (SSL_is_init_finished(t->ssl))
+        return ERR_OK;
+    int n = SSL_do_handshake(t->ssl);
+    if (n != 1 && SSL_get_error(t->ssl, n) != SSL_ERROR_WANT_READ)
+        return broken(t, wire);
+    take_output(t, wire);
+    return ERR_OK;
+}
+
+enum err tls_start(struct tls *t, struct buf *wire)
+{
+    return SSL_is_server(t->ssl) ? ERR_OK : handshake(t, wire);
+}
+
+static enum err read_plain(struct tls *t, struct buf *plain, struct buf *wire, bool *ended)
+{
+    for (;;) {
+        uint8_t *room = buf_room(plain, 16384);
+        int n = SSL_read(t->ssl, room, 16384);
+        if (n > 0) {
+            plain->len += (size_t)n;
+            continue;
+        }
+        int why = SSL_get_error(t->ssl, n);
+        if (why == SSL_ERROR_ZERO_RETURN)
+            *ended = true;
+        else if (why != SSL_ERROR_WANT_READ)
+            return broken(t, wire);
+        take_output(t, wire);
+        return ERR_OK;
+    }
+}
+
+enum err tls_feed(struct tls *t, struct span in, struct buf *plain, struct buf *wire, bool *ended)
+{
+    *ended = false;
+    if (in.len)
+        CHECK(BIO_write(t->in, in.data, (int)in.len) == (int)in.len);
+    ERR_clear_error();
+    enum err e = handshake(t, wire);
+    if (e != ERR_OK || !SSL_is_init_finished(t->ssl))
+        return e;
+    return read_plain(t, plain, wire, ended);
+}
+
+enum err tls_write(struct tls *t, struct span plain, struct buf *wire)
+{
+    CHECK(SSL_is_init_finished(t->ssl));
+    ERR_clear_error();
+    while (plain.len) {
+        int most = plain.len > (1 << 20) ? 1 << 20 : (int)plain.len;
+        int n = SSL_write(t->ssl, plain.data, most);
+        if (n <= 0)
+            return broken(t, wire);
+        plain = span_from(plain, (size_t)n);
+    }
+    take_output(t, wire);
+    return ERR_OK;
+}
+
+void tls_goodbye(struct tls *t, struct buf *wire)
+{
+    if (SSL_is_init_finished(t->ssl))
+        SSL_shutdown(t->ssl);
+    ERR_clear_error();
+    take_output(t, wire);
+}
+
+bool tls_ready(const struct tls *t)
+{
+    return SSL_is_init_finished(t->ssl);
+}
+
+bool tls_is_h2(const struct tls *t)
+{
+    const unsigned char *name;
+    unsigned len;
+    SSL_get0_alpn_selected(t->ssl, &name, &len);
+    return len == 2 && memcmp(name, "h2", 2) == 0;
+}
+
+const char *tls_why(const struct tls *t)
+{
+    return t->why;
+}
+
+void tls_peer_name(const struct tls *t, struct buf *out)
+{
+    X509 *cert = SSL_get0_peer_certificate(t->ssl);
+    char name[256];
+    if (cert && X509_NAME_get_text_by_NID(X509_get_subject_name(cert), NID_commonName, name,
+                                          sizeof(name)) > 0)
+        buf_text(out, name);
+}

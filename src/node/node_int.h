@@ -1,0 +1,222 @@
+/* node_int: what the files of node/ share: the node, its connections, calls and watch streams. */
+#pragma once
+#include "api/etcd/etcd.h"
+#include "api/rest/rest.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/map.h"
+#include "base/prng.h"
+#include "base/vec.h"
+#include "core/log/log.h"
+#include "core/machine/machine.h"
+#include "core/raft/raft.h"
+#include "core/watch/watch.h"
+#include "io/loop/loop.h"
+#include "io/tcp/tcp.h"
+#include "io/thread/thread.h"
+#include "io/tls/tls.h"
+#include "node/metric.h"
+#include "node/param.h"
+#include "node/slog.h"
+#include "node/storage.h"
+#include "wire/grpc/grpc.h"
+#include "wire/http1/http1.h"
+#include "wire/http2/http2.h"
+#include "wire/websocket/websocket.h"
+
+#define CONFMAN_VERSION "0.1.0"
+
+enum {
+    READ_BYTES = 256 << 10,       /* shared buffer of one read */
+    OUTPUT_BYTES = 1 << 20,       /* of one connection, waiting for its socket; no more is made */
+    KEEP_BYTES = 1 << 20,         /* memory that an emptied shared buffer keeps */
+    SLACK_BYTES = 512 << 10,      /* etcd: a gRPC message may be this much over the request limit */
+    PENDING_MAX = 50000,          /* writes between proposal and answer */
+    EXPIRE_PER_TURN = 1000,       /* leases revoked in one turn (etcd lease/lessor.go) */
+    COMPACT_STEP = 512,           /* history entries looked at in one turn */
+    CATCH_UP_PER_TURN = 16,       /* watchers that are behind served in one turn */
+    CHECKPOINT_STEP_BYTES = 256 << 10,
+    SWEEP_MS = 1000,              /* how often connections are looked at for time-outs */
+    SPACE_CHECK_MS = 500,         /* how often disk and memory are looked at */
+};
+
+struct node;
+struct conn;
+struct call;
+struct watch_stream;
+
+/* ---- the node ---- */
+
+struct proposal {
+    struct call *call; /* NULL: nobody waits, or the caller went away */
+    int64_t lease;     /* of an expiry, to be tried again when it fails; else 0 */
+};
+
+struct disk_job {
+    struct job job;
+    struct node *node;
+    struct buf records;
+    uint64_t last;
+    int64_t took_us;
+    enum err err;
+};
+
+struct node {
+    struct alloc alloc;       /* connections, calls, queues */
+    struct alloc store_alloc; /* the machine and the log's tail */
+    struct params params;
+    struct metrics metrics;
+    struct loop *loop;
+    struct arena turn;  /* scratch of one turn */
+    struct arena apply; /* scratch of one applied command */
+    struct prng prng;   /* lease ids, election times: before the log, so not replicated */
+
+    struct machine machine;
+    struct watch_hub *watch;
+    struct storage *storage;
+    struct etcd_header header;
+
+    /* pump.c */
+    struct raft *raft;
+    struct raft_update update; /* the newest: role, term, leader, commit index */
+    struct buf commands;       /* of this turn, end to end */
+    VEC(size_t) command_ends;
+    VEC(struct proposal) submitted; /* beside command_ends */
+    struct {
+        struct proposal *items; /* a ring: those from pending_first on, by log index */
+        size_t cap;
+    } pending;
+    size_t pending_head, pending_count;
+    uint64_t pending_first;
+    struct buf records; /* log records waiting for the disk */
+    uint64_t records_last;
+    uint64_t read_id;
+    struct worker *disk, *writer; /* log; checkpoints */
+    struct disk_job disk_job;
+    bool disk_busy;
+
+    /* upkeep.c: space, compaction, checkpoints, time-outs */
+    bool nospace;
+    int64_t store_bytes_max;
+    struct checkpoint *checkpoint; /* NULL: none is being written */
+    uint64_t checkpoint_log_bytes; /* counter of log bytes at the newest one */
+    struct loop_timer lease_timer, sweep_timer, space_timer, progress_timer, raft_timer,
+        again_timer, stop_timer;
+
+    /* doors */
+    struct tls_context *tls;
+    VEC(int) listeners;
+    struct conn *conns; /* all, newest first */
+    struct conn *dirty; /* with something to do at the turn's end */
+    int64_t conn_count, call_count, watch_stream_count;
+    VEC(struct call *) renewals; /* keep-alives waiting for a revoke */
+    VEC(struct call *) physical; /* compactions waiting for memory to be freed */
+    struct watch_stream *streams;
+    struct h2_limits h2_limits;
+    struct http1_limits http1_limits;
+    struct ws_limits ws_limits;
+    uint8_t *read_buffer;
+    bool stopping;
+};
+
+/* ---- pump.c ---- */
+
+/* Puts a write on its way; call (may be NULL) hears of it by call_replied or call_failed, later.
+ * ERR_NO_LEADER, ERR_STOPPED, ERR_NOSPACE, ERR_TOO_MANY_REQUESTS: nothing was taken. */
+enum err pump_propose(struct node *n, const struct request *r, struct call *call,
+                      int64_t expiring_lease) MUST_CHECK;
+/* Answers a read at once. ERR_NO_LEADER. */
+enum err pump_read(struct node *n, const struct request *r, struct arena *arena,
+                   struct reply *reply) MUST_CHECK;
+enum err pump_raft(struct node *n, struct raft_event *event) MUST_CHECK;
+void pump_turn(struct node *n);
+void pump_expire(struct node *n);
+void pump_timeout(void *context);
+void pump_forget(struct node *n, const struct call *call); /* the caller went away */
+
+/* ---- upkeep.c ---- */
+
+void upkeep_open(struct node *n);
+/* Bounded work at a turn's end; true when there is more to do at once. */
+bool upkeep_turn(struct node *n);
+void upkeep_checkpoint_last(struct node *n); /* at a clean stop; waits for it */
+
+/* ---- conn.c ---- */
+
+enum conn_protocol { CONN_NEW, CONN_HTTP1, CONN_HTTP2, CONN_WEBSOCKET };
+
+struct conn {
+    struct node *node;
+    struct conn *next, *prev, *dirty_next;
+    int fd;
+    enum conn_protocol protocol;
+    bool dirty, want_write, closing, gone; /* closing: when all is sent; gone: at the turn's end */
+    bool first_byte_seen;
+    int64_t since_ms;    /* accepted, or last request ended */
+    struct tls *tls;     /* NULL: plain */
+    struct h2 *h2;
+    struct http1 *http1;
+    struct ws *ws;
+    struct call *call;   /* HTTP/1.1 and WebSocket: the one that is open */
+    struct buf in;       /* came in but not yet eaten */
+    struct buf out;      /* made but not yet taken by the socket */
+    struct buf plain;    /* TLS: made but not yet encrypted */
+    struct buf author;   /* common name of the client certificate */
+};
+
+void conn_accept(void *context, int fd);
+void conn_touch(struct conn *c); /* has something to send */
+size_t conn_queued(const struct conn *c);
+void conn_turn(struct node *n); /* sends what is made, closes what is done */
+void conn_sweep(struct node *n);
+void conn_close_all(struct node *n);
+
+/* ---- call.c: one request and its answer, or one stream of both ---- */
+
+struct call {
+    struct node *node;
+    struct conn *conn;                /* NULL: gone; waits only for its proposal */
+    struct h2_stream *stream;         /* NULL over HTTP/1.1 */
+    const struct etcd_method *method; /* NULL: REST and the small HTTP answers */
+    struct grpc_reader reader;
+    struct arena arena; /* REST: request and answer */
+    struct rest_call *rest;
+    struct http_request http; /* REST over HTTP/2: in the arena, body while it comes */
+    struct buf body;
+    struct watch_stream *watch;
+    unsigned waiting; /* proposals that will come back here */
+    int64_t renewing; /* lease id of a keep-alive that waits for a revoke */
+    bool begun;       /* response head is sent */
+    bool ended;       /* the answer is complete */
+    bool input_over;
+};
+
+extern const struct h2_events call_h2_events;
+/* One whole request of HTTP/1.1. */
+void call_http1(struct conn *c, const struct http_request *r);
+void call_websocket_message(struct call *call, struct span text);
+void call_replied(struct call *call, const struct reply *reply);
+void call_failed(struct call *call, enum err e);
+void call_renewals_settle(struct node *n); /* a lease was revoked */
+void call_physical_settle(struct node *n); /* memory is freed */
+void call_gone(struct call *call);         /* its connection or stream is no more */
+size_t call_queued(const struct call *call);
+void call_message(struct call *call, struct span message); /* gRPC: sends one */
+void call_text(struct call *call, struct span text);       /* SSE block or WebSocket message */
+void call_end(struct call *call, enum err e);              /* status and end */
+
+/* ---- watching.c: the watchers of one stream, of either door ---- */
+
+struct watch_stream *watching_open(struct call *call);
+void watching_close(struct watch_stream *s);
+void watching_request(struct watch_stream *s, const struct request *r);
+void watching_deliver(struct node *n, const struct kv_change *changes, size_t count);
+bool watching_catch_up(struct node *n); /* true: more to do at once */
+void watching_progress(struct node *n); /* the interval has passed */
+
+/* ---- small.c: /metrics, /health..., /version ---- */
+
+/* False: not one of its paths. */
+bool small_answer(struct node *n, const struct http_request *r, struct arena *arena,
+                  struct rest_answer *out);
+bool small_ready(const struct node *n, const char **why);

@@ -1,0 +1,341 @@
+/* The pump: takes what a turn of the loop gathered through raft, the disk and the machine.
+ *
+ * At a turn's end all commands of the turn are submitted as entries; if the disk is free, everything
+ * that waits goes to it as one batch; when it comes back, raft hears PERSISTED, what is committed is
+ * applied and answered. While the disk is busy the next batch grows: group commit without a timer. */
+#include "node/node_int.h"
+#include <stdlib.h>
+#include "base/check.h"
+
+/* ---- proposals ---- */
+
+/* etcd: under NOSPACE what makes the store larger is refused, the rest goes on. */
+static bool needs_space(const struct request *r)
+{
+    return r->type == REQUEST_PUT || r->type == REQUEST_LEASE_GRANT ||
+           (r->type == REQUEST_TXN && kv_txn_puts(&r->txn));
+}
+
+static enum err may_propose(struct node *n, const struct request *r, const struct call *call)
+{
+    if (n->update.role != RAFT_LEADER)
+        return ERR_NO_LEADER;
+    if (n->stopping && call)
+        return ERR_STOPPED;
+    if (n->nospace && needs_space(r))
+        return ERR_NOSPACE;
+    if (n->pending_count + n->submitted.n >= PENDING_MAX ||
+        n->commands.len + n->records.len >= RAFT_UNCOMMITTED_BYTES_MAX / 2) {
+        n->metrics.requests_overloaded++;
+        return ERR_TOO_MANY_REQUESTS;
+    }
+    return ERR_OK;
+}
+
+/* Lease ids are positive; one that lives already is drawn again. */
+static int64_t draw_lease_id(struct node *n)
+{
+    int64_t id;
+    do
+        id = (int64_t)(prng_next(&n->prng) >> 1);
+    while (id == 0 || lease_known(n->machine.lease, id));
+    return id;
+}
+
+enum err pump_propose(struct node *n, const struct request *r, struct call *call,
+                      int64_t expiring_lease)
+{
+    enum err e = may_propose(n, r, call);
+    if (e != ERR_OK)
+        return e;
+    bool choose = r->type == REQUEST_LEASE_GRANT && r->lease.id == 0;
+    size_t start = n->commands.len;
+    machine_command(r, loop_wall_ms(n->loop), choose ? draw_lease_id(n) : 0, &n->commands);
+    CHECK(n->commands.len > start);
+    VEC_PUSH(&n->command_ends, &n->alloc, n->commands.len);
+    struct proposal p = { call, expiring_lease };
+    VEC_PUSH(&n->submitted, &n->alloc, p);
+    return ERR_OK;
+}
+
+static void fail(struct node *n, const struct proposal *p, enum err e)
+{
+    n->metrics.proposals_failed++;
+    if (p->lease)
+        lease_expire_failed(n->machine.lease, p->lease);
+    if (p->call)
+        call_failed(p->call, e);
+}
+
+static struct proposal *pending_at(struct node *n, size_t i)
+{
+    return &n->pending.items[(n->pending_head + i) & (n->pending.cap - 1)];
+}
+
+static void pending_push(struct node *n, struct proposal p)
+{
+    if (n->pending_count == n->pending.cap) {
+        size_t cap = n->pending.cap ? n->pending.cap * 2 : 1024;
+        struct proposal *items = mem_alloc(&n->alloc, cap * sizeof(*items));
+        for (size_t i = 0; i < n->pending_count; i++)
+            items[i] = *pending_at(n, i);
+        mem_free(&n->alloc, n->pending.items, n->pending.cap * sizeof(*items));
+        n->pending.items = items;
+        n->pending.cap = cap;
+        n->pending_head = 0;
+    }
+    n->pending_count++;
+    *pending_at(n, n->pending_count - 1) = p;
+}
+
+static struct proposal pending_pop(struct node *n)
+{
+    CHECK(n->pending_count > 0);
+    struct proposal p = *pending_at(n, 0);
+    n->pending_head = (n->pending_head + 1) & (n->pending.cap - 1);
+    n->pending_count--;
+    n->pending_first++;
+    return p;
+}
+
+/* ---- applying ---- */
+
+static void count_applied(struct metrics *m, const struct reply *reply)
+{
+    if (reply->err != ERR_OK)
+        return;
+    m->puts += reply->type == REQUEST_PUT;
+    m->deletes += reply->type == REQUEST_DELETE;
+    m->txns += reply->type == REQUEST_TXN;
+    m->leases_granted += reply->type == REQUEST_LEASE_GRANT;
+    m->leases_revoked += reply->type == REQUEST_LEASE_REVOKE;
+}
+
+static void apply_command(struct node *n, const struct raft_entry *e, struct proposal p)
+{
+    struct reply reply;
+    const struct kv_change *changes;
+    size_t count;
+    enum err err = machine_apply(&n->machine, e->index, e->term, e->data, loop_now_ms(n->loop),
+                                 &n->apply, &reply, &changes, &count);
+    if (err != ERR_OK) {
+        slog(SLOG_ERROR, "the log holds a command that this build cannot apply; run a newer one",
+             "index=%llu error=%s", (unsigned long long)e->index, slog_quote(err_text(err)));
+        exit(1);
+    }
+    count_applied(&n->metrics, &reply);
+    if (count)
+        watching_deliver(n, changes, count);
+    if (reply.type == REQUEST_LEASE_REVOKE)
+        call_renewals_settle(n);
+    if (p.call)
+        call_replied(p.call, &reply);
+    arena_reset(&n->apply);
+}
+
+static void apply_entry(struct node *n, const struct raft_entry *e)
+{
+    struct proposal p = { NULL, 0 };
+    if (n->pending_count > 0 && n->pending_first == e->index)
+        p = pending_pop(n);
+    if (e->type == RAFT_COMMAND)
+        apply_command(n, e, p);
+    else
+        machine_skip(&n->machine, e->index, e->term);
+    n->metrics.proposals_applied++;
+}
+
+static void apply_committed(struct node *n)
+{
+    int64_t start_us = loop_clock_us();
+    uint64_t index = n->machine.applied_index;
+    uint64_t commit = n->update.commit_index;
+    CHECK(commit >= index);
+    if (commit == index)
+        return;
+    n->metrics.proposals_committed += commit - index;
+    while (index < commit) {
+        struct raft_entry e;
+        CHECK(raft_entry_at(n->raft, ++index, &e));
+        apply_entry(n, &e);
+    }
+    raft_applied(n->raft, index);
+    histogram_add(&n->metrics.apply_seconds, loop_clock_us() - start_us);
+}
+
+/* ---- raft and disk ---- */
+
+static void queue_records(struct node *n, const struct raft_update *u)
+{
+    if (u->hard_state_changed) {
+        struct log_record r = { .type = LOG_HARD_STATE, .term = u->term, .vote = u->vote };
+        log_batch_record(&n->records, &r);
+    }
+    for (size_t i = 0; i < u->n_entries; i++) {
+        const struct raft_entry *e = &u->entries[i];
+        struct log_record r = { .type = LOG_ENTRY,
+                                .index = e->index,
+                                .term = e->term,
+                                .entry_type = (uint8_t)e->type,
+                                .data = e->data };
+        log_batch_record(&n->records, &r);
+        n->records_last = e->index;
+    }
+}
+
+static void took(struct node *n, const struct raft_update *u)
+{
+    if (u->leader != n->update.leader && u->leader != 0) {
+        n->metrics.leader_changes++;
+        slog(SLOG_INFO, "leader", "term=%llu leader=%llx self=%llx", (unsigned long long)u->term,
+             (unsigned long long)u->leader, (unsigned long long)n->header.member_id);
+    }
+    if (u->role == RAFT_LEADER && n->update.role != RAFT_LEADER)
+        lease_restart(n->machine.lease, loop_now_ms(n->loop));
+    queue_records(n, u);
+    n->update = *u;
+    n->header.term = u->term;
+    if (u->timeout_ms != INT64_MAX)
+        loop_timer_set(n->loop, &n->raft_timer, u->timeout_ms);
+}
+
+enum err pump_raft(struct node *n, struct raft_event *event)
+{
+    struct raft_update u;
+    event->now_ms = loop_now_ms(n->loop);
+    enum err e = raft_step(n->raft, event, &u);
+    if (e == ERR_OK)
+        took(n, &u);
+    return e;
+}
+
+/* All commands of the turn become entries with indexes that follow one another. */
+static void submit(struct node *n)
+{
+    size_t count = n->submitted.n;
+    if (!count)
+        return;
+    struct span *data = ARENA_ARRAY(&n->turn, struct span, count);
+    for (size_t i = 0, start = 0; i < count; start = n->command_ends.items[i++])
+        data[i] = span_of(n->commands.data + start, n->command_ends.items[i] - start);
+    struct raft_event event = { .type = RAFT_SUBMIT, .submit = { data, count } };
+    enum err e = pump_raft(n, &event);
+    if (e == ERR_OK) {
+        uint64_t first = raft_last_index(n->raft) - count + 1;
+        CHECK(n->pending_count == 0 || n->pending_first + n->pending_count == first);
+        if (n->pending_count == 0)
+            n->pending_first = first;
+    }
+    /* An answer may propose again: only to the next turn's list. */
+    size_t taken = n->submitted.n;
+    for (size_t i = 0; i < taken; i++) {
+        if (e == ERR_OK)
+            pending_push(n, n->submitted.items[i]);
+        else
+            fail(n, &n->submitted.items[i], e == ERR_OVERLOADED ? ERR_TOO_MANY_REQUESTS : e);
+    }
+    CHECK(n->submitted.n == taken);
+    n->submitted.n = n->command_ends.n = 0;
+    buf_shrink(&n->commands, KEEP_BYTES);
+}
+
+static void disk_run(struct job *job)
+{
+    struct disk_job *d = (struct disk_job *)job;
+    int64_t start_us = loop_clock_us();
+    d->err = storage_append(d->node->storage, buf_all(&d->records), d->last);
+    d->took_us = loop_clock_us() - start_us;
+}
+
+static void write_out(struct node *n);
+
+static void disk_done(struct job *job)
+{
+    struct disk_job *d = (struct disk_job *)job;
+    struct node *n = d->node;
+    if (d->err != ERR_OK) {
+        /* A write or sync that failed leaves the disk unknown: nothing may go on from here. */
+        slog(SLOG_ERROR, "writing the log failed; look at the disk, then start again", "error=%s",
+             slog_quote(storage_why(n->storage)));
+        exit(1);
+    }
+    n->disk_busy = false;
+    n->metrics.batches++;
+    n->metrics.log_bytes += d->records.len;
+    histogram_add(&n->metrics.sync_seconds, d->took_us);
+    struct raft_event event = { .type = RAFT_PERSISTED, .persisted_index = d->last };
+    enum err e = pump_raft(n, &event);
+    CHECK(e == ERR_OK);
+    apply_committed(n);
+}
+
+static void write_out(struct node *n)
+{
+    struct disk_job *d = &n->disk_job;
+    if (n->disk_busy || n->records.len == 0)
+        return;
+    struct buf empty = d->records;
+    d->records = n->records;
+    d->last = n->records_last;
+    buf_shrink(&empty, KEEP_BYTES);
+    n->records = empty;
+    d->job = (struct job){ .run = disk_run, .done = disk_done };
+    n->disk_busy = true;
+    thread_submit(n->disk, &d->job);
+}
+
+void pump_turn(struct node *n)
+{
+    submit(n);
+    write_out(n);
+}
+
+/* ---- reads ---- */
+
+/* A cluster of one gives the read index at once; an index beyond what is applied cannot be, since
+ * PERSISTED applies before anything else happens. */
+enum err pump_read(struct node *n, const struct request *r, struct arena *arena,
+                   struct reply *reply)
+{
+    if (!r->serializable) {
+        struct raft_event event = { .type = RAFT_READ, .read_id = ++n->read_id };
+        enum err e = pump_raft(n, &event);
+        if (e != ERR_OK)
+            return e;
+        if (n->update.n_reads != 1 || n->update.reads[0].id != n->read_id)
+            return ERR_NO_LEADER;
+        CHECK(n->update.reads[0].index <= n->machine.applied_index);
+    }
+    machine_read(&n->machine, r, loop_now_ms(n->loop), arena, reply);
+    n->metrics.ranges += r->type == REQUEST_RANGE;
+    return ERR_OK;
+}
+
+/* ---- timers ---- */
+
+void pump_timeout(void *context)
+{
+    struct node *n = context;
+    struct raft_event event = { .type = RAFT_TIMEOUT };
+    enum err e = pump_raft(n, &event);
+    CHECK(e == ERR_OK);
+}
+
+/* Proposes the revoke of every lease whose time has passed. */
+void pump_expire(struct node *n)
+{
+    int64_t now = loop_now_ms(n->loop);
+    if (n->update.role != RAFT_LEADER)
+        return;
+    for (int i = 0; i < EXPIRE_PER_TURN; i++) {
+        int64_t id = lease_expire(n->machine.lease, now);
+        if (!id)
+            break;
+        struct request r = { .type = REQUEST_LEASE_REVOKE, .author = SPAN("lease"), .lease = { id, 0, false } };
+        if (pump_propose(n, &r, NULL, id) != ERR_OK) {
+            lease_expire_failed(n->machine.lease, id);
+            break;
+        }
+        n->metrics.leases_expired++;
+    }
+}

@@ -1,0 +1,293 @@
+/* Watch streams: many watchers behind one call, of the etcd or the REST door.
+ *
+ * A stream has a bounded queue (watch-queue-bytes). When it is full its watchers fall behind: they are
+ * passed over by deliveries and served from history when the peer has read on. So a slow watcher costs
+ * its own queue and nothing else. */
+#include "node/node_int.h"
+#include "base/check.h"
+
+struct watch_stream {
+    struct node *node;
+    struct call *call;
+    struct watch_stream *next, *prev;
+    struct map watchers; /* by id + 1 */
+    struct watcher *first; /* all, through link[0], link[1] */
+    int64_t next_id;
+    bool etcd;            /* else REST */
+    bool progress_wanted; /* asked by hand, not yet answered: somebody is behind */
+    int64_t sent_revision; /* header revision of the newest response */
+    int64_t progress_revision; /* what a REST stream was last told */
+};
+
+struct watch_stream *watching_open(struct call *call)
+{
+    struct node *n = call->node;
+    struct watch_stream *s = mem_zero(&n->alloc, sizeof(*s));
+    s->node = n;
+    s->call = call;
+    s->etcd = call->method != NULL;
+    map_open(&s->watchers, &n->alloc);
+    s->next = n->streams;
+    if (s->next)
+        s->next->prev = s;
+    n->streams = s;
+    n->watch_stream_count++;
+    return s;
+}
+
+static void drop(struct watch_stream *s, struct watcher *w)
+{
+    struct watcher *before = w->link[0], *after = w->link[1];
+    if (before)
+        before->link[1] = after;
+    else
+        s->first = after;
+    if (after)
+        after->link[0] = before;
+    map_remove(&s->watchers, (uint64_t)w->id);
+    watch_remove(s->node->watch, w);
+}
+
+void watching_close(struct watch_stream *s)
+{
+    struct node *n = s->node;
+    while (s->first)
+        drop(s, s->first);
+    map_close(&s->watchers);
+    if (s->prev)
+        s->prev->next = s->next;
+    else
+        n->streams = s->next;
+    if (s->next)
+        s->next->prev = s->prev;
+    n->watch_stream_count--;
+    mem_free(&n->alloc, s, sizeof(*s));
+}
+
+static bool has_room(const struct watch_stream *s)
+{
+    return call_queued(s->call) < (size_t)s->node->params.watch_queue_bytes;
+}
+
+/* ---- sending ---- */
+
+static void emit_text(void *context, struct span text)
+{
+    call_text(context, text);
+}
+
+static void send_events(struct watch_stream *s, const struct watch_batch *batch)
+{
+    struct node *n = s->node;
+    int64_t revision = kv_revision(n->machine.kv);
+    n->metrics.watch_events += batch->n;
+    if (!s->etcd) {
+        enum rest_watch_form form = s->call->conn->ws ? REST_WEBSOCKET : REST_SSE;
+        rest_watch_events(n->machine.kv, batch, form, &n->apply, emit_text, s->call);
+        return;
+    }
+    size_t size_max = (size_t)n->params.request_bytes_max;
+    for (size_t next = 0; next < batch->n;) {
+        struct buf *message = call_message_begin(s->call);
+        etcd_watch_events(&n->header, revision, batch, &next, size_max, message);
+        call_message_end(s->call);
+    }
+    s->sent_revision = revision;
+}
+
+static bool all_synced(const struct watch_stream *s)
+{
+    for (const struct watcher *w = s->first; w; w = w->link[1])
+        if (!w->synced)
+            return false;
+    return true;
+}
+
+static void send_progress(struct watch_stream *s, int64_t id)
+{
+    int64_t revision = kv_revision(s->node->machine.kv);
+    etcd_watch_progress(&s->node->header, revision, id, call_message_begin(s->call));
+    call_message_end(s->call);
+    s->sent_revision = revision;
+}
+
+/* Asked by hand (RequestProgress): one answer for the whole stream, with id -1, once all of its
+ * watchers are synced, in order with the events (etcd #15220). */
+static void answer_progress(struct watch_stream *s)
+{
+    if (s->progress_wanted && all_synced(s)) {
+        s->progress_wanted = false;
+        send_progress(s, -1);
+    }
+}
+
+void watching_deliver(struct node *n, const struct kv_change *changes, size_t count)
+{
+    struct watch_batch *batches;
+    size_t n_batches;
+    watch_match(n->watch, changes, count, &n->apply, &batches, &n_batches);
+    for (size_t i = 0; i < n_batches; i++) {
+        struct watch_stream *s = batches[i].watcher->owner;
+        if (has_room(s)) {
+            send_events(s, &batches[i]);
+        } else {
+            watch_fall_behind(n->watch, batches[i].watcher, batches[i].changes[0]->now->mod_revision);
+            n->metrics.watch_fell_behind++;
+        }
+    }
+}
+
+/* ---- catching up ---- */
+
+static void end_compacted(struct watch_stream *s, struct watcher *w)
+{
+    struct node *n = s->node;
+    int64_t compacted = kv_compact_revision(n->machine.kv);
+    n->metrics.watch_compacted++;
+    if (s->etcd) {
+        etcd_watch_canceled(&n->header, kv_revision(n->machine.kv), w->id, compacted, false, "",
+                            call_message_begin(s->call));
+        call_message_end(s->call);
+        drop(s, w);
+        return;
+    }
+    enum rest_watch_form form = s->call->conn->ws ? REST_WEBSOCKET : REST_SSE;
+    call_text(s->call, rest_watch_compacted(compacted, form, &n->apply));
+    drop(s, w);
+    call_end(s->call, ERR_OK);
+}
+
+bool watching_catch_up(struct node *n)
+{
+    bool moved = false;
+    for (int i = 0; i < CATCH_UP_PER_TURN; i++) {
+        struct watcher *w = watch_next_behind(n->watch);
+        if (!w)
+            return false;
+        struct watch_stream *s = w->owner;
+        if (!has_room(s))
+            continue;
+        struct watch_batch batch;
+        bool compacted;
+        moved = true;
+        watch_catch_up(n->watch, n->machine.kv, w, &n->apply, &batch, &compacted);
+        if (compacted) {
+            end_compacted(s, w);
+        } else {
+            if (batch.n)
+                send_events(s, &batch);
+            answer_progress(s);
+        }
+        arena_reset(&n->apply);
+    }
+    /* When nobody who is behind has room, the next readable or writable socket brings a turn. */
+    return moved;
+}
+
+/* ---- requests ---- */
+
+static void created(struct watch_stream *s, int64_t id)
+{
+    struct node *n = s->node;
+    int64_t revision = kv_revision(n->machine.kv);
+    if (s->etcd) {
+        etcd_watch_created(&n->header, revision, id, call_message_begin(s->call));
+        call_message_end(s->call);
+    }
+}
+
+static void add(struct watch_stream *s, const struct watch_request *r)
+{
+    struct node *n = s->node;
+    int64_t id = r->id;
+    bool taken = id != 0 && map_get(&s->watchers, (uint64_t)id);
+    const char *why = etcd_watch_refusal(r, taken);
+    if (why) {
+        CHECK(s->etcd);
+        etcd_watch_canceled(&n->header, kv_revision(n->machine.kv), -1, 0, true, why,
+                            call_message_begin(s->call));
+        call_message_end(s->call);
+        return;
+    }
+    if (id == 0) {
+        while (map_get(&s->watchers, (uint64_t)s->next_id))
+            s->next_id++;
+        id = s->next_id++;
+    }
+    struct watch_spec spec = { r->key,     r->range_end, r->start_revision, id,          r->prev_kv,
+                               r->no_put,  r->no_delete, r->progress,       r->fragment, s };
+    created(s, id);
+    struct watcher *w = watch_add(n->watch, &spec, kv_revision(n->machine.kv));
+    w->link[0] = NULL;
+    w->link[1] = s->first;
+    if (s->first)
+        s->first->link[0] = w;
+    s->first = w;
+    map_set(&s->watchers, (uint64_t)id, w);
+    if (!w->synced)
+        upkeep_again(n);
+}
+
+static void remove_by_id(struct watch_stream *s, int64_t id)
+{
+    struct node *n = s->node;
+    struct watcher *w = map_get(&s->watchers, (uint64_t)id);
+    if (!w)
+        return; /* etcd: no answer for an unknown id */
+    drop(s, w);
+    etcd_watch_canceled(&n->header, kv_revision(n->machine.kv), id, 0, false, "",
+                        call_message_begin(s->call));
+    call_message_end(s->call);
+    answer_progress(s);
+}
+
+void watching_request(struct watch_stream *s, const struct request *r)
+{
+    switch (r->type) {
+    case REQUEST_WATCH_ADD:
+        add(s, &r->watch);
+        return;
+    case REQUEST_WATCH_REMOVE:
+        remove_by_id(s, r->watch_id);
+        return;
+    case REQUEST_WATCH_PROGRESS:
+        s->progress_wanted = true;
+        answer_progress(s);
+        return;
+    default:
+        UNREACHABLE("a watch request");
+    }
+}
+
+/* ---- the interval ---- */
+
+/* etcd: a watcher that asked for it and heard nothing since the last interval is told how far things
+ * are, only when it is synced. */
+static void progress_of(struct watch_stream *s)
+{
+    struct node *n = s->node;
+    int64_t revision = kv_revision(n->machine.kv);
+    if (!has_room(s))
+        return;
+    if (!s->etcd) {
+        enum rest_watch_form form = s->call->conn->ws ? REST_WEBSOCKET : REST_SSE;
+        if (all_synced(s))
+            call_text(s->call, rest_watch_progress(revision, form, &n->apply));
+        return;
+    }
+    if (s->sent_revision == revision && s->progress_revision != revision) {
+        s->progress_revision = revision;
+    }
+    for (struct watcher *w = s->first; w; w = w->link[1])
+        if (w->progress && w->synced && w->next_revision <= revision + 1)
+            send_progress(s, w->id);
+}
+
+void watching_progress(struct node *n)
+{
+    for (struct watch_stream *s = n->streams, *next; s; s = next) {
+        next = s->next;
+        progress_of(s);
+    }
+    arena_reset(&n->apply);
+}
