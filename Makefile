@@ -35,7 +35,10 @@ ONLY  ?= src
 SRC  := $(shell find $(ONLY) -name '*.c' ! -name '*_test.c' ! -name '*_fuzz.c' ! -name main.c)
 TEST := $(shell find $(ONLY) -name '*_test.c')
 FUZZ := $(shell find $(ONLY) -name '*_fuzz.c')
-OBJ   = $(SRC:%.c=$O/%.o)
+# Made from proto/: the protobuf codec, before anything that includes it.
+PROTO := $(basename $(notdir $(wildcard proto/*.proto)))
+GEN    = $(PROTO:%=$O/gen/wire/protobuf/%_pb)
+OBJ    = $(SRC:%.c=$O/%.o) $(addsuffix .o,$(if $(findstring wire/protobuf,$(SRC)),$(GEN)))
 # What a decoder may need: fuzz targets link nothing that touches the outside world.
 PURE  = $(filter-out $O/src/io/% $O/src/node/% $O/src/cli/%,$(OBJ))
 runner = $(patsubst %.c,$O/%.o,$(wildcard tests/$1/*.c))
@@ -50,7 +53,10 @@ $O/crash: $(call runner,crash)
 $O/perf: $(call runner,perf)
 $O/%_fuzz: $O/%_fuzz.o $(PURE)
 	$(CC) $(CFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS)
-$O/%.o: %.c ; @mkdir -p $(@D) ; $(CC) $(CFLAGS) -c -o $@ $<
+$O/%.o: %.c | $(addsuffix .h,$(GEN)) ; @mkdir -p $(@D) ; $(CC) $(CFLAGS) -c -o $@ $<
+$O/gen/wire/protobuf/%_pb.o: $O/gen/wire/protobuf/%_pb.c ; $(CC) $(CFLAGS) -c -o $@ $<
+$O/gen/wire/protobuf/%_pb.h $O/gen/wire/protobuf/%_pb.c: proto/%.proto tools/protogen.py
+	@python3 tools/protogen.py $< $(@D)
 objects: $(OBJ)
 fuzzers: $(FUZZ:%.c=$O/%)
 
