@@ -44,10 +44,11 @@ class Ops:
 
     def value(self):
         r = self.random
-        return r.choice((b"", b"\x00", b"x", b"%d" % r.randrange(10), r.randbytes(r.randrange(64))))
+        return r.choice((b"", b"\x00", b"x", b"%d" % r.randrange(10),
+                         r.randbytes(r.randrange(64))))
 
     def span(self):
-        """(key, range_end): one key, a prefix, from a key on, all, or some span; also empty ones."""
+        """(key, range_end): one key, a prefix, from a key on, all, some span, an empty one."""
         r = self.random
         form = r.randrange(6)
         if form <= 1:
