@@ -1,8 +1,8 @@
 /* tree: things in order, linked through a node that each of them carries; balanced (AVL).
  *
- * The shape depends on the order of calls alone, never on addresses. A type tells how a key compares
- * to a node, and may keep a sum of each subtree in its nodes (update): the tree calls it for every node
- * whose children changed, children first. Nothing is allocated here. */
+ * The shape depends on the order of calls alone, never on addresses. A type tells how a key
+ * compares to a node, and may keep a sum of each subtree in its nodes (update): the tree calls it
+ * for every node whose children changed, children first. Nothing is allocated here. */
 #pragma once
 #include <stddef.h>
 #include <stdint.h>

@@ -1,10 +1,11 @@
 /* lease: which leases live, until when, and which keys hang on them.
  *
- * Replicated: id, granted TTL and keys: changed by commands only. Local to the leader: the deadline,
- * in its own monotonic milliseconds; renewals never go through the log. A lease that comes from a
- * checkpoint or the log starts with its full TTL when deadlines begin to count (lease_restart), so it
- * is never early. When a deadline has passed the node proposes a revoke and marks the lease as
- * expiring: a renewal that comes then waits for the revoke and finds the lease gone.
+ * Replicated: id, granted TTL and keys: changed by commands only. Local to the leader: the
+ * deadline, in its own monotonic milliseconds; renewals never go through the log. A lease that
+ * comes from a checkpoint or the log starts with its full TTL when deadlines begin to count
+ * (lease_restart), so it is never early. When a deadline has passed the node proposes a revoke and
+ * marks the lease as expiring: a renewal that comes then waits for the revoke and finds the lease
+ * gone.
  *
  * Pure: time comes in as an argument. */
 #pragma once

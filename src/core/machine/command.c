@@ -327,7 +327,8 @@ static const struct codec {
     void (*encode)(struct buf *out, const struct request *r);
     void (*decode)(struct reader *r, struct request *out);
 } codecs[] = {
-#define COMMAND(number, NAME, name, text) [number] = { REQUEST_##NAME, encode_##name, decode_##name },
+#define COMMAND(number, NAME, name, text)                                                          \
+    [number] = { REQUEST_##NAME, encode_##name, decode_##name },
 #include "core/machine/command.def"
 #undef COMMAND
 };

@@ -1,13 +1,13 @@
 /* command: the bytes of a command in the log, read back.
  *
- * The first byte is the command's number, then now_ms, the author, and the body, which is fixed by the
- * number: a new field is a new number. Numbers are varints (negative ones as 64 bits), bytes have
- * their length before them. */
+ * The first byte is the command's number, then now_ms, the author, and the body, which is fixed by
+ * the number: a new field is a new number. Numbers are varints (negative ones as 64 bits), bytes
+ * have their length before them. */
 #pragma once
 #include "core/machine/machine.h"
 
 enum {
-    COMMAND_DEPTH_MAX = KV_OPS_MAX + 1, /* of transactions in transactions: each level takes an op */
+    COMMAND_DEPTH_MAX = KV_OPS_MAX + 1, /* of nested transactions: each level takes an op */
 };
 
 struct command {

@@ -1,4 +1,4 @@
-/* Any bytes: decoding never reads outside, and what is taken comes out the same when written again. */
+/* Any bytes: decoding never reads outside; what is taken comes out the same when written again. */
 #include <stdlib.h>
 #include "core/machine/command.h"
 

@@ -1,12 +1,12 @@
-/* machine: the one state machine: commands in, from the log, in order; state, replies and changes out.
+/* machine: the one state machine: commands from the log in; state, replies and changes out.
  *
  * Doors and the core meet only here: a door makes a struct request; the node turns those that write
- * into a command in the log (machine_command: time, lease ids and the author are stamped there, before
- * the log, so that applying is deterministic) and answers the others from machine_read; the door makes
- * bytes of the struct reply. Watches hear of the changes that an apply returns.
+ * into a command in the log (machine_command: time, lease ids and the author are stamped there,
+ * before the log, so that applying is deterministic) and answers the others from machine_read; the
+ * door makes bytes of the struct reply. Watches hear of the changes that an apply returns.
  *
  * Command numbers are in command.def and are for ever. Applying the same commands to the same state
- * gives the same state on every node: machine_digest says so.
+ * gives the same state on every node: the digest says so.
  *
  * Pure. */
 #pragma once
@@ -95,7 +95,7 @@ struct request {
 /* Whether it goes through the log: puts, deletes, transactions that have one of them, and so on. */
 bool request_writes(const struct request *r);
 
-/* The checks that need no state (etcd v3rpc/key.go and lease limits): before the log, before a read. */
+/* The checks that need no state (etcd v3rpc/key.go, lease limits): before the log or a read. */
 enum err request_check(const struct request *r, struct arena *arena) MUST_CHECK;
 
 /* ---- replies ---- */
@@ -162,11 +162,11 @@ enum command_number {
  * (positive, drawn by the node); TTLs are raised to LEASE_TTL_MIN_S here. */
 void machine_command(const struct request *r, int64_t now_ms, int64_t lease_id, struct buf *out);
 
-/* Applies one entry. now_ms is the local monotonic time, for lease deadlines only: it does not reach
- * replicated state. The reply and everything in it lives in the arena or the store until the next
- * apply; changes as in kv_end. Returns ERR_CORRUPT (and changes nothing) for bytes that no build wrote,
- * ERR_FORMAT for a command number newer than this build: the node must stop. An error that the command
- * itself earns (compacted, lease not found...) stands in reply->err. */
+/* Applies one entry. now_ms is the local monotonic time, for lease deadlines only: it does not
+ * reach replicated state. The reply and everything in it lives in the arena or the store until the
+ * next apply; changes as in kv_end. Returns ERR_CORRUPT (and changes nothing) for bytes that no
+ * build wrote, ERR_FORMAT for a command number newer than this build: the node must stop. An error
+ * that the command itself earns (compacted, lease not found...) stands in reply->err. */
 enum err machine_apply(struct machine *m, uint64_t index, uint64_t term, struct span command,
                        int64_t now_ms, struct arena *arena, struct reply *reply,
                        const struct kv_change **changes, size_t *n_changes) MUST_CHECK;
@@ -180,16 +180,16 @@ void machine_read(const struct machine *m, const struct request *r, int64_t now_
 
 /* ---- checkpoint ---- */
 
-/* Steps through everything, store last; writes go on meanwhile and are not in it: it is the state at
- * machine_save_open. Compaction of memory waits until machine_save_close. Each step appends one piece;
- * false: that was the last. */
+/* Steps through everything, store last; writes go on meanwhile and are not in it: it is the state
+ * at machine_save_open. Compaction of memory waits until machine_save_close. Each step appends one
+ * piece; false: that was the last. */
 struct machine_save;
 struct machine_save *machine_save_open(struct machine *m, struct alloc *alloc);
 bool machine_save_step(struct machine_save *s, size_t budget_bytes, struct buf *out);
 void machine_save_close(struct machine_save *s);
 
-/* Into an empty machine; pieces as machine_save_step wrote them, one by one. ERR_CORRUPT, ERR_FORMAT;
- * then only machine_close may follow. */
+/* Into an empty machine; pieces as machine_save_step wrote them, one by one. ERR_CORRUPT,
+ * ERR_FORMAT; then only machine_close may follow. */
 enum err machine_load(struct machine *m, struct span piece) MUST_CHECK;
 /* After the last piece: checks that it is the last and all is there (ERR_CORRUPT); leases get their
  * keys back, their deadlines wait for lease_restart. */

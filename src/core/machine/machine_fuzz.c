@@ -1,5 +1,5 @@
-/* Any bytes as a log and as a checkpoint: refused or taken, never a crash. The first byte tells which;
- * then come pieces, each with two bytes of length before it. */
+/* Any bytes as a log and as a checkpoint: refused or taken, never a crash. The first byte tells
+ * which; then come pieces, each with two bytes of length before it. */
 #include <stdlib.h>
 #include "core/machine/machine.h"
 

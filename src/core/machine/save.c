@@ -5,8 +5,8 @@
  *   STORE   as kv_save_step                                                          any number
  *   END     u64 pieces before it, u64 bytes in them, u32 CRC-32C over those          the last
  *
- * Whoever stores the pieces has checksums of its own; this one is taken where the bytes are made and
- * looked at where they are used. */
+ * Whoever stores the pieces has checksums of its own; this one is taken where the bytes are made
+ * and looked at where they are used. */
 #include "base/check.h"
 #include "base/crc.h"
 #include "core/machine/machine.h"

@@ -1,6 +1,6 @@
 /* entries: the part of the log that raft holds in memory, from what is applied to the end.
  *
- * Their bytes stand in chunks that many entries share; a chunk goes when its last entry is dropped. */
+ * Their bytes stand in chunks that many share; a chunk goes when its last entry is dropped. */
 #pragma once
 #include "core/raft/raft.h"
 

@@ -147,7 +147,7 @@ static void advance_commit(struct raft *r)
 {
     uint64_t index = quorum_index(r);
     CHECK(index <= last_index(r));
-    /* Raft 3.6.2: only entries of the current term commit by counting; they take the older with them. */
+    /* Raft 3.6.2: only entries of this term commit by counting; they take the older with them. */
     if (index <= r->commit || entries_term(&r->entries, index) != r->term)
         return;
     for (uint64_t i = r->commit + 1; i <= index; i++) {

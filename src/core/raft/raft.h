@@ -1,12 +1,14 @@
 /* raft: consensus as a pure function, raft_step(event) -> update. No clock, disk, socket or thread.
  *
- * The node feeds events, one at a time, and does what the update says, in this order: write term, vote
- * and entries in one batch and sync it; only then send messages and, when it is told so by PERSISTED,
- * apply what is committed. Rules are quoted by their place in Ongaro's dissertation ("Raft 3.6").
+ * The node feeds events, one at a time, and does what the update says, in this order: write term,
+ * vote and entries in one batch and sync it; only then send messages and, when it is told so by
+ * PERSISTED, apply what is committed. Rules are quoted by their place in Ongaro's dissertation
+ * ("Raft 3.6").
  *
  * This build knows clusters of one voter. Everything goes the same way as it will with more: a vote
  * is asked for and persisted, the term's first entry is empty (Raft 6.4: nothing is read before an
- * entry of the leader's own term has committed), entries commit by counting whom a quorum has persisted.
+ * entry of the leader's own term has committed), entries commit by counting whom a quorum has
+ * persisted.
  *
  * Memory: entries live here from SUBMIT until they are applied and told so by raft_applied; data is
  * copied in. Spans given out are valid until then; the arrays of an update until the next step. */
@@ -94,13 +96,14 @@ struct raft_update {
 struct raft *raft_open(struct alloc *alloc);
 void raft_close(struct raft *r);
 
-/* START: ERR_CORRUPT when what was on disk cannot be a log, ERR_FOREIGN when self is not the member,
- * ERR_NOT_BUILT for more than one, ERR_FORMAT for an entry type that this build does not know; then
- * only raft_close may follow.
+/* START: ERR_CORRUPT when what was on disk cannot be a log, ERR_FORMAT for an entry type that this
+ * build does not know, ERR_FOREIGN when self is not the member, ERR_NOT_BUILT for more than one
+ * member; then only raft_close may follow.
  * SUBMIT: ERR_NO_LEADER when not leader, ERR_OVERLOADED over a limit; then nothing was taken.
- * READ: ERR_NO_LEADER, ERR_OVERLOADED; before the term's first commit the read waits and comes in a
- * later update. */
-enum err raft_step(struct raft *r, const struct raft_event *event, struct raft_update *out) MUST_CHECK;
+ * READ: ERR_NO_LEADER, ERR_OVERLOADED; before the term's first commit the read waits and comes in
+ * a later update. */
+enum err raft_step(struct raft *r, const struct raft_event *event,
+                   struct raft_update *out) MUST_CHECK;
 
 /* The entry at index, if still held; false otherwise. */
 bool raft_entry_at(const struct raft *r, uint64_t index, struct raft_entry *out);

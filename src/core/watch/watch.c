@@ -59,7 +59,8 @@ static void set_synced(struct watch_hub *hub, struct entry *e)
     e->behind_before = e->behind_after = NULL;
 }
 
-struct watcher *watch_add(struct watch_hub *hub, const struct watch_spec *spec, int64_t revision_now)
+struct watcher *watch_add(struct watch_hub *hub, const struct watch_spec *spec,
+                          int64_t revision_now)
 {
     struct entry *e = mem_alloc(hub->alloc, sizeof(*e));
     int64_t next = spec->start_revision > 0 ? spec->start_revision : revision_now + 1;

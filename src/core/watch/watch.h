@@ -1,10 +1,10 @@
-/* watch: who wants to hear of which keys. Finds, for a change, the watchers that match, and no others.
+/* watch: who wants to hear of which keys. Finds for a change the watchers that match, no others.
  *
- * A watcher is synced (it has heard of everything up to the store's newest revision, and watch_match
- * finds it) or behind (watch_match passes it over; watch_catch_up reads history for it, as far as its
- * owner has room). Single keys stand in a hash, ranges in an interval tree, so a change costs by the
- * watchers that match it. The owner (a stream) decides how much it may queue: when full, it says
- * watch_fall_behind, and nobody else notices.
+ * A watcher is synced (it has heard of everything up to the store's newest revision, and
+ * watch_match finds it) or behind (watch_match passes it over; watch_catch_up reads history for it,
+ * as far as its owner has room). Single keys stand in a hash, ranges in an interval tree, so a
+ * change costs by the watchers that match it. The owner (a stream) decides how much it may queue:
+ * when full, it says watch_fall_behind, and nobody else notices.
  *
  * Pure. Watchers belong to the hub; pointers are valid until watch_remove. */
 #pragma once
@@ -39,7 +39,8 @@ void watch_close(struct watch_hub *hub); /* with all watchers */
 
 /* revision_now is the store's newest. A start in the past makes it behind, else synced. The key is
  * copied. key >= range_end (empty range) is refused by the caller before. */
-struct watcher *watch_add(struct watch_hub *hub, const struct watch_spec *spec, int64_t revision_now);
+struct watcher *watch_add(struct watch_hub *hub, const struct watch_spec *spec,
+                          int64_t revision_now);
 void watch_remove(struct watch_hub *hub, struct watcher *w);
 
 struct watch_stats {
@@ -65,10 +66,10 @@ void watch_fall_behind(struct watch_hub *hub, struct watcher *w, int64_t next_re
 
 enum { WATCH_CATCH_UP_MAX = 1000 }; /* history entries looked at in one step for one watcher */
 
-/* Reads history on for a watcher that is behind, looking at no more than WATCH_CATCH_UP_MAX entries.
- * Fills changes (arena) with what matches, whole revisions only. When nothing is left, w becomes
- * synced. *compacted is set (and nothing else happens) when next_revision is before the store's
- * compact revision. Works by key's own versions for a single key. */
+/* Reads history on for a watcher that is behind, looking at no more than WATCH_CATCH_UP_MAX
+ * entries. Fills changes (arena) with what matches, whole revisions only. When nothing is left, w
+ * becomes synced. *compacted is set (and nothing else happens) when next_revision is before the
+ * store's compact revision. Works by key's own versions for a single key. */
 void watch_catch_up(struct watch_hub *hub, const struct kv *kv, struct watcher *w,
                     struct arena *arena, struct watch_batch *out, bool *compacted);
 
