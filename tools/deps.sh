@@ -5,10 +5,10 @@
 # Silent and quick when all is there. Says what it does; uses sudo when it is not run by root.
 set -eu
 
-build="gcc make libc6-dev libnghttp2-dev libssl-dev libjansson-dev libwslay-dev libyaml-dev
+build="gcc make python3 libc6-dev libnghttp2-dev libssl-dev libjansson-dev libwslay-dev libyaml-dev
        zlib1g-dev"
 test="clang-14 libclang-rt-14-dev pmccabe protobuf-compiler curl openssl
-      ca-certificates etcd-server etcd-client python3 python3-etcd3 python3-grpcio python3-protobuf
+      ca-certificates etcd-server etcd-client python3-etcd3 python3-grpcio python3-protobuf
       python3-websockets"
 
 case "${1:-}" in

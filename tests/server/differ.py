@@ -385,6 +385,8 @@ def main():
             [sys.executable, __file__, "--drive", node.endpoint, "--seed", str(options.seed),
              "--ops", str(options.ops)], stdout=subprocess.PIPE) for node in (left, right)]
         n, counts, same = compare([d.stdout for d in drivers], options.seed)
+        if same:
+            same = all(d.wait(WAIT_SECONDS) == 0 for d in drivers) and n >= options.ops
         for d in drivers:
             d.kill()
             d.wait()

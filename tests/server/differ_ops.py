@@ -11,8 +11,8 @@ BIG_BYTES = 150_000
 TXN_DEPTH_MAX = 3
 KEYS = ([b"k/%02d" % i for i in range(40)] + [b"dir/%c/%d" % (97 + i % 5, i) for i in range(20)] +
         [b"\x00", b"\x00\x01", b"\xff", b"\xff\xff", b"a", b"b", b"long" * 60])
-COMPARE_TARGETS = ("VERSION", "CREATE", "MOD", "VALUE", "LEASE")
-COMPARE_RESULTS = ("EQUAL", "GREATER", "LESS", "NOT_EQUAL")
+VERSION, CREATE, MOD, VALUE, LEASE = range(5)      # Compare.target
+RESULTS = 4                                         # Compare.result
 
 
 class Ops:
@@ -108,17 +108,16 @@ class Ops:
 
     def compare(self):
         r = self.random
-        q = pb.Compare(result=r.choice(COMPARE_RESULTS), target=r.choice(COMPARE_TARGETS),
-                       key=self.key())
-        target = pb.Compare.CompareTarget.Name(q.target)
+        target = r.randrange(5)
+        q = pb.Compare(result=r.randrange(RESULTS), target=target, key=self.key())
         near = r.randint(max(1, self.revision - 60), self.revision)
-        if target == "VERSION":
+        if target == VERSION:
             q.version = r.choice((0, 0, 1, 2, 5))
-        elif target == "CREATE":
+        elif target == CREATE:
             q.create_revision = r.choice((0, near))
-        elif target == "MOD":
+        elif target == MOD:
             q.mod_revision = r.choice((0, near))
-        elif target == "VALUE":
+        elif target == VALUE:
             q.value = self.value()
         else:
             q.lease = r.choice((0, self.lease_id()))
