@@ -1,0 +1,210 @@
+#include "wire/json/json.h"
+#include "base/check.h"
+
+static struct alloc *memory;
+
+static void *give(size_t size)
+{
+    return mem_sized_alloc(memory, size);
+}
+
+static void take_back(void *ptr)
+{
+    mem_sized_free(memory, ptr);
+}
+
+void jsonr_use(struct alloc *alloc)
+{
+    memory = alloc;
+    json_set_alloc_funcs(give, take_back);
+}
+
+enum err jsonr_read(struct span text, json_t **out, char *why)
+{
+    json_error_t error;
+    CHECK(memory != NULL);
+    if (text.len > JSONR_BYTES_MAX)
+        return ERR_BODY_TOO_LARGE;
+    *out = json_loadb((const char *)text.data, text.len,
+                      JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
+    if (*out)
+        return ERR_OK;
+    struct alloc *a = memory;
+    struct buf b;
+    buf_open(&b, a);
+    buf_format(&b, "line %d, column %d: %.120s", error.line, error.column, error.text);
+    size_t n = b.len < JSONR_WHY_MAX - 1 ? b.len : JSONR_WHY_MAX - 1;
+    memcpy(why, b.data, n);
+    why[n] = 0;
+    buf_close(&b);
+    return ERR_BODY_NOT_JSON;
+}
+
+/* ---- writing ---- */
+
+void jsonw_open(struct jsonw *w, struct buf *out)
+{
+    *w = (struct jsonw){ out, false };
+}
+
+static void before(struct jsonw *w)
+{
+    if (w->comma)
+        buf_u8(w->out, ',');
+    w->comma = true;
+}
+
+static void opens(struct jsonw *w, uint8_t c)
+{
+    before(w);
+    buf_u8(w->out, c);
+    w->comma = false;
+}
+
+static void closes(struct jsonw *w, uint8_t c)
+{
+    buf_u8(w->out, c);
+    w->comma = true;
+}
+
+void jsonw_object(struct jsonw *w)
+{
+    opens(w, '{');
+}
+
+void jsonw_object_end(struct jsonw *w)
+{
+    closes(w, '}');
+}
+
+void jsonw_array(struct jsonw *w)
+{
+    opens(w, '[');
+}
+
+void jsonw_array_end(struct jsonw *w)
+{
+    closes(w, ']');
+}
+
+/* Length of the well-formed UTF-8 sequence at s, 0 for none (Unicode 15, table 3-7). */
+static size_t sequence(struct span s)
+{
+    uint8_t c = s.data[0], low = 0x80, high = 0xbf;
+    size_t n = c < 0x80 ? 1 : c < 0xc2 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : c < 0xf5 ? 4 : 0;
+    if (n == 0 || s.len < n)
+        return 0;
+    low = c == 0xe0 ? 0xa0 : c == 0xf0 ? 0x90 : low;
+    high = c == 0xed ? 0x9f : c == 0xf4 ? 0x8f : high;
+    for (size_t i = 1; i < n; i++, low = 0x80, high = 0xbf)
+        if (s.data[i] < low || s.data[i] > high)
+            return 0;
+    return n;
+}
+
+static void quoted(struct buf *out, struct span s)
+{
+    static const char short_escapes[] = "\bb\ff\nn\rr\tt\"\"\\\\";
+    buf_u8(out, '"');
+    while (s.len) {
+        uint8_t c = s.data[0];
+        size_t n = sequence(s);
+        const char *e = NULL;
+        for (size_t i = 0; i < sizeof(short_escapes) - 1; i += 2)
+            if ((uint8_t)short_escapes[i] == c)
+                e = &short_escapes[i + 1];
+        if (e) {
+            buf_u8(out, '\\');
+            buf_u8(out, (uint8_t)*e);
+        } else if (c < 0x20 || c == 0x7f) {
+            buf_format(out, "\\u%04x", c);
+        } else if (n) {
+            buf_put(out, s.data, n);
+        } else {
+            buf_text(out, "\xef\xbf\xbd");
+        }
+        s = span_from(s, n ? n : 1);
+    }
+    buf_u8(out, '"');
+}
+
+void jsonw_name(struct jsonw *w, const char *name)
+{
+    before(w);
+    quoted(w->out, span_text(name));
+    buf_u8(w->out, ':');
+    w->comma = false;
+}
+
+void jsonw_text(struct jsonw *w, struct span s)
+{
+    before(w);
+    quoted(w->out, s);
+}
+
+void jsonw_number(struct jsonw *w, int64_t v)
+{
+    before(w);
+    buf_format(w->out, "%lld", (long long)v);
+}
+
+void jsonw_bool(struct jsonw *w, bool v)
+{
+    before(w);
+    buf_text(w->out, v ? "true" : "false");
+}
+
+void jsonw_raw(struct jsonw *w, struct span json)
+{
+    before(w);
+    buf_span(w->out, json);
+}
+
+/* ---- base64 ---- */
+
+static const char alphabets[2][65] = {
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_",
+};
+
+void jsonw_base64(struct span s, bool url, struct buf *out)
+{
+    const char *alphabet = alphabets[url];
+    for (size_t i = 0; i < s.len; i += 3) {
+        size_t left = s.len - i;
+        uint32_t v = (uint32_t)s.data[i] << 16 | (left > 1 ? (uint32_t)s.data[i + 1] << 8 : 0) |
+                     (left > 2 ? s.data[i + 2] : 0);
+        size_t n = left > 2 ? 4 : left + 1;
+        for (size_t k = 0; k < 4; k++)
+            if (k < n)
+                buf_u8(out, (uint8_t)alphabet[v >> (18 - 6 * k) & 63]);
+            else if (!url)
+                buf_u8(out, '=');
+    }
+}
+
+bool jsonr_base64(struct span s, bool url, struct buf *out)
+{
+    if (!url) {
+        if (s.len % 4)
+            return false;
+        for (int i = 0; i < 2 && s.len && s.data[s.len - 1] == '='; i++)
+            s.len--;
+    }
+    if (s.len % 4 == 1)
+        return false;
+    uint32_t bits = 0;
+    unsigned have = 0;
+    for (size_t i = 0; i < s.len; i++) {
+        const char *at = s.data[i] ? strchr(alphabets[url], s.data[i]) : NULL;
+        if (!at)
+            return false;
+        bits = bits << 6 | (uint32_t)(at - alphabets[url]);
+        have += 6;
+        if (have >= 8) {
+            have -= 8;
+            buf_u8(out, (uint8_t)(bits >> have));
+        }
+    }
+    return (bits & ((1u << have) - 1)) == 0; /* left-over bits must be zero: one way to say it */
+}
