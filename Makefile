@@ -3,6 +3,7 @@
 # make test        install what is missing, and check everything: minutes, ends with the sum
 # make tidy        the house rules: layers, purity, sizes, headers, complexity
 # make unit        the unit tests under AddressSanitizer and UBSan; T=kv_put runs those named so
+# make stories     rewrite what tests/story expects; review the diff before you commit it
 # make server      the black-box suite alone; T=etcdctl runs one part
 # make fuzz        fuzz every decoder for SECONDS=60 each; T=http1 runs one
 # make race        unit tests and a server run under ThreadSanitizer
@@ -74,7 +75,11 @@ tidy:
 unit:
 	+@$(MAKE) --no-print-directory $(JOBS) MODE=asan build/asan/unit
 	@build/asan/unit $(T)
+stories:
+	+@$(MAKE) --no-print-directory $(JOBS) MODE=asan build/asan/story
+	@build/asan/story --rewrite && git diff --stat -- tests/story
 server: all
+	@tools/deps.sh test
 	@/usr/bin/python3 tests/server/run.py $(T)
 fuzz:
 	@tools/deps.sh test
@@ -114,6 +119,6 @@ format:
 	clang-format-14 -i $$(git ls-files '*.c' '*.h')
 help: ; @sed -n 's/^# make/make/p' Makefile
 clean: ; rm -rf build confman
-.PHONY: all objects fuzzers run test tidy unit server fuzz race conformance soak bench cover install \
+.PHONY: all objects fuzzers run test tidy unit stories server fuzz race conformance soak bench cover install \
         format help clean
 -include $(shell find build -name '*.d' 2>/dev/null)

@@ -351,7 +351,7 @@ def compare(pipes, seed):
         if left is None and right is None:
             return n, counts, True
         if not equal(left, right):
-            print("seed %d, record %d: %s" % (seed, n, asked(left or right)))
+            print("record %d, after `differ.py --seed %d`: %s" % (n, seed, asked(left or right)))
             if left and right and left[:3] != right[:3]:
                 print("the right side was asked: %s" % asked(right))
             print("left:\n%s\nright:\n%s" % (shown(left), shown(right)))
@@ -360,7 +360,7 @@ def compare(pipes, seed):
             return n, counts, False
         bad = left[0] == "WatchEvents" and left[3] == ""
         if bad:
-            print("seed %d, record %d: both sides: %s" % (seed, n, asked(left)))
+            print("record %d, after `differ.py --seed %d`: both sides: %s" % (n, seed, asked(left)))
             return n, counts, False
         counts[left[0]] = counts.get(left[0], 0) + 1
         recent = recent[-6:] + [left]
