@@ -72,7 +72,7 @@ class TlsTest(ServerTest):
         self.assertIn("version", ctl("endpoint", "status", "-w", "json"))
 
     def test_python(self):
-        client = etcd3.client(host="localhost", port=self.node.port, ca_cert=self.node.cert,
+        client = etcd3.client(host="127.0.0.1", port=self.node.port, ca_cert=self.node.cert,
                               timeout=10)
         client.put(self.name("k"), b"x" * 1_000_000)
         self.assertEqual(len(client.get(self.name("k"))[0]), 1_000_000)
