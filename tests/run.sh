@@ -1,6 +1,6 @@
 #!/bin/sh
-# Everything of a normal check, step by step; each step's last line of the form "N passed, N failed"
-# is added up. A step that ends badly without such a line counts as one failure. `make test` calls it.
+# Everything of a normal check, step by step; `make test` calls it. Each step's last line of the
+# form "N passed, N failed" is added up; a step that ends badly without one counts as a failure.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 logs=build/test

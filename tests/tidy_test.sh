@@ -1,5 +1,5 @@
 #!/bin/sh
-# Breaks a copy of the tree on purpose, one rule at a time, and expects tidy to name what was broken.
+# Breaks a copy of the tree on purpose, one rule at a time; tidy must name what was broken.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 copy=$(mktemp -d) || exit 1
@@ -14,8 +14,9 @@ gen=$PWD/build/release/gen
 
 # refuses WHAT EXPECTED: tidy must fail and say so.
 refuses() {
-    out=$(cd "$copy" && mkdir -p build/release && { [ -z "$gen" ] || cp -r "$gen" build/release/; } &&
-        tools/tidy.sh 2>&1)
+    mkdir -p "$copy/build/release"
+    [ -z "$gen" ] || cp -r "$gen" "$copy/build/release/"
+    out=$(cd "$copy" && tools/tidy.sh 2>&1)
     if [ $? != 0 ] && echo "$out" | grep -qE "$2"; then
         passed=$((passed + 1))
     else

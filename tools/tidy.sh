@@ -141,7 +141,8 @@ check headers
 # 7. No function decides too much (modified McCabe: a switch counts as one).
 if command -v pmccabe >/dev/null; then
     grep '\.c$' "$work/src" | xargs pmccabe 2>/dev/null |
-        awk '$1 > 20 { print $6 ": " $7 " has a complexity of " $1 ", over 20" }' >"$work/out"
+        awk '$1 > 20 { sub(/:$/, "", $6)
+            print $6 ": " $7 " has a complexity of " $1 ", over 20" }' >"$work/out"
 else
     echo "pmccabe is missing: run tools/deps.sh test" >"$work/out"
 fi
