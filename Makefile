@@ -89,7 +89,8 @@ race:
 	@tools/deps.sh test
 	+@$(MAKE) --no-print-directory $(JOBS) MODE=tsan build/tsan/unit build/tsan/confman
 	@build/tsan/unit $(T)
-	@CONFMAN_BIN=build/tsan/confman /usr/bin/python3 tests/server/run.py python curl hostile
+	@CONFMAN_BIN=build/tsan/confman /usr/bin/python3 tests/server/run.py \
+		python http rest stream hostile
 conformance: all
 	@tools/deps.sh test
 	@/usr/bin/python3 tests/server/run.py --target etcd

@@ -40,8 +40,11 @@ has() { ls $1 >/dev/null 2>&1; }
 step build make $jobs --no-print-directory confman objects
 step tidy tools/tidy.sh
 step tidy_test tests/tidy_test.sh
-if step build_asan make $jobs --no-print-directory MODE=asan build/asan/unit; then
+asan="build/asan/unit build/asan/confman"
+if step build_asan make $jobs --no-print-directory MODE=asan $asan; then
     step unit build/asan/unit
+    step server_asan env CONFMAN_BIN=build/asan/confman \
+        /usr/bin/python3 tests/server/run.py hostile python rest stream http
 fi
 for kind in story crash; do
     has "tests/$kind/*.c" || continue

@@ -2,8 +2,8 @@
 
 Each round writers put and remember what was acknowledged, a watcher remembers what it heard, and
 the server is killed at a random moment. After the restart every acknowledged write must be there at
-its revision, revisions must be dense, and the watch, resumed where it stopped, must continue without
-a gap or a double. At the end the store must equal what the events say.
+its revision, revisions must be dense, and the watch, resumed where it stopped, must continue
+without a gap or a double. At the end the store must equal what the events say.
 """
 import argparse
 import itertools
