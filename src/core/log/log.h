@@ -4,9 +4,9 @@
  * needed. It opens with one block (LOG_BLOCK bytes) of segment header. Then come batches: one batch is
  * all that one turn of the node wrote with one sync. A batch starts on a block boundary and is padded
  * with zeros to the next, so bytes that were acknowledged are never written again, and a torn write
- * can damage only the batch that nobody was told of. A batch carries its segment's number (so what an
- * earlier use of the file left behind is not mistaken), its own number (rising by one across
- * segments), the checksum of the batch before it, and a CRC-32C over all of it.
+ * can damage only the batch that nobody was told of. A batch carries its segment's number, its own
+ * (rising by one across segments), the checksum of the batch before it, and a CRC-32C over all of it,
+ * seeded by the segment's salt.
  *
  * Reading: batches are good until one is not. If anything valid with a higher number stands
  * behind it, in this segment or a later one, it is damage: ERR_CORRUPT, with the place. Otherwise it is
@@ -30,6 +30,8 @@ enum {
 
 struct log_segment {
     uint64_t number;      /* of the segment, from 1 */
+    uint64_t salt; /* drawn when the segment was begun: seeds its checksums, so nothing that a client
+                    * writes, and nothing of the file's earlier use, can look like one of its batches */
     uint64_t cluster, member;
     uint64_t index_first; /* of the first entry that may stand in it */
     uint64_t batch_first; /* number of its first batch */
