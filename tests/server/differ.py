@@ -320,12 +320,19 @@ def records(pipe):
             yield None
 
 
-def shown(record):
+def shown(record, other):
     if record is None:
-        return "(the driver ended)"
+        return "    (the driver ended)"
     kind, _, _, answer = record
     if isinstance(answer, bytes):
-        answer = str(RESPONSES[kind].FromString(answer))
+        answer = RESPONSES[kind].FromString(answer)
+        if kind == "WatchEvents" and other and isinstance(other[3], bytes):
+            rest = RESPONSES[kind].FromString(other[3]).events
+            same = next((i for i, pair in enumerate(zip(answer.events, rest))
+                         if pair[0] != pair[1]), min(len(answer.events), len(rest)))
+            answer = "%d events; from number %d on:\n%s" % (
+                len(answer.events), same, pb.WatchResponse(events=answer.events[same:same + 3]))
+        answer = str(answer)
     return "\n".join("    " + line for line in answer[:6000].splitlines()) or "    (empty)"
 
 
@@ -354,7 +361,7 @@ def compare(pipes, seed):
             print("record %d, after `differ.py --seed %d`: %s" % (n, seed, asked(left or right)))
             if left and right and left[:3] != right[:3]:
                 print("the right side was asked: %s" % asked(right))
-            print("left:\n%s\nright:\n%s" % (shown(left), shown(right)))
+            print("left:\n%s\nright:\n%s" % (shown(left, right), shown(right, left)))
             print("the operations before it:\n  " +
                   "\n  ".join(asked(r)[:400].replace("\n", " ") for r in recent[-6:]))
             return n, counts, False

@@ -24,6 +24,7 @@ class Ops:
         self.compacted = 0
         self.watches = []       # (stream number, watch id) that are open
         self.reads = 0          # left of a burst
+        self.deleting = False   # whether this transaction may delete
         self.table = [(getattr(self, name), weight) for name, weight in (
             ("put", 34), ("delete", 7), ("txn", 22), ("burst", 10), ("lease", 10), ("edge", 3),
             ("compact", 0.2), ("watch", 2), ("unwatch", 1.6), ("progress", 0.2), ("big", 0.15))]
@@ -134,12 +135,14 @@ class Ops:
             form = r.random()
             if form < 0.5 and puts:
                 q = self.put_request()
+                if self.deleting:
+                    q.ignore_value = q.ignore_lease = False
                 if not self.chance(0.02):
                     q.key = puts.pop()
                 op.request_put.CopyFrom(q)
             elif form < 0.75:
                 op.request_range.CopyFrom(self.range_request())
-            elif form < 0.87:
+            elif form < 0.87 and self.deleting:
                 q = self.delete_request()
                 if puts and not self.chance(0.1):
                     q.key, q.range_end = puts.pop(), b""
@@ -154,6 +157,9 @@ class Ops:
     def txn_request(self, depth=1, puts=None):
         if puts is None:
             puts = self.random.sample(KEYS, len(KEYS))
+            # etcd dies of a put with ignore_value or ignore_lease on a key that an operation
+            # before it in the same transaction deleted, so no transaction has both.
+            self.deleting = self.chance(0.6)
         compares = [self.compare() for _ in range(self.random.choice((0, 1, 1, 2)))]
         success = self.txn_ops(depth, puts)
         return pb.TxnRequest(compare=compares, success=success,
