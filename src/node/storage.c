@@ -1,0 +1,361 @@
+#include "node/storage.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include "base/check.h"
+#include "base/prng.h"
+#include "base/vec.h"
+#include "io/file/file.h"
+#include "node/storage_int.h"
+
+/* ---- names ---- */
+
+void storage_path(const struct storage *s, char out[PATH_BYTES], const char *format, uint64_t number)
+{
+    int n = snprintf(out, PATH_BYTES, "%s/", s->dir);
+    CHECK(n > 0 && n < PATH_BYTES);
+    int more = snprintf(out + n, (size_t)(PATH_BYTES - n), "%s", format);
+    CHECK(more > 0 && more < PATH_BYTES - n);
+    if (number)
+        snprintf(out + n + more, (size_t)(PATH_BYTES - n - more), "%016llx",
+                 (unsigned long long)number);
+}
+
+enum err storage_refuse(enum err e, char *why, const char *path, const char *what)
+{
+    snprintf(why, STORAGE_WHY_MAX, "%.400s: %.500s", path, what);
+    return e;
+}
+
+enum err storage_broken(enum err e, char *why)
+{
+    snprintf(why, STORAGE_WHY_MAX, "%.900s", file_why());
+    return e;
+}
+
+/* ---- identity: magic, checksum, format, cluster, member ---- */
+
+enum { IDENTITY_MAGIC = 0x49464e43, IDENTITY_BYTES = 28, IDENTITY_FORMAT = 1 };
+
+static enum err write_identity(struct storage *s, const char *path)
+{
+    struct buf b;
+    struct file *f;
+    char part[PATH_BYTES];
+    buf_open(&b, s->alloc);
+    buf_u32(&b, IDENTITY_MAGIC);
+    buf_u32(&b, IDENTITY_FORMAT);
+    buf_u64(&b, s->cluster);
+    buf_u64(&b, s->member);
+    buf_u32(&b, crc32c(0, b.data, b.len));
+    storage_path(s, part, "identity.part", 0);
+    enum err e = file_open(part, FILE_CREATE, &f);
+    if (e == ERR_OK) {
+        e = file_write(f, 0, buf_all(&b));
+        if (e == ERR_OK)
+            e = file_sync(f);
+        file_close(f);
+    }
+    if (e == ERR_OK)
+        e = file_rename(part, path);
+    if (e == ERR_OK)
+        e = file_sync_dir(s->dir);
+    buf_close(&b);
+    return e;
+}
+
+static enum err read_identity(struct storage *s, struct file *f, const char *path, char *why)
+{
+    uint8_t bytes[IDENTITY_BYTES];
+    uint64_t size;
+    enum err e = file_size(f, &size);
+    if (e == ERR_OK && size != IDENTITY_BYTES)
+        return storage_refuse(ERR_CORRUPT, why, path,
+                              "has the wrong size; restore the directory from a backup");
+    if (e == ERR_OK)
+        e = file_read(f, 0, bytes, sizeof(bytes));
+    if (e != ERR_OK)
+        return storage_broken(e, why);
+    struct span rest = span_of(bytes, sizeof(bytes));
+    uint32_t magic = 0, format = 0, crc = 0;
+    CHECK(span_u32(&rest, &magic) && span_u32(&rest, &format) && span_u64(&rest, &s->cluster) &&
+          span_u64(&rest, &s->member) && span_u32(&rest, &crc));
+    if (magic != IDENTITY_MAGIC || crc != crc32c(0, bytes, IDENTITY_BYTES - 4))
+        return storage_refuse(ERR_CORRUPT, why, path,
+                              "is damaged; restore the directory from a backup");
+    if (format != IDENTITY_FORMAT)
+        return storage_refuse(ERR_FORMAT, why, path,
+                              "was written by a newer version of confman; run that one");
+    return ERR_OK;
+}
+
+static enum err know_identity(struct storage *s, char *why)
+{
+    char path[PATH_BYTES];
+    struct file *f;
+    storage_path(s, path, "identity", 0);
+    enum err e = file_open(path, FILE_READ, &f);
+    if (e == ERR_NOT_FOUND) {
+        e = write_identity(s, path);
+        return e == ERR_OK ? e : storage_broken(e, why);
+    }
+    if (e != ERR_OK)
+        return storage_broken(e, why);
+    e = read_identity(s, f, path, why);
+    file_close(f);
+    return e;
+}
+
+/* ---- opening ---- */
+
+static void see_file(void *context, const char *name)
+{
+    struct storage *s = context;
+    char *end;
+    struct numbered *list = NULL;
+    const char *digits = NULL;
+    if (strncmp(name, "log-", 4) == 0) {
+        list = &s->segments;
+        digits = name + 4;
+    } else if (strncmp(name, "spare-", 6) == 0) {
+        list = &s->spares;
+        digits = name + 6;
+    } else if (strncmp(name, "checkpoint-", 11) == 0) {
+        list = &s->checkpoints;
+        digits = name + 11;
+    }
+    if (!list || strlen(digits) != 16)
+        return;
+    uint64_t number = strtoull(digits, &end, 16);
+    if (*end || !number)
+        return;
+    VEC_PUSH(list, s->alloc, number);
+    for (size_t i = list->n - 1; i > 0 && list->items[i - 1] > number; i--) {
+        list->items[i] = list->items[i - 1];
+        list->items[i - 1] = number;
+    }
+}
+
+/* Spares beyond one, and what a crash left half made. */
+static enum err tidy_up(struct storage *s)
+{
+    char path[PATH_BYTES];
+    enum err e = ERR_OK;
+    for (size_t i = 0; i < s->spares.n && e == ERR_OK; i++) {
+        uint64_t size = 0;
+        struct file *f;
+        storage_path(s, path, "spare-", s->spares.items[i]);
+        e = file_open(path, FILE_READ, &f);
+        if (e != ERR_OK)
+            break;
+        e = file_size(f, &size);
+        file_close(f);
+        if (e == ERR_OK && (size != s->segment_bytes || s->spare_found))
+            e = file_remove(path);
+        else
+            s->spare_found = s->spares.items[i];
+    }
+    static const char *const parts[] = { "checkpoint.part", "spare.part", "identity.part" };
+    for (size_t i = 0; i < 3 && e == ERR_OK; i++) {
+        storage_path(s, path, parts[i], 0);
+        e = file_remove(path);
+        e = e == ERR_NOT_FOUND ? ERR_OK : e;
+    }
+    return e;
+}
+
+enum err storage_open(struct alloc *alloc, const struct storage_options *o, struct storage **out,
+                      char *why)
+{
+    char path[PATH_BYTES];
+    if (strlen(o->dir) >= PATH_BYTES - 64)
+        return storage_refuse(ERR_BAD_REQUEST, why, o->dir, "the path is too long");
+    struct storage *s = mem_zero(alloc, sizeof(*s));
+    s->alloc = alloc;
+    snprintf(s->dir, sizeof(s->dir), "%s", o->dir);
+    s->cluster = o->cluster;
+    s->member = o->member;
+    s->salts.state = o->salt;
+    s->segment_bytes = o->segment_bytes;
+    buf_open(&s->batch, alloc);
+    storage_path(s, path, "LOCK", 0);
+    enum err e = file_make_dir(o->dir);
+    if (e == ERR_OK)
+        e = file_open(path, FILE_LOCK, &s->lock);
+    if (e == ERR_LOCKED)
+        storage_refuse(e, why, o->dir, "is in use by another confman; stop that one first");
+    else if (e != ERR_OK)
+        storage_broken(e, why);
+    if (e == ERR_OK)
+        e = know_identity(s, why);
+    if (e == ERR_OK) {
+        e = file_list(s->dir, see_file, s);
+        if (e == ERR_OK)
+            e = tidy_up(s);
+        if (e != ERR_OK)
+            storage_broken(e, why);
+    }
+    if (e != ERR_OK) {
+        storage_close(s);
+        return e;
+    }
+    *out = s;
+    return ERR_OK;
+}
+
+void storage_close(struct storage *s)
+{
+    if (s->file)
+        file_close(s->file);
+    if (s->part)
+        file_close(s->part);
+    if (s->lock)
+        file_close(s->lock);
+    buf_close(&s->batch);
+    VEC_CLOSE(&s->segments, s->alloc);
+    VEC_CLOSE(&s->firsts, s->alloc);
+    VEC_CLOSE(&s->spares, s->alloc);
+    VEC_CLOSE(&s->checkpoints, s->alloc);
+    mem_free(s->alloc, s, sizeof(*s));
+}
+
+uint64_t storage_cluster(const struct storage *s)
+{
+    return s->cluster;
+}
+
+uint64_t storage_member(const struct storage *s)
+{
+    return s->member;
+}
+
+uint64_t storage_spare_found(const struct storage *s)
+{
+    return s->spare_found;
+}
+
+uint64_t storage_free_bytes(const struct storage *s)
+{
+    return file_free_bytes(s->dir);
+}
+
+/* ---- appending ---- */
+
+enum err storage_spare(struct storage *s, uint64_t number)
+{
+    static const uint8_t zeros[64 << 10];
+    char part[PATH_BYTES], path[PATH_BYTES];
+    struct file *f;
+    storage_path(s, part, "spare.part", 0);
+    storage_path(s, path, "spare-", number);
+    enum err e = file_open(part, FILE_CREATE, &f);
+    if (e != ERR_OK)
+        return e;
+    for (uint64_t at = 0; at < s->segment_bytes && e == ERR_OK; at += sizeof(zeros))
+        e = file_write(f, at, span_of(zeros, sizeof(zeros)));
+    if (e == ERR_OK)
+        e = file_sync(f);
+    file_close(f);
+    if (e == ERR_OK)
+        e = file_rename(part, path);
+    if (e == ERR_OK)
+        return file_sync_dir(s->dir);
+    enum err removed = file_remove(part); /* what is half made only takes room */
+    return removed == ERR_IO ? removed : e;
+}
+
+/* Turns a spare file into the next segment: its header is on disk before its name. */
+static enum err begin_segment(struct storage *s, uint64_t spare, uint64_t last)
+{
+    char from[PATH_BYTES], to[PATH_BYTES];
+    struct file *f;
+    struct log_writer next = s->writer;
+    next.segment = (struct log_segment){ .number = s->writer.segment.number + 1,
+                                         .salt = prng_next(&s->salts),
+                                         .cluster = s->cluster,
+                                         .member = s->member,
+                                         .index_first = last + 1,
+                                         .batch_first = s->writer.batch_next,
+                                         .chain = s->writer.chain,
+                                         .size = s->segment_bytes };
+    storage_path(s, from, "spare-", spare);
+    storage_path(s, to, "log-", next.segment.number);
+    enum err e = file_open(from, FILE_DSYNC, &f);
+    if (e != ERR_OK)
+        return e;
+    buf_reset(&s->batch);
+    log_segment_encode(&next.segment, &s->batch);
+    e = file_write(f, 0, buf_all(&s->batch));
+    if (e == ERR_OK)
+        e = file_rename(from, to);
+    if (e == ERR_OK)
+        e = file_sync_dir(s->dir);
+    if (e != ERR_OK) {
+        file_close(f);
+        return e;
+    }
+    if (s->file)
+        file_close(s->file);
+    s->file = f;
+    s->writer = next;
+    s->offset = LOG_BLOCK;
+    VEC_PUSH(&s->segments, s->alloc, next.segment.number);
+    VEC_PUSH(&s->firsts, s->alloc, next.segment.index_first);
+    return ERR_OK;
+}
+
+static enum err make_room(struct storage *s, size_t size, uint64_t spare, bool *used)
+{
+    enum err e = ERR_OK;
+    if (s->file && s->offset + size <= s->segment_bytes)
+        return ERR_OK;
+    if (!spare) { /* none was ready: it takes a moment */
+        spare = SPARE_OF_DISK_THREAD;
+        e = storage_spare(s, spare);
+    } else {
+        *used = true;
+    }
+    return e == ERR_OK ? begin_segment(s, spare, s->last) : e;
+}
+
+enum err storage_append(struct storage *s, struct span records, uint64_t last, uint64_t spare,
+                        bool *used)
+{
+    size_t size = (LOG_BLOCK + records.len + LOG_BLOCK) / LOG_BLOCK * LOG_BLOCK;
+    CHECK(LOG_BLOCK + size <= s->segment_bytes);
+    *used = false;
+    enum err e = make_room(s, size, spare, used);
+    if (e != ERR_OK)
+        return e;
+    buf_reset(&s->batch);
+    log_batch_begin(&s->writer, &s->batch);
+    buf_span(&s->batch, records);
+    log_batch_end(&s->writer, &s->batch, 0);
+    e = file_write(s->file, s->offset, buf_all(&s->batch));
+    /* The segment is all there, so a disk that is full now is a disk that lies. */
+    if (e != ERR_OK)
+        return ERR_IO;
+    s->offset += s->batch.len;
+    s->last = last;
+    buf_shrink(&s->batch, BATCH_KEEP);
+    return ERR_OK;
+}
+
+enum err storage_trim(struct storage *s, uint64_t index)
+{
+    char path[PATH_BYTES];
+    size_t drop = 0;
+    /* Segment i ends where i + 1 begins; the newest always stays. */
+    while (drop + 1 < s->segments.n && s->firsts.items[drop + 1] <= index)
+        drop++;
+    for (size_t i = 0; i < drop; i++) {
+        storage_path(s, path, "log-", s->segments.items[i]);
+        enum err e = file_remove(path);
+        if (e != ERR_OK)
+            return e;
+    }
+    s->segments.n -= drop;
+    s->firsts.n -= drop;
+    memmove(s->segments.items, s->segments.items + drop, s->segments.n * sizeof(uint64_t));
+    memmove(s->firsts.items, s->firsts.items + drop, s->firsts.n * sizeof(uint64_t));
+    return drop ? file_sync_dir(s->dir) : ERR_OK;
+}

@@ -1,0 +1,73 @@
+/* storage: what one node keeps on disk: its identity, the log's segments, the checkpoints.
+ *
+ * Who may call what: storage_open and storage_recover before the threads begin; storage_append and
+ * storage_trim on the disk thread; storage_spare and storage_checkpoint_* on the writer thread. They
+ * touch different files, and different fields. Spare segments go from hand to hand through the node:
+ * the writer makes one, the disk thread is told its number and uses it.
+ *
+ * A sync that failed is never tried again: whoever gets ERR_IO from here ends the process. */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/alloc.h"
+#include "base/err.h"
+#include "base/span.h"
+#include "core/log/log.h"
+
+struct storage;
+
+enum {
+    STORAGE_WHY_MAX = 1024,
+    STORAGE_CHECKPOINTS = 2, /* kept; the log reaches back to the older one */
+};
+#define STORAGE_BLOCK (1 << 20) /* largest piece of a checkpoint */
+
+struct storage_options {
+    const char *dir;
+    uint64_t cluster, member; /* for a new directory */
+    uint64_t salt;            /* random: seeds the salts of segments */
+    uint32_t segment_bytes;   /* LOG_SEGMENT_BYTES but in tests */
+};
+
+/* Takes the lock and reads or makes the identity. why: STORAGE_WHY_MAX bytes, says what was found and
+ * what to do. ERR_LOCKED, ERR_FORMAT, ERR_CORRUPT, ERR_DISK_FULL, ERR_IO. */
+enum err storage_open(struct alloc *alloc, const struct storage_options *o, struct storage **out,
+                      char *why) MUST_CHECK;
+void storage_close(struct storage *s);
+
+uint64_t storage_cluster(const struct storage *s);
+uint64_t storage_member(const struct storage *s);
+
+struct storage_reader {
+    void *context;
+    enum err (*piece)(void *context, struct span piece); /* of the newest checkpoint, in order */
+    enum err (*checkpoint)(void *context, uint64_t index, uint64_t term); /* it was whole */
+    enum err (*record)(void *context, const struct log_record *r); /* of the log behind it */
+};
+
+/* Reads everything, cuts a torn end off, and makes the log ready for storage_append. ERR_CORRUPT,
+ * ERR_FOREIGN, ERR_FORMAT with the file, the place and the way out in why; also what reader says. */
+enum err storage_recover(struct storage *s, const struct storage_reader *reader, char *why) MUST_CHECK;
+
+/* Appends records as one batch; when it returns they are on disk. last: index of the newest entry in
+ * them or before. spare: number of a spare segment that may be used, 0: none. *used tells that it was.
+ * ERR_DISK_FULL: there is no room for another segment; nothing was written, try again later. */
+enum err storage_append(struct storage *s, struct span records, uint64_t last, uint64_t spare,
+                        bool *used) MUST_CHECK;
+
+/* Makes spare segment `number` (from 1, each once), filled with zeros. ERR_DISK_FULL. */
+enum err storage_spare(struct storage *s, uint64_t number) MUST_CHECK;
+/* A spare left by an earlier process, or 0; more than one are removed by storage_open. */
+uint64_t storage_spare_found(const struct storage *s);
+
+/* A checkpoint of the state at index: begin, pieces, commit; or cancel. commit removes checkpoints that
+ * are no longer kept and tells from which index on the log is still needed. */
+enum err storage_checkpoint_begin(struct storage *s, uint64_t index, uint64_t term) MUST_CHECK;
+enum err storage_checkpoint_piece(struct storage *s, struct span piece) MUST_CHECK;
+enum err storage_checkpoint_commit(struct storage *s, uint64_t *log_from) MUST_CHECK;
+void storage_checkpoint_cancel(struct storage *s);
+
+/* Gives back the segments whose entries are all before index. */
+enum err storage_trim(struct storage *s, uint64_t index) MUST_CHECK;
+
+uint64_t storage_free_bytes(const struct storage *s); /* of the disk; any thread */

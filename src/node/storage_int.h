@@ -1,0 +1,48 @@
+/* storage_int: what the files of storage share. */
+#pragma once
+#include "base/buf.h"
+#include "base/crc.h"
+#include "base/prng.h"
+#include "base/vec.h"
+#include "io/file/file.h"
+#include "node/storage.h"
+
+enum { PATH_BYTES = 512, BATCH_KEEP = 1 << 20 };
+#define SPARE_OF_DISK_THREAD UINT64_MAX /* not a number that the writer thread counts up to */
+
+struct numbered {
+    uint64_t *items; /* rising */
+    size_t n, cap;
+};
+
+struct storage {
+    struct alloc *alloc;
+    char dir[PATH_BYTES];
+    struct file *lock;
+    uint64_t cluster, member;
+    uint32_t segment_bytes;
+    uint64_t spare_found;
+    struct numbered spares; /* at open */
+
+    /* the disk thread's */
+    struct file *file; /* the newest segment; NULL: none yet */
+    struct log_writer writer;
+    uint64_t offset, last;
+    struct buf batch;
+    struct numbered segments;
+    struct numbered firsts; /* index_first of each */
+    struct prng salts;
+
+    /* the writer thread's */
+    struct file *part; /* the checkpoint being written */
+    uint64_t part_index, part_offset, part_blocks, part_bytes;
+    struct numbered checkpoints; /* their indexes */
+};
+
+void storage_path(const struct storage *s, char out[PATH_BYTES], const char *name, uint64_t number);
+enum err storage_refuse(enum err e, char *why, const char *path, const char *what);
+enum err storage_broken(enum err e, char *why); /* by file_why */
+
+/* storage_checkpoint.c: the newest one, if any. */
+enum err checkpoint_read(struct storage *s, const struct storage_reader *reader, uint64_t *index,
+                         char *why);
