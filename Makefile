@@ -122,4 +122,6 @@ help: ; @sed -n 's/^# make/make/p' Makefile
 clean: ; rm -rf build confman
 .PHONY: all objects fuzzers run test tidy unit stories server fuzz race conformance soak bench cover install \
         format help clean
+# What is generated is kept, also when a build stops half-way.
+.SECONDARY:
 -include $(shell find build -name '*.d' 2>/dev/null)
