@@ -30,8 +30,8 @@ static void end(struct apply *a)
     kv_end(a->machine->kv, &a->changes, &a->n_changes);
     struct lease_table *leases = a->machine->lease;
     for (size_t i = 0; i < a->n_changes; i++) {
-        const struct kv_version *now = a->changes[i].now, *prev = a->changes[i].prev;
-        int64_t lease_was = prev ? prev->lease : 0, lease_is = now->tombstone ? 0 : now->lease;
+        const struct kv_version *now = a->changes[i].now, *was = a->changes[i].replaced;
+        int64_t lease_was = was ? was->lease : 0, lease_is = now->tombstone ? 0 : now->lease;
         if (lease_was == lease_is)
             continue;
         if (lease_was)

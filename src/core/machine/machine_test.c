@@ -341,7 +341,7 @@ TEST(machine_checkpoint_must_be_whole)
         EXPECT(random_command(&b, &p));
     struct machine_save *save = machine_save_open(&b.m, &b.heap);
     for (bool more = true; more; n++) {
-        more = machine_save_step(save, 200, &all);
+        more = machine_save_step(save, 64, &all);
         ends[n] = all.len;
     }
     machine_save_close(save);

@@ -271,21 +271,33 @@ struct past {
     size_t n, cap;
 };
 
-/* Reads on from the cursor; a revision that alone has more than the maximum is read to its end. */
-static void read_whole(const struct kv *kv, const struct group *g, struct kv_cursor *cursor,
+/* Reads whole revisions from the given one on: as many as the maximum allows, or the one that alone
+ * has more. True when something is left after them. */
+static bool read_whole(const struct kv *kv, const struct group *g, int64_t revision,
                        struct arena *arena, struct past *past)
 {
+    struct kv_cursor cursor = { .revision = revision };
+    struct kv_change next;
     *past = (struct past){ ARENA_ARRAY(arena, struct kv_change, WATCH_CATCH_UP_MAX), 0,
                            WATCH_CATCH_UP_MAX };
-    past->n = read_history(kv, g, cursor, past->items, past->cap);
-    struct kv_cursor probe = *cursor;
-    struct kv_change next;
-    while (past->n && read_history(kv, g, &probe, &next, 1) == 1 &&
-           next.now->mod_revision == past->items[past->n - 1].now->mod_revision) {
+    past->n = read_history(kv, g, &cursor, past->items, past->cap);
+    if (past->n < past->cap || !read_history(kv, g, &cursor, &next, 1))
+        return false;
+    int64_t last = past->items[past->n - 1].now->mod_revision;
+    if (next.now->mod_revision != last)
+        return true;
+    if (past->items[0].now->mod_revision != last) {
+        while (past->items[past->n - 1].now->mod_revision == last)
+            past->n--;
+        return true;
+    }
+    bool more = true;
+    for (; more && next.now->mod_revision == last;
+         more = read_history(kv, g, &cursor, &next, 1) == 1) {
         past->items = grow(arena, past->items, past->n, &past->cap, sizeof(*past->items));
         past->items[past->n++] = next;
-        *cursor = probe;
     }
+    return more;
 }
 
 void watch_catch_up(struct watch_hub *hub, const struct kv *kv, struct watcher *w,
@@ -298,10 +310,8 @@ void watch_catch_up(struct watch_hub *hub, const struct kv *kv, struct watcher *
     *compacted = w->next_revision < kv_compact_revision(kv);
     if (*compacted)
         return;
-    struct kv_cursor cursor = { .revision = w->next_revision };
     struct past past = { 0 };
-    if (w->next_revision <= now)
-        read_whole(kv, g, &cursor, arena, &past);
+    bool more = w->next_revision <= now && read_whole(kv, g, w->next_revision, arena, &past);
     out->changes = ARENA_ARRAY(arena, const struct kv_change *, past.n);
     for (size_t i = 0; i < past.n; i++) {
         const struct kv_change *c = &past.items[i];
@@ -309,11 +319,10 @@ void watch_catch_up(struct watch_hub *hub, const struct kv *kv, struct watcher *
         if (wanted(w, c) && group_covers(g, kv_key(c->now)))
             out->changes[out->n++] = c;
     }
-    if (past.n)
+    if (more) {
         w->next_revision = past.items[past.n - 1].now->mod_revision + 1;
-    struct kv_change next;
-    if (w->next_revision <= now && past.n && read_history(kv, g, &cursor, &next, 1) == 1)
         return;
+    }
     if (w->next_revision <= now)
         w->next_revision = now + 1;
     set_synced(hub, entry_of(w));
