@@ -66,12 +66,17 @@ xargs awk '
 check layers
 
 # 2. core, wire and api call nothing but base, one another and what tools/pure names.
-pure=$(find "$objects" -path '*/core/*.o' -o -path '*/wire/*.o' -o -path '*/api/*.o' 2>/dev/null |
-    grep -vE '_(test|fuzz)\.o$' | sort)
-base=$(find "$objects" -path '*/src/base/*.o' 2>/dev/null | grep -v '_test\.o$')
+objects_of() {
+    grep -E "^src/($1)/.*\.c$" "$work/src" | grep -vE '_(test|fuzz)\.c$' |
+        sed "s:^:$objects/:; s:c$:o:"
+}
+pure=$(objects_of 'core|wire|api'; find "$objects/gen" -name '*.o' 2>/dev/null)
+base=$(objects_of base)
 : >"$work/out"
-if [ -z "$base" ]; then
-    echo "no objects in $objects: run \`make tidy\`, which builds them" >"$work/out"
+for o in $pure $base; do [ -e "$o" ] || echo "$o"; done >"$work/unbuilt"
+if [ -s "$work/unbuilt" ]; then
+    echo "$(wc -l <"$work/unbuilt") objects are missing, such as $(head -n 1 "$work/unbuilt"):" \
+        "run \`make tidy\`, which builds them" >"$work/out"
 else
     : >"$work/used"
     nm -A -g --defined-only $pure $base >"$work/defined"
@@ -95,8 +100,8 @@ fi
 check purity
 
 # 3. Threads, locks and the outside world only in io.
-others=$(find "$objects/src" -name '*.o' ! -path '*/io/*' 2>/dev/null |
-    grep -vE '_(test|fuzz)\.o$' | sort)
+others=$(objects_of 'base|core|wire|api|node|cli')
+others=$(for o in $others "$objects/src/main.o"; do [ ! -e "$o" ] || echo "$o"; done)
 echo "$others" | xargs -r nm -A -u | awk '
     $NF ~ /^(pthread_|sem_|mtx_|cnd_|thrd_|epoll_|socket$|accept4?$|bind$|listen$|f(data)?sync$)/ {
         sub(/:.*/, "", $1); print $1 " uses " $NF ", which belongs into io" }' >"$work/out"
