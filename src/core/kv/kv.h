@@ -53,7 +53,7 @@ struct kv *kv_open(struct alloc *alloc);
 void kv_close(struct kv *kv);
 
 int64_t kv_revision(const struct kv *kv);           /* newest; 1 when empty */
-int64_t kv_compact_revision(const struct kv *kv);   /* oldest that can be read; 0: nothing compacted */
+int64_t kv_compact_revision(const struct kv *kv);   /* oldest that can be read; -1: all (as etcd says it) */
 struct span kv_key(const struct kv_version *v);     /* its key's bytes */
 struct span kv_value(const struct kv_version *v);
 struct span kv_author(const struct kv *kv, const struct kv_version *v); /* who wrote it; "" unknown */
@@ -167,11 +167,13 @@ struct kv_txn_result {
     size_t n_ops;
 };
 
-/* One change that a transaction made. prev is the live version before it within the store (also one
- * written earlier in the same transaction), NULL for none. */
+/* One change that a transaction made. Watchers see prev: what a read at mod_revision - 1 gives (etcd).
+ * replaced is the version just before within the store, also one written earlier in the same
+ * transaction: leases hang on it. Either is NULL when there was none or it was a deletion. */
 struct kv_change {
     const struct kv_version *now; /* tombstone: a deletion */
     const struct kv_version *prev;
+    const struct kv_version *replaced; /* not filled in by kv_history */
 };
 
 /* Stamps for all versions written until kv_end. author is interned. One transaction at a time. */
@@ -203,7 +205,8 @@ enum err kv_check_range(const struct kv_range *r) MUST_CHECK;
 enum err kv_check_put(const struct kv_put *p) MUST_CHECK;
 enum err kv_check_delete(const struct kv_delete *d) MUST_CHECK;
 enum err kv_check_txn(const struct kv_txn *t, struct arena *arena) MUST_CHECK;
-bool kv_txn_writes(const struct kv_txn *t); /* has a put or delete anywhere */
+bool kv_txn_writes(const struct kv_txn *t); /* has more than ranges: etcd counts nested ones as writing */
+bool kv_txn_puts(const struct kv_txn *t);   /* has a put anywhere */
 
 /* ---- compaction ---- */
 
@@ -221,9 +224,8 @@ struct kv_cursor {
     uint32_t sub;
 };
 
-/* Gives the next changes in order, at most max, never splitting... a revision unless it alone has
- * more than max; moves the cursor past them; 0 at the end. prev is filled when still kept.
- * The cursor must not be before kv_compact_revision. */
+/* Gives the next changes in order, at most max, and moves the cursor past them; 0 at the end. prev is
+ * filled when still kept. The cursor must not be before kv_compact_revision. */
 size_t kv_history(const struct kv *kv, struct kv_cursor *cursor, struct kv_change *out, size_t max);
 
 /* The same for one key only: costs what that key has, not what the store has. */
