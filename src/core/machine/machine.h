@@ -164,9 +164,10 @@ void machine_command(const struct request *r, int64_t now_ms, int64_t lease_id, 
 
 /* Applies one entry. now_ms is the local monotonic time, for lease deadlines only: it does not
  * reach replicated state. The reply and everything in it lives in the arena or the store until the
- * next apply; changes until the next apply or read. Returns ERR_CORRUPT (and changes nothing) for bytes that no
- * build wrote, ERR_FORMAT for a command number newer than this build: the node must stop. An error
- * that the command itself earns (compacted, lease not found...) stands in reply->err. */
+ * next apply; the changes live until the next apply or read. Returns ERR_CORRUPT (and changes
+ * nothing) for bytes that no build wrote, ERR_FORMAT for a command number newer than this build:
+ * the node must stop. An error that the command itself earns (compacted, lease not found...)
+ * stands in reply->err. */
 enum err machine_apply(struct machine *m, uint64_t index, uint64_t term, struct span command,
                        int64_t now_ms, struct arena *arena, struct reply *reply,
                        const struct kv_change **changes, size_t *n_changes) MUST_CHECK;
