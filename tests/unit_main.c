@@ -22,5 +22,6 @@ int main(int argc, char **argv)
         }
     }
     printf("%d passed, %d failed\n", passed, failed);
+    fflush(stdout);
     return failed || !passed;
 }

@@ -15,7 +15,7 @@ TEXTS = ('bytes', 'string')
 
 
 def snake(name):
-    name = re.sub(r'([A-Z]+)([A-Z][a-z])', r'\1_\2', name)
+    name = re.sub(r'([A-Z]+)([A-Z][a-z][a-z])', r'\1_\2', name)
     return re.sub(r'([a-z0-9])([A-Z])', r'\1_\2', name).lower()
 
 

@@ -25,12 +25,15 @@
 #include "wire/websocket/websocket.h"
 
 #define CONFMAN_VERSION "0.1.0"
+#define ETCD_VERSION "3.6.14" /* whose API we speak; clients decide by it what they may use */
 
 enum {
     READ_BYTES = 256 << 10,       /* shared buffer of one read */
     OUTPUT_BYTES = 1 << 20,       /* of one connection, waiting for its socket; no more is made */
     KEEP_BYTES = 1 << 20,         /* memory that an emptied shared buffer keeps */
     SLACK_BYTES = 512 << 10,      /* etcd: a gRPC message may be this much over the request limit */
+    INPUT_BYTES = 1 << 20,        /* of one connection, come but not yet eaten; no more is read */
+    ACCEPT_PER_TURN = 64,
     PENDING_MAX = 50000,          /* writes between proposal and answer */
     EXPIRE_PER_TURN = 1000,       /* leases revoked in one turn (etcd lease/lessor.go) */
     COMPACT_STEP = 512,           /* history entries looked at in one turn */
@@ -56,7 +59,8 @@ struct disk_job {
     struct job job;
     struct node *node;
     struct buf records;
-    uint64_t last;
+    uint64_t last, spare;
+    bool spare_used, waiting; /* waiting: for room; to be tried again */
     int64_t took_us;
     enum err err;
 };
@@ -64,6 +68,8 @@ struct disk_job {
 struct node {
     struct alloc alloc;       /* connections, calls, queues */
     struct alloc store_alloc; /* the machine and the log's tail */
+    struct alloc storage_alloc; /* storage: used on its threads */
+    struct alloc json_alloc;
     struct params params;
     struct metrics metrics;
     struct loop *loop;
@@ -75,6 +81,7 @@ struct node {
     struct watch_hub *watch;
     struct storage *storage;
     struct etcd_header header;
+    char client_url[TCP_ADDRESS_MAX + 16];
 
     /* pump.c */
     struct raft *raft;
@@ -98,10 +105,12 @@ struct node {
     /* upkeep.c: space, compaction, checkpoints, time-outs */
     bool nospace;
     int64_t store_bytes_max;
-    struct checkpoint *checkpoint; /* NULL: none is being written */
-    uint64_t checkpoint_log_bytes; /* counter of log bytes at the newest one */
+    struct upkeep *upkeep;
+    uint64_t spare;       /* number of a segment that is ready; 0: none */
+    uint64_t ready_index; /* applied up to here, all that was on disk at the start is seen */
+    bool again;           /* there is more to do at once */
     struct loop_timer lease_timer, sweep_timer, space_timer, progress_timer, raft_timer,
-        again_timer, stop_timer;
+        stop_timer;
 
     /* doors */
     struct tls_context *tls;
@@ -132,11 +141,13 @@ enum err pump_raft(struct node *n, struct raft_event *event) MUST_CHECK;
 void pump_turn(struct node *n);
 void pump_expire(struct node *n);
 void pump_timeout(void *context);
-void pump_forget(struct node *n, const struct call *call); /* the caller went away */
 
 /* ---- upkeep.c ---- */
 
+void upkeep_lease_timer(struct node *n); /* deadlines have changed */
+void upkeep_again(struct node *n); /* there is work: let the next turn not wait */
 void upkeep_open(struct node *n);
+void upkeep_close(struct node *n);
 /* Bounded work at a turn's end; true when there is more to do at once. */
 bool upkeep_turn(struct node *n);
 void upkeep_checkpoint_last(struct node *n); /* at a clean stop; waits for it */
@@ -150,8 +161,9 @@ struct conn {
     struct conn *next, *prev, *dirty_next;
     int fd;
     enum conn_protocol protocol;
-    bool dirty, want_write, closing, gone; /* closing: when all is sent; gone: at the turn's end */
-    bool first_byte_seen;
+    bool dirty, closing, gone; /* closing: when all is sent; gone: at the turn's end */
+    bool tls_seen, said_goodbye;
+    int events;          /* that the loop watches for */
     int64_t since_ms;    /* accepted, or last request ended */
     struct tls *tls;     /* NULL: plain */
     struct h2 *h2;
@@ -164,12 +176,15 @@ struct conn {
     struct buf author;   /* common name of the client certificate */
 };
 
-void conn_accept(void *context, int fd);
+void conn_accept(void *context, int listener, int events);
 void conn_touch(struct conn *c); /* has something to send */
+struct buf *conn_output(struct conn *c); /* where to write to it */
+void conn_feed_rest(struct conn *c);    /* an answer is complete: go on with what waits */
 size_t conn_queued(const struct conn *c);
 void conn_turn(struct node *n); /* sends what is made, closes what is done */
 void conn_sweep(struct node *n);
-void conn_close_all(struct node *n);
+void conn_stop_all(struct node *n);  /* no new requests */
+void conn_close_all(struct node *n); /* at once */
 
 /* ---- call.c: one request and its answer, or one stream of both ---- */
 
@@ -186,23 +201,29 @@ struct call {
     struct watch_stream *watch;
     unsigned waiting; /* proposals that will come back here */
     int64_t renewing; /* lease id of a keep-alive that waits for a revoke */
+    size_t message_start;
     bool begun;       /* response head is sent */
     bool ended;       /* the answer is complete */
     bool input_over;
+    bool asked;       /* a unary call has had its message */
+    bool head_only;   /* HEAD */
+    bool wants_physical, physical;
+    int64_t compact_revision; /* what to say when the memory is freed */
 };
 
 extern const struct h2_events call_h2_events;
 /* One whole request of HTTP/1.1. */
 void call_http1(struct conn *c, const struct http_request *r);
-void call_websocket_message(struct call *call, struct span text);
 void call_replied(struct call *call, const struct reply *reply);
 void call_failed(struct call *call, enum err e);
 void call_renewals_settle(struct node *n); /* a lease was revoked */
 void call_physical_settle(struct node *n); /* memory is freed */
 void call_gone(struct call *call);         /* its connection or stream is no more */
 size_t call_queued(const struct call *call);
-void call_message(struct call *call, struct span message); /* gRPC: sends one */
-void call_text(struct call *call, struct span text);       /* SSE block or WebSocket message */
+/* gRPC: one message, written where begin says, then sent by end. */
+struct buf *call_message_begin(struct call *call);
+void call_message_end(struct call *call);
+void call_text(struct call *call, struct span text); /* SSE block or WebSocket message */
 void call_end(struct call *call, enum err e);              /* status and end */
 
 /* ---- watching.c: the watchers of one stream, of either door ---- */
@@ -213,6 +234,11 @@ void watching_request(struct watch_stream *s, const struct request *r);
 void watching_deliver(struct node *n, const struct kv_change *changes, size_t count);
 bool watching_catch_up(struct node *n); /* true: more to do at once */
 void watching_progress(struct node *n); /* the interval has passed */
+void watching_stop_all(struct node *n); /* ends every stream: the server stops */
+
+/* ---- server.c ---- */
+
+void server_stop(struct node *n); /* as SIGTERM does */
 
 /* ---- small.c: /metrics, /health..., /version ---- */
 

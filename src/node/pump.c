@@ -4,7 +4,7 @@
  * that waits goes to it as one batch; when it comes back, raft hears PERSISTED, what is committed is
  * applied and answered. While the disk is busy the next batch grows: group commit without a timer. */
 #include "node/node_int.h"
-#include <stdlib.h>
+#include <unistd.h>
 #include "base/check.h"
 
 /* ---- proposals ---- */
@@ -121,11 +121,13 @@ static void apply_command(struct node *n, const struct raft_entry *e, struct pro
     if (err != ERR_OK) {
         slog(SLOG_ERROR, "the log holds a command that this build cannot apply; run a newer one",
              "index=%llu error=%s", (unsigned long long)e->index, slog_quote(err_text(err)));
-        exit(1);
+        _exit(1);
     }
     count_applied(&n->metrics, &reply);
     if (count)
         watching_deliver(n, changes, count);
+    if (reply.type == REQUEST_LEASE_GRANT)
+        upkeep_lease_timer(n);
     if (reply.type == REQUEST_LEASE_REVOKE)
         call_renewals_settle(n);
     if (p.call)
@@ -190,12 +192,15 @@ static void took(struct node *n, const struct raft_update *u)
         slog(SLOG_INFO, "leader", "term=%llu leader=%llx self=%llx", (unsigned long long)u->term,
              (unsigned long long)u->leader, (unsigned long long)n->header.member_id);
     }
-    if (u->role == RAFT_LEADER && n->update.role != RAFT_LEADER)
+    if (u->role == RAFT_LEADER && n->update.role != RAFT_LEADER) {
         lease_restart(n->machine.lease, loop_now_ms(n->loop));
+        if (n->upkeep)
+            upkeep_lease_timer(n);
+    }
     queue_records(n, u);
     n->update = *u;
     n->header.term = u->term;
-    if (u->timeout_ms != INT64_MAX)
+    if (u->timeout_ms != INT64_MAX && n->upkeep)
         loop_timer_set(n->loop, &n->raft_timer, u->timeout_ms);
 }
 
@@ -243,23 +248,29 @@ static void disk_run(struct job *job)
 {
     struct disk_job *d = (struct disk_job *)job;
     int64_t start_us = loop_clock_us();
-    d->err = storage_append(d->node->storage, buf_all(&d->records), d->last);
+    d->err = storage_append(d->node->storage, buf_all(&d->records), d->last, d->spare,
+                            &d->spare_used);
     d->took_us = loop_clock_us() - start_us;
 }
-
-static void write_out(struct node *n);
 
 static void disk_done(struct job *job)
 {
     struct disk_job *d = (struct disk_job *)job;
     struct node *n = d->node;
+    n->disk_busy = false;
+    if (d->spare_used)
+        n->spare = 0;
+    if (d->err == ERR_DISK_FULL) {
+        d->waiting = true; /* nothing was written: the same batch goes when there is room */
+        n->nospace = true;
+        return;
+    }
     if (d->err != ERR_OK) {
         /* A write or sync that failed leaves the disk unknown: nothing may go on from here. */
         slog(SLOG_ERROR, "writing the log failed; look at the disk, then start again", "error=%s",
-             slog_quote(storage_why(n->storage)));
-        exit(1);
+             slog_quote(err_text(d->err)));
+        _exit(1);
     }
-    n->disk_busy = false;
     n->metrics.batches++;
     n->metrics.log_bytes += d->records.len;
     histogram_add(&n->metrics.sync_seconds, d->took_us);
@@ -272,13 +283,17 @@ static void disk_done(struct job *job)
 static void write_out(struct node *n)
 {
     struct disk_job *d = &n->disk_job;
-    if (n->disk_busy || n->records.len == 0)
+    if (n->disk_busy || (!d->waiting && n->records.len == 0))
         return;
-    struct buf empty = d->records;
-    d->records = n->records;
-    d->last = n->records_last;
-    buf_shrink(&empty, KEEP_BYTES);
-    n->records = empty;
+    if (!d->waiting) {
+        struct buf empty = d->records;
+        d->records = n->records;
+        d->last = n->records_last;
+        buf_shrink(&empty, KEEP_BYTES);
+        n->records = empty;
+    }
+    d->waiting = false;
+    d->spare = n->spare;
     d->job = (struct job){ .run = disk_run, .done = disk_done };
     n->disk_busy = true;
     thread_submit(n->disk, &d->job);

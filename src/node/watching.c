@@ -15,8 +15,7 @@ struct watch_stream {
     int64_t next_id;
     bool etcd;            /* else REST */
     bool progress_wanted; /* asked by hand, not yet answered: somebody is behind */
-    int64_t sent_revision; /* header revision of the newest response */
-    int64_t progress_revision; /* what a REST stream was last told */
+    bool spoke; /* since the last interval of progress */
 };
 
 struct watch_stream *watching_open(struct call *call)
@@ -71,6 +70,11 @@ static bool has_room(const struct watch_stream *s)
 
 /* ---- sending ---- */
 
+static enum rest_watch_form form_of(const struct watch_stream *s)
+{
+    return s->call->conn->ws ? REST_WEBSOCKET : REST_SSE;
+}
+
 static void emit_text(void *context, struct span text)
 {
     call_text(context, text);
@@ -82,8 +86,8 @@ static void send_events(struct watch_stream *s, const struct watch_batch *batch)
     int64_t revision = kv_revision(n->machine.kv);
     n->metrics.watch_events += batch->n;
     if (!s->etcd) {
-        enum rest_watch_form form = s->call->conn->ws ? REST_WEBSOCKET : REST_SSE;
-        rest_watch_events(n->machine.kv, batch, form, &n->apply, emit_text, s->call);
+        rest_watch_events(n->machine.kv, batch, form_of(s), &n->apply, emit_text, s->call);
+        s->spoke = true;
         return;
     }
     size_t size_max = (size_t)n->params.request_bytes_max;
@@ -92,7 +96,7 @@ static void send_events(struct watch_stream *s, const struct watch_batch *batch)
         etcd_watch_events(&n->header, revision, batch, &next, size_max, message);
         call_message_end(s->call);
     }
-    s->sent_revision = revision;
+    s->spoke = true;
 }
 
 static bool all_synced(const struct watch_stream *s)
@@ -108,7 +112,6 @@ static void send_progress(struct watch_stream *s, int64_t id)
     int64_t revision = kv_revision(s->node->machine.kv);
     etcd_watch_progress(&s->node->header, revision, id, call_message_begin(s->call));
     call_message_end(s->call);
-    s->sent_revision = revision;
 }
 
 /* Asked by hand (RequestProgress): one answer for the whole stream, with id -1, once all of its
@@ -151,8 +154,7 @@ static void end_compacted(struct watch_stream *s, struct watcher *w)
         drop(s, w);
         return;
     }
-    enum rest_watch_form form = s->call->conn->ws ? REST_WEBSOCKET : REST_SSE;
-    call_text(s->call, rest_watch_compacted(compacted, form, &n->apply));
+    call_text(s->call, rest_watch_compacted(compacted, form_of(s), &n->apply));
     drop(s, w);
     call_end(s->call, ERR_OK);
 }
@@ -193,6 +195,8 @@ static void created(struct watch_stream *s, int64_t id)
     if (s->etcd) {
         etcd_watch_created(&n->header, revision, id, call_message_begin(s->call));
         call_message_end(s->call);
+    } else {
+        call_text(s->call, rest_watch_ready(revision, form_of(s), &n->turn));
     }
 }
 
@@ -243,19 +247,14 @@ static void remove_by_id(struct watch_stream *s, int64_t id)
 
 void watching_request(struct watch_stream *s, const struct request *r)
 {
-    switch (r->type) {
-    case REQUEST_WATCH_ADD:
+    if (r->type == REQUEST_WATCH_ADD) {
         add(s, &r->watch);
-        return;
-    case REQUEST_WATCH_REMOVE:
+    } else if (r->type == REQUEST_WATCH_REMOVE) {
         remove_by_id(s, r->watch_id);
-        return;
-    case REQUEST_WATCH_PROGRESS:
+    } else {
+        CHECK(r->type == REQUEST_WATCH_PROGRESS);
         s->progress_wanted = true;
         answer_progress(s);
-        return;
-    default:
-        UNREACHABLE("a watch request");
     }
 }
 
@@ -266,21 +265,17 @@ void watching_request(struct watch_stream *s, const struct request *r)
 static void progress_of(struct watch_stream *s)
 {
     struct node *n = s->node;
-    int64_t revision = kv_revision(n->machine.kv);
-    if (!has_room(s))
+    bool spoke = s->spoke;
+    s->spoke = false;
+    if (spoke || !has_room(s))
         return;
-    if (!s->etcd) {
-        enum rest_watch_form form = s->call->conn->ws ? REST_WEBSOCKET : REST_SSE;
-        if (all_synced(s))
-            call_text(s->call, rest_watch_progress(revision, form, &n->apply));
-        return;
+    if (s->etcd) {
+        for (struct watcher *w = s->first; w; w = w->link[1])
+            if (w->progress && w->synced && w->next_revision <= kv_revision(n->machine.kv) + 1)
+                send_progress(s, w->id);
+    } else if (all_synced(s)) {
+        call_text(s->call, rest_watch_progress(kv_revision(n->machine.kv), form_of(s), &n->apply));
     }
-    if (s->sent_revision == revision && s->progress_revision != revision) {
-        s->progress_revision = revision;
-    }
-    for (struct watcher *w = s->first; w; w = w->link[1])
-        if (w->progress && w->synced && w->next_revision <= revision + 1)
-            send_progress(s, w->id);
 }
 
 void watching_progress(struct node *n)
@@ -290,4 +285,12 @@ void watching_progress(struct node *n)
         progress_of(s);
     }
     arena_reset(&n->apply);
+}
+
+void watching_stop_all(struct node *n)
+{
+    for (struct watch_stream *s = n->streams, *next; s; s = next) {
+        next = s->next;
+        call_end(s->call, ERR_STOPPED);
+    }
 }

@@ -39,8 +39,11 @@ struct rest_call {
     struct span prefix;     /* of a list or watch */
     int64_t limit;
     bool head;              /* HEAD: no body */
-    bool create_only, has_version; /* If-None-Match: *, If-Match: "N" */
+    bool writes;            /* PUT */
+    bool create_only, must_exist, has_version; /* If-None-Match: *, If-Match: * and "N" */
     int64_t version;
+    bool has_tag;           /* GET with If-None-Match */
+    struct span tag;
 };
 
 struct rest_answer {
@@ -54,7 +57,7 @@ struct rest_answer {
 bool rest_takes(struct span path);
 
 /* ERR_NOT_FOUND, ERR_METHOD_NOT_ALLOWED, ERR_BAD_REQUEST (bad escape, number, header), ERR_NOT_BUILT,
- * ERR_BODY_NOT_JSON, ERR_MEDIA_TYPE, ERR_SORT... ; then *detail says what and where, for people. The
+ * ERR_BODY_NOT_JSON, ERR_MEDIA_TYPE; then *detail (may be NULL) says what and where, for people. The
  * preconditions become compares of a transaction, so they hold at the moment of the write. */
 enum err rest_call(const struct http_request *http, struct arena *arena, struct rest_call *out,
                    const char **detail) MUST_CHECK;
@@ -68,14 +71,16 @@ void rest_problem(enum err e, const char *detail, struct arena *arena, struct re
 
 /* ---- watch: the same events as text/event-stream or as WebSocket text messages ---- */
 
-/* ?revision=N: everything after N was seen ... events with revision > N; Last-Event-ID likewise and
- * stronger. All events of one batch appended to out; one text per event, separated as the form asks. */
+/* ?revision=N: the client has seen N, so events begin behind it; Last-Event-ID likewise and stronger. */
 enum rest_watch_form { REST_SSE, REST_WEBSOCKET };
 
 /* Calls emit once for each event's text (an SSE block, or one WebSocket message). */
 void rest_watch_events(const struct kv *kv, const struct watch_batch *batch,
                        enum rest_watch_form form, struct arena *arena,
                        void (*emit)(void *context, struct span text), void *context);
+
+/* The first thing on a stream: from which revision on it tells. */
+struct span rest_watch_ready(int64_t revision, enum rest_watch_form form, struct arena *arena);
 
 /* progress: nothing new up to revision; compacted: what was asked for is gone, the stream ends. */
 struct span rest_watch_progress(int64_t revision, enum rest_watch_form form, struct arena *arena);

@@ -2,7 +2,7 @@
  * those and still breaks a rule of the store is refused here, so that no later step meets it. */
 #include "core/kv/kv_int.h"
 
-static const int64_t VERSION_MAX = INT64_MAX / 2; /* leaves counting on its room */
+static const int64_t COUNT_MAX = INT64_MAX / 2; /* leaves counting on its room */
 
 static bool take_number(struct span *in, int64_t *out)
 {
@@ -48,7 +48,7 @@ static enum err load_begin(struct kv *kv, struct span *in)
     if (!take_number(in, &l->revision) || !take_number(in, &compact) ||
         !span_varint(in, &authors))
         return ERR_CORRUPT;
-    if (l->revision < 1 || l->revision == INT64_MAX || compact - 1 > l->revision ||
+    if (l->revision < 1 || l->revision > COUNT_MAX || compact - 1 > l->revision ||
         authors > AUTHORS_MAX)
         return ERR_CORRUPT;
     kv->compact = compact - 1;
@@ -109,7 +109,7 @@ static bool follows(const struct kv *kv, const struct kv_version *v)
         return false;
     if (prev && prev->mod_revision < kv->compact && v->mod_revision <= kv->compact)
         return false;
-    if (v->tombstone ? v->version != 0 : v->version < 1 || v->version > VERSION_MAX)
+    if (v->tombstone ? v->version != 0 : v->version < 1 || v->version > COUNT_MAX)
         return false;
     if (prev && !prev->tombstone)
         return v->tombstone || (v->create_revision == prev->create_revision &&

@@ -1,0 +1,286 @@
+#include "api/etcd/etcd_int.h"
+#include "base/check.h"
+
+/* ---- KV ---- */
+
+static void range_of(const struct pb_range_request *m, struct kv_range *out)
+{
+    *out = (struct kv_range){ .key = m->key,
+                              .range_end = m->range_end,
+                              .limit = m->limit,
+                              .revision = m->revision,
+                              .order = m->sort_order,
+                              .target = m->sort_target,
+                              .keys_only = m->keys_only,
+                              .count_only = m->count_only,
+                              .min_mod = m->min_mod_revision,
+                              .max_mod = m->max_mod_revision,
+                              .min_create = m->min_create_revision,
+                              .max_create = m->max_create_revision };
+}
+
+static void put_of(const struct pb_put_request *m, struct kv_put *out)
+{
+    *out = (struct kv_put){ .key = m->key,
+                            .value = m->value,
+                            .lease = m->lease,
+                            .prev_kv = m->prev_kv,
+                            .ignore_value = m->ignore_value,
+                            .ignore_lease = m->ignore_lease,
+                            .type = KV_BYTES };
+}
+
+static void delete_of(const struct pb_delete_range_request *m, struct kv_delete *out)
+{
+    *out = (struct kv_delete){ m->key, m->range_end, m->prev_kv };
+}
+
+/* The number or value counts only when it is of the target's own kind (etcd compareKV). */
+static void compare_of(const struct pb_compare *m, struct kv_compare *out)
+{
+    static const uint32_t field[] = { [KV_IF_VERSION] = 4, [KV_IF_CREATE] = 5, [KV_IF_MOD] = 6,
+                                      [KV_IF_VALUE] = 7,   [KV_IF_LEASE] = 8 };
+    *out = (struct kv_compare){ .key = m->key,
+                                .range_end = m->range_end,
+                                .target = m->target,
+                                .result = m->result };
+    if (m->target < KV_IF_VERSION || m->target > KV_IF_LEASE ||
+        m->which_target_union != field[m->target])
+        return;
+    int64_t numbers[] = { m->version, m->create_revision, m->mod_revision, 0, m->lease };
+    out->number = numbers[m->target];
+    out->value = m->target == KV_IF_VALUE ? m->value : SPAN_NONE;
+}
+
+static enum err txn_of(const struct pb_txn_request *m, int depth, struct arena *arena,
+                       struct kv_txn *out);
+
+static enum err op_of(const struct pb_request_op *m, int depth, struct arena *arena,
+                      struct kv_op *out)
+{
+    struct kv_txn *inner;
+    switch (m->which_request) {
+    case 1:
+        out->type = KV_OP_RANGE;
+        range_of(m->request_range, &out->range);
+        return ERR_OK;
+    case 2:
+        out->type = KV_OP_PUT;
+        put_of(m->request_put, &out->put);
+        return ERR_OK;
+    case 3:
+        out->type = KV_OP_DELETE;
+        delete_of(m->request_delete_range, &out->del);
+        return ERR_OK;
+    case 4:
+        out->type = KV_OP_TXN;
+        out->txn = inner = ARENA_NEW(arena, struct kv_txn);
+        return txn_of(m->request_txn, depth + 1, arena, inner);
+    default:
+        out->type = KV_OP_NONE;
+        return ERR_OK;
+    }
+}
+
+static enum err ops_of(const struct pb_request_op *m, size_t n, int depth, struct arena *arena,
+                       const struct kv_op **out)
+{
+    struct kv_op *ops = ARENA_ARRAY(arena, struct kv_op, n + 1);
+    enum err e = ERR_OK;
+    for (size_t i = 0; i < n && e == ERR_OK; i++)
+        e = op_of(&m[i], depth, arena, &ops[i]);
+    *out = ops;
+    return e;
+}
+
+static enum err txn_of(const struct pb_txn_request *m, int depth, struct arena *arena,
+                       struct kv_txn *out)
+{
+    if (depth > ETCD_TXN_DEPTH_MAX)
+        return ERR_TOO_MANY_OPS;
+    struct kv_compare *compares = ARENA_ARRAY(arena, struct kv_compare, m->n_compare + 1);
+    for (size_t i = 0; i < m->n_compare; i++)
+        compare_of(&m->compare[i], &compares[i]);
+    *out = (struct kv_txn){ .compares = compares,
+                            .n_compares = m->n_compare,
+                            .n_success = m->n_success,
+                            .n_failure = m->n_failure };
+    enum err e = ops_of(m->success, m->n_success, depth, arena, &out->success);
+    return e == ERR_OK ? ops_of(m->failure, m->n_failure, depth, arena, &out->failure) : e;
+}
+
+/* etcd: read-only, and every range in it serializable (txn.IsTxnSerializable). */
+static bool all_serializable(const struct pb_request_op *ops, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (ops[i].which_request != 1 || !ops[i].request_range->serializable)
+            return false;
+    return true;
+}
+
+static enum err decode_range(struct span in, struct arena *arena, struct request *out)
+{
+    struct pb_range_request m;
+    enum err e = pb_range_request_decode(in, arena, &m);
+    if (e == ERR_OK)
+        range_of(&m, &out->range);
+    out->serializable = m.serializable;
+    return e;
+}
+
+static enum err decode_put(struct span in, struct arena *arena, struct request *out)
+{
+    struct pb_put_request m;
+    enum err e = pb_put_request_decode(in, arena, &m);
+    if (e == ERR_OK)
+        put_of(&m, &out->put);
+    return e;
+}
+
+static enum err decode_delete(struct span in, struct arena *arena, struct request *out)
+{
+    struct pb_delete_range_request m;
+    enum err e = pb_delete_range_request_decode(in, arena, &m);
+    if (e == ERR_OK)
+        delete_of(&m, &out->del);
+    return e;
+}
+
+static enum err decode_txn(struct span in, struct arena *arena, struct request *out)
+{
+    struct pb_txn_request m;
+    enum err e = pb_txn_request_decode(in, arena, &m);
+    if (e != ERR_OK)
+        return e;
+    out->serializable = all_serializable(m.success, m.n_success) &&
+                        all_serializable(m.failure, m.n_failure);
+    return txn_of(&m, 1, arena, &out->txn);
+}
+
+static enum err decode_compact(struct span in, struct arena *arena, struct request *out)
+{
+    struct pb_compaction_request m;
+    enum err e = pb_compaction_request_decode(in, arena, &m);
+    out->compact.revision = m.revision;
+    out->compact.physical = m.physical;
+    return e;
+}
+
+/* ---- leases ---- */
+
+static enum err decode_grant(struct span in, struct arena *arena, struct request *out)
+{
+    struct pb_lease_grant_request m;
+    enum err e = pb_lease_grant_request_decode(in, arena, &m);
+    out->lease.id = m.id;
+    out->lease.ttl_s = m.ttl;
+    return e;
+}
+
+static enum err decode_revoke(struct span in, struct arena *arena, struct request *out)
+{
+    struct pb_lease_revoke_request m;
+    enum err e = pb_lease_revoke_request_decode(in, arena, &m);
+    out->lease.id = m.id;
+    return e;
+}
+
+static enum err decode_keep_alive(struct span in, struct arena *arena, struct request *out)
+{
+    struct pb_lease_keep_alive_request m;
+    enum err e = pb_lease_keep_alive_request_decode(in, arena, &m);
+    out->lease.id = m.id;
+    return e;
+}
+
+static enum err decode_time_to_live(struct span in, struct arena *arena, struct request *out)
+{
+    struct pb_lease_time_to_live_request m;
+    enum err e = pb_lease_time_to_live_request_decode(in, arena, &m);
+    out->lease.id = m.id;
+    out->lease.keys = m.keys;
+    return e;
+}
+
+/* ---- watches ---- */
+
+enum { FILTER_NO_PUT = 0, FILTER_NO_DELETE = 1 };
+
+static void create_of(const struct pb_watch_create_request *m, struct watch_request *out)
+{
+    *out = (struct watch_request){ .key = m->key,
+                                   .range_end = m->range_end,
+                                   .start_revision = m->start_revision,
+                                   .id = m->watch_id,
+                                   .prev_kv = m->prev_kv,
+                                   .progress = m->progress_notify,
+                                   .fragment = m->fragment };
+    for (size_t i = 0; i < m->n_filters; i++) {
+        out->no_put = out->no_put || m->filters[i] == FILTER_NO_PUT;
+        out->no_delete = out->no_delete || m->filters[i] == FILTER_NO_DELETE;
+    }
+}
+
+static enum err decode_watch(struct span in, struct arena *arena, struct request *out)
+{
+    struct pb_watch_request m;
+    enum err e = pb_watch_request_decode(in, arena, &m);
+    if (e != ERR_OK)
+        return e;
+    if (m.which_request_union == 1) {
+        create_of(m.create_request, &out->watch);
+    } else if (m.which_request_union == 2) {
+        out->type = REQUEST_WATCH_REMOVE;
+        out->watch_id = m.cancel_request->watch_id;
+    } else if (m.which_request_union == 3) {
+        out->type = REQUEST_WATCH_PROGRESS;
+    } else {
+        out->type = REQUEST_NONE; /* etcd passes over what it does not know */
+    }
+    return ERR_OK;
+}
+
+/* ---- the rest ---- */
+
+static enum err decode_hash(struct span in, struct arena *arena, struct request *out)
+{
+    struct pb_hash_kv_request m;
+    enum err e = pb_hash_kv_request_decode(in, arena, &m);
+    out->hash_revision = m.revision;
+    return e;
+}
+
+static enum err decode_health(struct span in, struct arena *arena, struct request *out)
+{
+    struct pb_health_check_request m;
+    enum err e = pb_health_check_request_decode(in, arena, &m);
+    out->health_service = m.service;
+    return e;
+}
+
+enum err etcd_decode(const struct etcd_method *method, struct span message, struct arena *arena,
+                     struct request *out)
+{
+    static enum err (*const decoders[REQUEST_TYPE_COUNT])(struct span, struct arena *,
+                                                          struct request *) = {
+        [REQUEST_RANGE] = decode_range,
+        [REQUEST_PUT] = decode_put,
+        [REQUEST_DELETE] = decode_delete,
+        [REQUEST_TXN] = decode_txn,
+        [REQUEST_COMPACT] = decode_compact,
+        [REQUEST_LEASE_GRANT] = decode_grant,
+        [REQUEST_LEASE_REVOKE] = decode_revoke,
+        [REQUEST_LEASE_RENEW] = decode_keep_alive,
+        [REQUEST_LEASE_LOOK] = decode_time_to_live,
+        [REQUEST_WATCH_ADD] = decode_watch,
+        [REQUEST_HASH] = decode_hash,
+        [REQUEST_HEALTH] = decode_health,
+    };
+    enum request_type type = etcd_type(method);
+    CHECK(method->kind != ETCD_NOT_BUILT && type != REQUEST_NONE);
+    *out = (struct request){ .type = type };
+    if (decoders[type])
+        return decoders[type](message, arena, out);
+    struct pb_unbuilt nothing; /* messages without fields */
+    return pb_unbuilt_decode(message, arena, &nothing);
+}

@@ -1,0 +1,274 @@
+#include "api/etcd/etcd_int.h"
+#include "base/check.h"
+
+static struct pb_response_header header_of(const struct etcd_header *h, int64_t revision)
+{
+    return (struct pb_response_header){ h->cluster_id, h->member_id, revision, h->term };
+}
+
+static void pair_of(const struct kv_version *v, bool keys_only, struct pb_key_value *out)
+{
+    *out = (struct pb_key_value){ .key = kv_key(v),
+                                  .create_revision = v->create_revision,
+                                  .mod_revision = v->mod_revision,
+                                  .version = v->version,
+                                  .value = keys_only ? SPAN_NONE : kv_value(v),
+                                  .lease = v->lease };
+}
+
+static struct pb_key_value *pairs_of(const struct kv_version *const *items, size_t n,
+                                     bool keys_only, struct arena *arena)
+{
+    struct pb_key_value *out = ARENA_ARRAY(arena, struct pb_key_value, n + 1);
+    for (size_t i = 0; i < n; i++)
+        pair_of(items[i], keys_only, &out[i]);
+    return out;
+}
+
+/* ---- KV ---- */
+
+static void range_message(const struct kv_range_result *r, struct arena *arena,
+                          struct pb_range_response *out)
+{
+    out->kvs = pairs_of(r->items, r->n, r->keys_only, arena);
+    out->n_kvs = r->n;
+    out->more = r->more;
+    out->count = r->count;
+}
+
+static void put_message(const struct kv_put_result *r, struct arena *arena,
+                        struct pb_put_response *out)
+{
+    if (r->prev)
+        out->prev_kv = pairs_of(&r->prev, 1, false, arena);
+}
+
+static void delete_message(const struct kv_delete_result *r, struct arena *arena,
+                           struct pb_delete_range_response *out)
+{
+    out->deleted = r->deleted;
+    out->prev_kvs = pairs_of(r->prev, r->n_prev, false, arena);
+    out->n_prev_kvs = r->n_prev;
+}
+
+static void txn_message(const struct kv_txn_result *r, struct arena *arena,
+                        struct pb_txn_response *out);
+
+static void op_message(const struct kv_op_result *r, struct arena *arena, struct pb_response_op *out)
+{
+    struct pb_response_header *header = ARENA_NEW(arena, struct pb_response_header);
+    header->revision = r->revision;
+    out->which_response = (uint32_t)r->type;
+    switch (r->type) {
+    case KV_OP_NONE:
+        return;
+    case KV_OP_RANGE:
+        out->response_range = ARENA_NEW(arena, struct pb_range_response);
+        out->response_range->header = header;
+        range_message(&r->range, arena, out->response_range);
+        return;
+    case KV_OP_PUT:
+        out->response_put = ARENA_NEW(arena, struct pb_put_response);
+        out->response_put->header = header;
+        put_message(&r->put, arena, out->response_put);
+        return;
+    case KV_OP_DELETE:
+        out->response_delete_range = ARENA_NEW(arena, struct pb_delete_range_response);
+        out->response_delete_range->header = header;
+        delete_message(&r->del, arena, out->response_delete_range);
+        return;
+    case KV_OP_TXN:
+        out->response_txn = ARENA_NEW(arena, struct pb_txn_response);
+        out->response_txn->header = header;
+        txn_message(r->txn, arena, out->response_txn);
+        return;
+    }
+}
+
+static void txn_message(const struct kv_txn_result *r, struct arena *arena,
+                        struct pb_txn_response *out)
+{
+    out->succeeded = r->succeeded;
+    out->n_responses = r->n_ops;
+    out->responses = ARENA_ARRAY(arena, struct pb_response_op, r->n_ops + 1);
+    for (size_t i = 0; i < r->n_ops; i++)
+        op_message(&r->ops[i], arena, &out->responses[i]);
+}
+
+static void encode_range(struct pb_response_header *h, const struct reply *r, struct arena *arena,
+                         struct buf *out)
+{
+    struct pb_range_response m = { .header = h };
+    range_message(&r->range, arena, &m);
+    pb_range_response_encode(&m, out);
+}
+
+static void encode_put(struct pb_response_header *h, const struct reply *r, struct arena *arena,
+                       struct buf *out)
+{
+    struct pb_put_response m = { .header = h };
+    put_message(&r->put, arena, &m);
+    pb_put_response_encode(&m, out);
+}
+
+static void encode_delete(struct pb_response_header *h, const struct reply *r, struct arena *arena,
+                          struct buf *out)
+{
+    struct pb_delete_range_response m = { .header = h };
+    delete_message(&r->del, arena, &m);
+    pb_delete_range_response_encode(&m, out);
+}
+
+static void encode_txn(struct pb_response_header *h, const struct reply *r, struct arena *arena,
+                       struct buf *out)
+{
+    struct pb_txn_response m = { .header = h };
+    txn_message(&r->txn, arena, &m);
+    pb_txn_response_encode(&m, out);
+}
+
+static void encode_header(struct pb_response_header *h, const struct reply *r, struct arena *arena,
+                          struct buf *out)
+{
+    struct pb_compaction_response m = { .header = h };
+    (void)r, (void)arena;
+    pb_compaction_response_encode(&m, out);
+}
+
+/* ---- leases ---- */
+
+static void encode_grant(struct pb_response_header *h, const struct reply *r, struct arena *arena,
+                         struct buf *out)
+{
+    struct pb_lease_grant_response m = { .header = h, .id = r->lease.id, .ttl = r->lease.ttl_s };
+    (void)arena;
+    pb_lease_grant_response_encode(&m, out);
+}
+
+static void encode_keep_alive(struct pb_response_header *h, const struct reply *r,
+                              struct arena *arena, struct buf *out)
+{
+    struct pb_lease_keep_alive_response m = { .header = h,
+                                              .id = r->lease.id,
+                                              .ttl = r->lease.ttl_s };
+    (void)arena;
+    pb_lease_keep_alive_response_encode(&m, out);
+}
+
+static void encode_look(struct pb_response_header *h, const struct reply *r, struct arena *arena,
+                        struct buf *out)
+{
+    const struct lease_info *l = &r->look.info;
+    struct pb_lease_time_to_live_response m = { .header = h, .id = l->id, .ttl = -1 };
+    (void)arena;
+    if (r->look.found) {
+        m.ttl = l->remaining_ms / 1000;
+        m.granted_ttl = l->ttl_s;
+        m.keys = l->keys;
+        m.n_keys = l->n_keys;
+    }
+    pb_lease_time_to_live_response_encode(&m, out);
+}
+
+static void encode_list(struct pb_response_header *h, const struct reply *r, struct arena *arena,
+                        struct buf *out)
+{
+    struct pb_lease_leases_response m = { .header = h };
+    m.leases = ARENA_ARRAY(arena, struct pb_lease_status, r->list.n + 1);
+    m.n_leases = r->list.n;
+    for (size_t i = 0; i < r->list.n; i++)
+        m.leases[i].id = r->list.ids[i];
+    pb_lease_leases_response_encode(&m, out);
+}
+
+/* ---- cluster and maintenance ---- */
+
+/* etcd leaves the revision out of this header. */
+static void encode_members(struct pb_response_header *h, const struct reply *r, struct arena *arena,
+                           struct buf *out)
+{
+    struct pb_member_list_response m = { .header = h };
+    m.members = ARENA_ARRAY(arena, struct pb_member, r->members.n + 1);
+    m.n_members = r->members.n;
+    h->revision = 0;
+    for (size_t i = 0; i < r->members.n; i++) {
+        const struct member_info *from = &r->members.items[i];
+        struct pb_member *to = &m.members[i];
+        to->id = from->id;
+        to->name = from->name;
+        to->is_learner = from->learner;
+        to->peer_urls = ARENA_ARRAY(arena, struct span, 1);
+        to->peer_urls[0] = from->peer_url;
+        to->n_peer_urls = from->peer_url.len > 0;
+        to->client_urls = ARENA_ARRAY(arena, struct span, 1);
+        to->client_urls[0] = from->client_url;
+        to->n_client_urls = from->client_url.len > 0;
+    }
+    pb_member_list_response_encode(&m, out);
+}
+
+static void encode_status(struct pb_response_header *h, const struct reply *r, struct arena *arena,
+                          struct buf *out)
+{
+    struct span full = SPAN("NOSPACE");
+    struct pb_status_response m = { .header = h,
+                                    .version = span_text(r->status.version),
+                                    .db_size = r->status.size_bytes,
+                                    .db_size_in_use = r->status.size_in_use_bytes,
+                                    .leader = r->status.leader,
+                                    .raft_index = r->status.index,
+                                    .raft_term = r->status.term,
+                                    .raft_applied_index = r->status.applied_index,
+                                    .storage_version = SPAN("3.6.0") };
+    (void)arena;
+    if (r->status.nospace) {
+        m.errors = &full;
+        m.n_errors = 1;
+    }
+    pb_status_response_encode(&m, out);
+}
+
+static void encode_hash(struct pb_response_header *h, const struct reply *r, struct arena *arena,
+                        struct buf *out)
+{
+    struct pb_hash_kv_response m = { .header = h,
+                                     .hash = r->hash.hash,
+                                     .compact_revision = r->hash.compact_revision,
+                                     .hash_revision = r->hash.hash_revision };
+    (void)arena;
+    pb_hash_kv_response_encode(&m, out);
+}
+
+static void encode_health(struct pb_response_header *h, const struct reply *r, struct arena *arena,
+                          struct buf *out)
+{
+    struct pb_health_check_response m = { .status = r->healthy ? 1 : 2 };
+    (void)h, (void)arena;
+    pb_health_check_response_encode(&m, out);
+}
+
+void etcd_encode(const struct etcd_method *method, const struct etcd_header *header,
+                 const struct reply *reply, struct arena *arena, struct buf *out)
+{
+    static void (*const encoders[REQUEST_TYPE_COUNT])(
+        struct pb_response_header *, const struct reply *, struct arena *, struct buf *) = {
+        [REQUEST_RANGE] = encode_range,
+        [REQUEST_PUT] = encode_put,
+        [REQUEST_DELETE] = encode_delete,
+        [REQUEST_TXN] = encode_txn,
+        [REQUEST_COMPACT] = encode_header,
+        [REQUEST_LEASE_GRANT] = encode_grant,
+        [REQUEST_LEASE_REVOKE] = encode_header,
+        [REQUEST_LEASE_RENEW] = encode_keep_alive,
+        [REQUEST_LEASE_LOOK] = encode_look,
+        [REQUEST_LEASE_LIST] = encode_list,
+        [REQUEST_MEMBERS] = encode_members,
+        [REQUEST_STATUS] = encode_status,
+        [REQUEST_HASH] = encode_hash,
+        [REQUEST_HEALTH] = encode_health,
+    };
+    enum request_type type = etcd_type(method);
+    CHECK(encoders[type] && reply->err == ERR_OK);
+    struct pb_response_header h = header_of(header, reply->revision);
+    encoders[type](&h, reply, arena, out);
+}

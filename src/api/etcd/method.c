@@ -1,0 +1,80 @@
+/* The methods of the contract, from the services in proto/etcd.proto, with what this build has. */
+#include "api/etcd/etcd_int.h"
+
+struct built {
+    const char *path;
+    enum etcd_kind kind;
+    enum request_type type;
+};
+
+/* Whatever is not here is ETCD_NOT_BUILT. */
+static const struct built built[] = {
+    { "/etcdserverpb.KV/Range", ETCD_UNARY, REQUEST_RANGE },
+    { "/etcdserverpb.KV/Put", ETCD_UNARY, REQUEST_PUT },
+    { "/etcdserverpb.KV/DeleteRange", ETCD_UNARY, REQUEST_DELETE },
+    { "/etcdserverpb.KV/Txn", ETCD_UNARY, REQUEST_TXN },
+    { "/etcdserverpb.KV/Compact", ETCD_UNARY, REQUEST_COMPACT },
+    { "/etcdserverpb.Watch/Watch", ETCD_WATCH, REQUEST_WATCH_ADD },
+    { "/etcdserverpb.Lease/LeaseGrant", ETCD_UNARY, REQUEST_LEASE_GRANT },
+    { "/etcdserverpb.Lease/LeaseRevoke", ETCD_UNARY, REQUEST_LEASE_REVOKE },
+    { "/etcdserverpb.Lease/LeaseKeepAlive", ETCD_KEEP_ALIVE, REQUEST_LEASE_RENEW },
+    { "/etcdserverpb.Lease/LeaseTimeToLive", ETCD_UNARY, REQUEST_LEASE_LOOK },
+    { "/etcdserverpb.Lease/LeaseLeases", ETCD_UNARY, REQUEST_LEASE_LIST },
+    { "/etcdserverpb.Cluster/MemberList", ETCD_UNARY, REQUEST_MEMBERS },
+    { "/etcdserverpb.Maintenance/Status", ETCD_UNARY, REQUEST_STATUS },
+    { "/etcdserverpb.Maintenance/HashKV", ETCD_UNARY, REQUEST_HASH },
+    { "/grpc.health.v1.Health/Check", ETCD_UNARY, REQUEST_HEALTH },
+    { "/grpc.health.v1.Health/Watch", ETCD_HEALTH_WATCH, REQUEST_HEALTH },
+};
+
+static struct etcd_method table[] = {
+#define PB_METHOD(path, service, name, request, response, ins, outs)                               \
+    { path, service, name, ETCD_NOT_BUILT, 0 },
+#include "wire/protobuf/etcd_methods.def"
+#undef PB_METHOD
+};
+enum { COUNT = sizeof(table) / sizeof(table[0]) };
+
+static enum request_type types[COUNT];
+
+/* Filled in once, before main: afterwards it is only read. */
+__attribute__((constructor)) static void fill(void)
+{
+    for (int i = 0; i < COUNT; i++) {
+        table[i].number = i;
+        for (size_t k = 0; k < sizeof(built) / sizeof(built[0]); k++)
+            if (strcmp(table[i].path, built[k].path) == 0) {
+                table[i].kind = built[k].kind;
+                types[i] = built[k].type;
+            }
+    }
+}
+
+enum request_type etcd_type(const struct etcd_method *m)
+{
+    return types[m->number];
+}
+
+const struct etcd_method *etcd_method_find(struct span path)
+{
+    for (int i = 0; i < COUNT; i++)
+        if (span_is(path, table[i].path))
+            return &table[i];
+    return NULL;
+}
+
+const struct etcd_method *etcd_method_at(int number)
+{
+    return &table[number];
+}
+
+int etcd_method_count(void)
+{
+    return COUNT;
+}
+
+int etcd_status(enum err e, const char **text)
+{
+    *text = err_text(e);
+    return err_grpc(e);
+}

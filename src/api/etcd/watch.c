@@ -1,0 +1,114 @@
+#include "api/etcd/etcd_int.h"
+#include "base/check.h"
+
+static void encode(const struct etcd_header *h, int64_t revision, struct pb_watch_response *m,
+                   struct buf *out)
+{
+    struct pb_response_header header = { h->cluster_id, h->member_id, revision, h->term };
+    m->header = &header;
+    pb_watch_response_encode(m, out);
+}
+
+void etcd_watch_created(const struct etcd_header *h, int64_t revision, int64_t id, struct buf *out)
+{
+    struct pb_watch_response m = { .watch_id = id, .created = true };
+    encode(h, revision, &m, out);
+}
+
+void etcd_watch_canceled(const struct etcd_header *h, int64_t revision, int64_t id,
+                         int64_t compact_revision, bool created, const char *reason,
+                         struct buf *out)
+{
+    struct pb_watch_response m = { .watch_id = id,
+                                   .created = created,
+                                   .canceled = true,
+                                   .compact_revision = compact_revision,
+                                   .cancel_reason = span_text(reason) };
+    encode(h, revision, &m, out);
+}
+
+void etcd_watch_progress(const struct etcd_header *h, int64_t revision, int64_t id, struct buf *out)
+{
+    struct pb_watch_response m = { .watch_id = id };
+    encode(h, revision, &m, out);
+}
+
+/* ---- events: written straight from the store, one pass for the sizes and one for the bytes ---- */
+
+struct shape {
+    struct pb_event event;
+    struct pb_key_value kv, prev;
+};
+
+static void shape_of(const struct kv_change *c, bool prev_kv, struct shape *s)
+{
+    const struct kv_version *v = c->now;
+    memset(s, 0, sizeof(*s));
+    s->kv.key = kv_key(v);
+    s->kv.mod_revision = v->mod_revision;
+    s->event.kv = &s->kv;
+    if (v->tombstone) {
+        s->event.type = PB_EVENT_DELETE;
+    } else {
+        s->kv.create_revision = v->create_revision;
+        s->kv.version = v->version;
+        s->kv.value = kv_value(v);
+        s->kv.lease = v->lease;
+    }
+    if (prev_kv && c->prev) {
+        const struct kv_version *p = c->prev;
+        s->prev = (struct pb_key_value){ kv_key(p),   p->create_revision, p->mod_revision,
+                                         p->version, kv_value(p),        p->lease };
+        s->event.prev_kv = &s->prev;
+    }
+}
+
+enum { EVENTS_TAG = 11 << 3 | 2 };
+
+/* How many events from next on go into one response. */
+static size_t how_many(const struct watch_batch *batch, size_t next, size_t size_max)
+{
+    size_t n = 0, size = 0;
+    if (!batch->watcher->fragment)
+        return batch->n - next;
+    for (; next + n < batch->n; n++) {
+        struct shape s;
+        shape_of(batch->changes[next + n], batch->watcher->prev_kv, &s);
+        size += pb_bytes_size(EVENTS_TAG, pb_event_size(&s.event));
+        if (n > 0 && size > size_max)
+            break;
+    }
+    return n;
+}
+
+void etcd_watch_events(const struct etcd_header *h, int64_t revision,
+                       const struct watch_batch *batch, size_t *next, size_t size_max,
+                       struct buf *out)
+{
+    CHECK(*next < batch->n);
+    size_t n = how_many(batch, *next, size_max);
+    struct pb_watch_response m = { .watch_id = batch->watcher->id,
+                                   .fragment = *next + n < batch->n };
+    encode(h, revision, &m, out);
+    for (size_t i = 0; i < n; i++) { /* field 11 is the last: the bytes are as one encoder's */
+        struct shape s;
+        shape_of(batch->changes[*next + i], batch->watcher->prev_kv, &s);
+        size_t size = pb_event_size(&s.event);
+        uint8_t *p = buf_room(out, pb_bytes_size(EVENTS_TAG, size));
+        uint8_t *end = pb_put_varint(pb_put_varint(p, EVENTS_TAG), size);
+        end = pb_event_put(end, &s.event);
+        out->len += (size_t)(end - p);
+    }
+    *next += n;
+}
+
+const char *etcd_watch_refusal(const struct watch_request *w, bool id_taken)
+{
+    struct span end = w->range_end, from = w->key.len ? w->key : SPAN("\0");
+    bool to_the_end = end.len == 1 && end.data[0] == 0;
+    if (w->start_revision < 0)
+        return err_text(ERR_COMPACTED);
+    if (end.len && !to_the_end && span_compare(from, end) >= 0)
+        return "mvcc: watcher range is empty";
+    return id_taken ? "mvcc: duplicate watch ID provided on the WatchStream" : NULL;
+}

@@ -1,0 +1,305 @@
+/* From the core's reply to an HTTP answer, and from events to texts. */
+#include "api/rest/rest_int.h"
+#include "base/check.h"
+
+static void add_header(struct rest_answer *a, const char *name, struct span value)
+{
+    CHECK(a->header_count < sizeof(a->headers) / sizeof(a->headers[0]));
+    a->headers[a->header_count++] = (struct http_header){ span_text(name), value };
+}
+
+/* Ends a body that was written into b; b's memory goes. */
+static void body_of(struct rest_answer *a, int status, const char *type, struct buf *b,
+                    struct arena *arena)
+{
+    *a = (struct rest_answer){ .status = status, .body = arena_copy(arena, buf_all(b)) };
+    add_header(a, "content-type", span_text(type));
+    buf_close(b);
+}
+
+/* ---- problems ---- */
+
+static void problem(enum err e, const char *detail, const int64_t *version, struct arena *arena,
+                    struct rest_answer *out)
+{
+    struct buf b, urn;
+    struct jsonw w;
+    buf_open(&b, arena->alloc);
+    buf_open(&urn, arena->alloc);
+    buf_format(&urn, "urn:confman:error:%s", err_code(e));
+    jsonw_open(&w, &b);
+    jsonw_object(&w);
+    jsonw_name(&w, "type");
+    jsonw_text(&w, buf_all(&urn));
+    jsonw_name(&w, "title");
+    jsonw_text(&w, span_text(err_text(e)));
+    jsonw_name(&w, "status");
+    jsonw_number(&w, err_http(e));
+    jsonw_name(&w, "code");
+    jsonw_text(&w, span_text(err_code(e)));
+    if (detail) {
+        jsonw_name(&w, "detail");
+        jsonw_text(&w, span_text(detail));
+    }
+    if (version) {
+        jsonw_name(&w, "version");
+        jsonw_number(&w, *version);
+    }
+    jsonw_object_end(&w);
+    buf_close(&urn);
+    body_of(out, err_http(e), "application/problem+json", &b, arena);
+    if (e == ERR_METHOD_NOT_ALLOWED && detail)
+        add_header(out, "allow", span_text(detail));
+}
+
+void rest_problem(enum err e, const char *detail, struct arena *arena, struct rest_answer *out)
+{
+    problem(e, detail, NULL, arena, out);
+}
+
+/* ---- configs ---- */
+
+static struct span tag_of(int64_t version, struct arena *arena)
+{
+    struct buf b;
+    buf_open(&b, arena->alloc);
+    buf_format(&b, "\"%lld\"", (long long)version);
+    struct span out = arena_copy(arena, buf_all(&b));
+    buf_close(&b);
+    return out;
+}
+
+static void item_answer(const struct kv *kv, const struct kv_version *v, int status,
+                        struct arena *arena, struct rest_answer *out)
+{
+    struct buf b;
+    struct jsonw w;
+    buf_open(&b, arena->alloc);
+    jsonw_open(&w, &b);
+    item_write(&w, kv, v);
+    body_of(out, status, "application/json", &b, arena);
+    add_header(out, "etag", tag_of(v->version, arena));
+}
+
+static void config_read(const struct rest_call *call, const struct kv *kv,
+                        const struct kv_range_result *r, struct arena *arena,
+                        struct rest_answer *out)
+{
+    if (!r->n) {
+        rest_problem(ERR_CONFIG_NOT_FOUND, NULL, arena, out);
+        return;
+    }
+    struct span tag = tag_of(r->items[0]->version, arena);
+    if (call->has_tag && (span_equal(call->tag, tag) || span_is(call->tag, "*"))) {
+        *out = (struct rest_answer){ .status = 304 };
+        add_header(out, "etag", tag);
+        return;
+    }
+    item_answer(kv, r->items[0], 200, arena, out);
+}
+
+/* The Else branch was taken: what is there now tells why. */
+static void config_refused(const struct rest_call *call, const struct kv_range_result *now,
+                           struct arena *arena, struct rest_answer *out)
+{
+    int64_t version = now->n ? now->items[0]->version : 0;
+    bool asked = call->has_version || call->must_exist || call->create_only;
+    if (!asked) { /* a delete without conditions */
+        rest_problem(ERR_CONFIG_NOT_FOUND, NULL, arena, out);
+        return;
+    }
+    problem(ERR_PRECONDITION, "the member version is what it has now; 0: there is none", &version,
+            arena, out);
+    add_header(out, "etag", tag_of(version, arena));
+}
+
+static void config_written(const struct rest_call *call, const struct kv *kv,
+                           const struct reply *reply, struct arena *arena, struct rest_answer *out)
+{
+    const struct kv_txn_result *t = &reply->txn;
+    if (!t->succeeded) {
+        config_refused(call, &t->ops[0].range, arena, out);
+        return;
+    }
+    if (call->writes) {
+        CHECK(t->n_ops == 2 && t->ops[1].range.n == 1);
+        const struct kv_version *v = t->ops[1].range.items[0];
+        item_answer(kv, v, v->version == 1 ? 201 : 200, arena, out);
+        return;
+    }
+    struct buf b;
+    struct jsonw w;
+    buf_open(&b, arena->alloc);
+    jsonw_open(&w, &b);
+    jsonw_object(&w);
+    jsonw_name(&w, "key");
+    jsonw_text(&w, call->key);
+    jsonw_name(&w, "revision");
+    jsonw_number(&w, reply->revision);
+    jsonw_name(&w, "deleted");
+    jsonw_bool(&w, true);
+    jsonw_object_end(&w);
+    body_of(out, 200, "application/json", &b, arena);
+}
+
+static void config_page(const struct rest_call *call, const struct kv *kv,
+                        const struct reply *reply, struct arena *arena, struct rest_answer *out)
+{
+    const struct kv_range_result *r = &reply->range;
+    int64_t asked = call->request.range.revision;
+    int64_t revision = asked > 0 ? asked : reply->revision;
+    struct buf b;
+    struct jsonw w;
+    buf_open(&b, arena->alloc);
+    jsonw_open(&w, &b);
+    jsonw_object(&w);
+    jsonw_name(&w, "items");
+    jsonw_array(&w);
+    for (size_t i = 0; i < r->n; i++)
+        item_write(&w, kv, r->items[i]);
+    jsonw_array_end(&w);
+    jsonw_name(&w, "revision");
+    jsonw_number(&w, revision);
+    if (r->more) {
+        struct span last = span_from(kv_key(r->items[r->n - 1]), sizeof(REST_ROOT) - 1);
+        jsonw_name(&w, "next_page_token");
+        jsonw_text(&w, page_token(revision, last, arena));
+    }
+    jsonw_object_end(&w);
+    body_of(out, 200, "application/json", &b, arena);
+}
+
+/* ---- the node ---- */
+
+static void status_answer(const struct reply *reply, struct arena *arena, struct rest_answer *out)
+{
+    const struct {
+        const char *name;
+        int64_t value;
+    } numbers[] = {
+        { "revision", reply->revision },
+        { "term", (int64_t)reply->status.term },
+        { "log_index", (int64_t)reply->status.index },
+        { "applied_index", (int64_t)reply->status.applied_index },
+        { "store_bytes", reply->status.size_bytes },
+        { "live_bytes", reply->status.size_in_use_bytes },
+    };
+    struct buf b;
+    struct jsonw w;
+    buf_open(&b, arena->alloc);
+    jsonw_open(&w, &b);
+    jsonw_object(&w);
+    jsonw_name(&w, "etcd_version");
+    jsonw_text(&w, span_text(reply->status.version));
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        jsonw_name(&w, numbers[i].name);
+        jsonw_number(&w, numbers[i].value);
+    }
+    jsonw_name(&w, "has_leader");
+    jsonw_bool(&w, reply->status.leader != 0);
+    jsonw_name(&w, "nospace");
+    jsonw_bool(&w, reply->status.nospace);
+    jsonw_object_end(&w);
+    body_of(out, 200, "application/json", &b, arena);
+}
+
+void rest_answer(const struct rest_call *call, const struct kv *kv, const struct reply *reply,
+                 struct arena *arena, struct rest_answer *out)
+{
+    if (reply->err != ERR_OK) {
+        rest_problem(reply->err, NULL, arena, out);
+        return;
+    }
+    switch ((enum rest_route)call->route) {
+    case ROUTE_CONFIG_LIST:
+        config_page(call, kv, reply, arena, out);
+        return;
+    case ROUTE_CONFIG:
+        if (reply->type == REQUEST_TXN)
+            config_written(call, kv, reply, arena, out);
+        else
+            config_read(call, kv, &reply->range, arena, out);
+        return;
+    case ROUTE_STATUS:
+        status_answer(reply, arena, out);
+        return;
+    case ROUTE_WATCH:
+        break;
+    }
+    UNREACHABLE("a unary route");
+}
+
+/* ---- watch ---- */
+
+/* One event: its JSON in data; an SSE block, or a WebSocket message with type and revision in it. */
+static struct span event_text(const char *type, int64_t revision, const struct kv *kv,
+                              const struct kv_version *v, enum rest_watch_form form,
+                              struct arena *arena)
+{
+    struct buf b;
+    struct jsonw w;
+    buf_open(&b, arena->alloc);
+    if (form == REST_SSE)
+        buf_format(&b, "id: %lld\nevent: %s\ndata: ", (long long)revision, type);
+    jsonw_open(&w, &b);
+    jsonw_object(&w);
+    if (form == REST_WEBSOCKET) {
+        jsonw_name(&w, "type");
+        jsonw_text(&w, span_text(type));
+        jsonw_name(&w, "revision");
+        jsonw_number(&w, revision);
+    }
+    if (v) {
+        if (form == REST_WEBSOCKET)
+            jsonw_name(&w, "item");
+        else
+            b.len--, w.comma = false; /* the item is the data */
+        if (v->tombstone) {
+            jsonw_object(&w);
+            jsonw_name(&w, "key");
+            jsonw_text(&w, span_from(kv_key(v), sizeof(REST_ROOT) - 1));
+            jsonw_name(&w, "revision");
+            jsonw_number(&w, revision);
+            jsonw_object_end(&w);
+        } else {
+            item_write(&w, kv, v);
+        }
+    } else if (form == REST_SSE) {
+        jsonw_name(&w, "revision");
+        jsonw_number(&w, revision);
+    }
+    if (!v || form == REST_WEBSOCKET)
+        jsonw_object_end(&w);
+    if (form == REST_SSE)
+        buf_text(&b, "\n\n");
+    struct span out = arena_copy(arena, buf_all(&b));
+    buf_close(&b);
+    return out;
+}
+
+void rest_watch_events(const struct kv *kv, const struct watch_batch *batch,
+                       enum rest_watch_form form, struct arena *arena,
+                       void (*emit)(void *, struct span), void *context)
+{
+    for (size_t i = 0; i < batch->n; i++) {
+        const struct kv_version *v = batch->changes[i]->now;
+        const char *type = v->tombstone ? "delete" : "put";
+        emit(context, event_text(type, v->mod_revision, kv, v, form, arena));
+    }
+}
+
+struct span rest_watch_ready(int64_t revision, enum rest_watch_form form, struct arena *arena)
+{
+    return event_text("ready", revision, NULL, NULL, form, arena);
+}
+
+struct span rest_watch_progress(int64_t revision, enum rest_watch_form form, struct arena *arena)
+{
+    return event_text("progress", revision, NULL, NULL, form, arena);
+}
+
+struct span rest_watch_compacted(int64_t compact_revision, enum rest_watch_form form,
+                                 struct arena *arena)
+{
+    return event_text("compacted", compact_revision, NULL, NULL, form, arena);
+}

@@ -1,0 +1,362 @@
+/* From an HTTP request to what it asks of the core. */
+#include "api/rest/rest_int.h"
+#include "base/check.h"
+
+struct parsing {
+    const struct http_request *http;
+    struct arena *arena;
+    struct rest_call *call;
+    const char **detail;
+    /* the query, decoded */
+    struct span prefix, key, environment, consistency, page_token;
+    bool has_prefix, has_key, has_revision;
+    int64_t revision, limit, version;
+    bool has_version;
+};
+
+static enum err refuse(struct parsing *p, enum err e, const char *detail)
+{
+    *p->detail = detail;
+    return e;
+}
+
+bool number_read(struct span s, int64_t *out)
+{
+    int64_t n = 0;
+    if (!s.len || s.len > 18)
+        return false;
+    for (size_t i = 0; i < s.len; i++) {
+        if (s.data[i] < '0' || s.data[i] > '9')
+            return false;
+        n = n * 10 + (s.data[i] - '0');
+    }
+    *out = n;
+    return true;
+}
+
+/* ---- the query ---- */
+
+static const char *const known[] = { "prefix",  "key",   "environment", "consistency",
+                                     "revision", "limit", "version",     "page_token" };
+
+static enum err take_number(struct parsing *p, struct span value, int64_t low, int64_t high,
+                            int64_t *out, const char *detail)
+{
+    if (!number_read(value, out) || *out < low || *out > high)
+        return refuse(p, ERR_BAD_REQUEST, detail);
+    return ERR_OK;
+}
+
+static enum err take_pair(void *context, struct span name, struct span value)
+{
+    struct parsing *p = context;
+    if (span_is(name, "prefix")) {
+        p->prefix = value;
+        p->has_prefix = true;
+    } else if (span_is(name, "key")) {
+        p->key = value;
+        p->has_key = true;
+    } else if (span_is(name, "environment")) {
+        p->environment = value;
+    } else if (span_is(name, "consistency")) {
+        p->consistency = value;
+    } else if (span_is(name, "page_token")) {
+        p->page_token = value;
+    } else if (span_is(name, "revision")) {
+        p->has_revision = true;
+        return take_number(p, value, 0, INT64_MAX - 1, &p->revision,
+                           "revision must be a whole number, 0 or more");
+    } else if (span_is(name, "limit")) {
+        return take_number(p, value, 1, REST_PAGE_MAX, &p->limit,
+                           "limit must be a number from 1 to 1000");
+    } else if (span_is(name, "version")) {
+        p->has_version = true;
+        return take_number(p, value, 0, INT64_MAX, &p->version,
+                           "version must be a whole number, 0 or more");
+    } else {
+        struct buf b;
+        buf_open(&b, p->arena->alloc);
+        buf_text(&b, "unknown query parameter; known are:");
+        for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+            buf_format(&b, " %s", known[i]);
+        *p->detail = arena_text(p->arena, buf_all(&b));
+        buf_close(&b);
+        return ERR_BAD_REQUEST;
+    }
+    return ERR_OK;
+}
+
+static enum err read_query(struct parsing *p)
+{
+    *p->detail = "a percent escape in the query is not valid";
+    enum err e = http_query_each(p->http->query, p->arena, take_pair, p);
+    if (e != ERR_OK)
+        return e;
+    if (p->environment.len && !span_is(p->environment, "default"))
+        return refuse(p, ERR_NOT_BUILT, "the only environment so far is \"default\"");
+    bool linearizable = span_is(p->consistency, "linearizable");
+    if (p->consistency.len && !linearizable && !span_is(p->consistency, "serializable"))
+        return refuse(p, ERR_BAD_REQUEST, "consistency must be linearizable or serializable");
+    p->call->request.serializable = !linearizable;
+    return ERR_OK;
+}
+
+/* ---- keys ---- */
+
+static struct span full_key(struct arena *arena, struct span key)
+{
+    struct span root = SPAN(REST_ROOT);
+    uint8_t *p = arena_alloc(arena, root.len + key.len);
+    memcpy(p, root.data, root.len);
+    if (key.len)
+        memcpy(p + root.len, key.data, key.len);
+    return span_of(p, root.len + key.len);
+}
+
+/* The first key after all that begin with prefix: our root is no 0xff, so there always is one. */
+static struct span prefix_end(struct arena *arena, struct span prefix)
+{
+    struct span end = arena_copy(arena, prefix);
+    while (end.data[end.len - 1] == 0xff)
+        end.len--;
+    uint8_t *last = arena_alloc(arena, end.len);
+    memcpy(last, end.data, end.len);
+    last[end.len - 1]++;
+    return span_of(last, end.len);
+}
+
+static enum err check_key(struct parsing *p, struct span key)
+{
+    if (!key.len)
+        return refuse(p, ERR_BAD_REQUEST, "the key is empty");
+    if (key.len > REST_KEY_MAX)
+        return refuse(p, ERR_BAD_REQUEST, "the key is longer than 4096 bytes");
+    for (size_t i = 0; i < key.len; i++)
+        if (key.data[i] < 0x20 || key.data[i] == 0x7f)
+            return refuse(p, ERR_BAD_REQUEST, "the key has a control character");
+    return ERR_OK;
+}
+
+/* ---- preconditions: they become compares, so they hold at the moment of the write ---- */
+
+static enum err read_conditions(struct parsing *p)
+{
+    struct span match, none;
+    struct rest_call *c = p->call;
+    c->has_version = p->has_version;
+    c->version = p->version;
+    if (http_header_find(p->http, "if-match", &match)) {
+        bool quoted = match.len >= 2 && match.data[0] == '"' && match.data[match.len - 1] == '"';
+        struct span number = quoted ? span_of(match.data + 1, match.len - 2) : match;
+        if (span_is(match, "*"))
+            c->must_exist = true;
+        else if (number_read(number, &c->version))
+            c->has_version = true;
+        else
+            return refuse(p, ERR_BAD_REQUEST, "if-match takes one version, as \"3\", or *");
+    }
+    if (http_header_find(p->http, "if-none-match", &none)) {
+        if (!span_is(none, "*"))
+            return refuse(p, ERR_BAD_REQUEST, "if-none-match takes only * for writes");
+        c->create_only = true;
+    }
+    return ERR_OK;
+}
+
+static size_t add_compare(struct kv_compare *out, size_t n, struct span key, int32_t target,
+                          int32_t result, int64_t number)
+{
+    out[n] = (struct kv_compare){ .key = key, .target = target, .result = result, .number = number };
+    return n + 1;
+}
+
+/* If <conditions> Then <write, get> Else get. */
+static void make_txn(struct parsing *p, struct span key, struct kv_op write, bool exists)
+{
+    struct rest_call *c = p->call;
+    struct kv_compare *compares = ARENA_ARRAY(p->arena, struct kv_compare, 3);
+    struct kv_op *success = ARENA_ARRAY(p->arena, struct kv_op, 2);
+    struct kv_op get = { .type = KV_OP_RANGE, .range = { .key = key } };
+    struct kv_op *failure = ARENA_NEW(p->arena, struct kv_op);
+    size_t n = 0;
+    if (c->has_version)
+        n = add_compare(compares, n, key, KV_IF_VERSION, KV_IF_EQUAL, c->version);
+    if (c->must_exist || exists)
+        n = add_compare(compares, n, key, KV_IF_VERSION, KV_IF_GREATER, 0);
+    if (c->create_only)
+        n = add_compare(compares, n, key, KV_IF_VERSION, KV_IF_EQUAL, 0);
+    success[0] = write;
+    success[1] = get;
+    *failure = get;
+    c->request.type = REQUEST_TXN;
+    c->request.txn = (struct kv_txn){ compares, success, failure, n, 2, 1 };
+}
+
+/* ---- routes ---- */
+
+static bool is_json(const struct http_request *r)
+{
+    struct span type, json = SPAN("application/json");
+    if (!http_header_find(r, "content-type", &type))
+        return true;
+    return span_starts(type, json) && (type.len == json.len || type.data[json.len] == ';' ||
+                                       type.data[json.len] == ' ');
+}
+
+static enum err config_put(struct parsing *p, struct span key)
+{
+    struct kv_op put = { .type = KV_OP_PUT };
+    if (!is_json(p->http))
+        return refuse(p, ERR_MEDIA_TYPE, NULL);
+    enum err e = read_conditions(p);
+    if (e == ERR_OK)
+        e = value_read(p->http->body, p->arena, &put.put.value, &put.put.type, p->detail);
+    if (e != ERR_OK)
+        return e;
+    put.put.key = key;
+    make_txn(p, key, put, false);
+    return ERR_OK;
+}
+
+static enum err config_delete(struct parsing *p, struct span key)
+{
+    struct kv_op del = { .type = KV_OP_DELETE, .del = { .key = key } };
+    enum err e = read_conditions(p);
+    if (e == ERR_OK && p->call->create_only)
+        e = refuse(p, ERR_BAD_REQUEST, "if-none-match has no meaning for a delete");
+    if (e == ERR_OK)
+        make_txn(p, key, del, true);
+    return e;
+}
+
+static enum err config(struct parsing *p)
+{
+    struct rest_call *c = p->call;
+    enum err e = http_decode(span_from(p->http->path, sizeof("/v1/config/") - 1), false, p->arena,
+                             &c->key);
+    if (e != ERR_OK)
+        return refuse(p, e, "a percent escape in the path is not valid");
+    e = check_key(p, c->key);
+    if (e != ERR_OK)
+        return e;
+    struct span key = full_key(p->arena, c->key);
+    if (span_is(p->http->method, "PUT"))
+        return config_put(p, key);
+    if (span_is(p->http->method, "DELETE"))
+        return config_delete(p, key);
+    c->request.type = REQUEST_RANGE;
+    c->request.range.key = key;
+    c->request.range.revision = p->revision;
+    struct span tag;
+    c->has_tag = http_header_find(p->http, "if-none-match", &tag);
+    c->tag = c->has_tag ? tag : SPAN_NONE;
+    return ERR_OK;
+}
+
+static enum err config_list(struct parsing *p)
+{
+    struct rest_call *c = p->call;
+    struct kv_range *r = &c->request.range;
+    struct span prefix = full_key(p->arena, p->prefix), last;
+    c->prefix = p->prefix;
+    c->limit = p->limit ? p->limit : REST_PAGE_DEFAULT;
+    c->request.type = REQUEST_RANGE;
+    *r = (struct kv_range){ .key = prefix,
+                            .range_end = prefix_end(p->arena, prefix),
+                            .limit = c->limit,
+                            .revision = p->revision };
+    if (!p->page_token.len)
+        return ERR_OK;
+    if (!page_token_read(p->page_token, p->arena, &r->revision, &last) ||
+        !span_starts(last, p->prefix))
+        return refuse(p, ERR_BAD_REQUEST, "page_token is not one that was given out for this list");
+    struct span from = full_key(p->arena, last);
+    uint8_t *next = arena_alloc(p->arena, from.len + 1);
+    memcpy(next, from.data, from.len);
+    next[from.len] = 0; /* the first key after it */
+    r->key = span_of(next, from.len + 1);
+    return ERR_OK;
+}
+
+static enum err watch(struct parsing *p)
+{
+    struct rest_call *c = p->call;
+    struct watch_request *w = &c->request.watch;
+    struct span seen;
+    c->kind = REST_WATCH;
+    c->request.type = REQUEST_WATCH_ADD;
+    if (p->has_key == p->has_prefix)
+        return refuse(p, ERR_BAD_REQUEST, "give either key or prefix (an empty prefix is everything)");
+    if (http_header_find(p->http, "last-event-id", &seen)) {
+        p->has_revision = true;
+        if (!number_read(seen, &p->revision))
+            return refuse(p, ERR_BAD_REQUEST, "last-event-id must be a revision");
+    }
+    *w = (struct watch_request){ .key = full_key(p->arena, p->has_key ? p->key : p->prefix),
+                                 .progress = true };
+    if (p->has_prefix)
+        w->range_end = prefix_end(p->arena, w->key);
+    w->start_revision = p->has_revision ? p->revision + 1 : 0;
+    return p->has_key ? check_key(p, p->key) : ERR_OK;
+}
+
+static enum err status(struct parsing *p)
+{
+    p->call->request.type = REQUEST_STATUS;
+    return ERR_OK;
+}
+
+static const char *const methods_of[] = {
+#define ROUTE(NAME, methods, path, text) [ROUTE_##NAME] = methods,
+#include "api/rest/route.def"
+#undef ROUTE
+};
+
+static enum err (*const readers[])(struct parsing *p) = { [ROUTE_CONFIG_LIST] = config_list,
+                                                          [ROUTE_CONFIG] = config,
+                                                          [ROUTE_WATCH] = watch,
+                                                          [ROUTE_STATUS] = status };
+
+bool rest_takes(struct span path)
+{
+    return span_is(path, "/v1") || span_starts(path, SPAN("/v1/"));
+}
+
+static int route_of(struct span path)
+{
+    if (span_is(path, "/v1/config"))
+        return ROUTE_CONFIG_LIST;
+    if (span_starts(path, SPAN("/v1/config/")))
+        return ROUTE_CONFIG;
+    if (span_is(path, "/v1/watch"))
+        return ROUTE_WATCH;
+    return span_is(path, "/v1/status") ? ROUTE_STATUS : -1;
+}
+
+static bool takes_method(const char *methods, struct span method)
+{
+    for (const char *m = methods; *m;) {
+        size_t n = strcspn(m, ", ");
+        if (span_equal(method, span_of(m, n)))
+            return true;
+        m += n;
+        m += strspn(m, ", ");
+    }
+    return false;
+}
+
+enum err rest_call(const struct http_request *http, struct arena *arena, struct rest_call *out,
+                   const char **detail)
+{
+    struct parsing p = { .http = http, .arena = arena, .call = out, .detail = detail };
+    *out = (struct rest_call){ .route = route_of(http->path) };
+    *detail = NULL;
+    if (out->route < 0)
+        return refuse(&p, ERR_NOT_FOUND, "no such path below /v1");
+    if (!takes_method(methods_of[out->route], http->method))
+        return refuse(&p, ERR_METHOD_NOT_ALLOWED, methods_of[out->route]);
+    out->head = span_is(http->method, "HEAD");
+    out->writes = span_is(http->method, "PUT");
+    enum err e = read_query(&p);
+    return e == ERR_OK ? readers[out->route](&p) : e;
+}

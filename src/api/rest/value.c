@@ -1,0 +1,243 @@
+/* Values: JSON outside, bytes and a type inside; and a config as JSON. */
+#include "api/rest/rest_int.h"
+#include "base/check.h"
+#include "wire/protobuf/protobuf.h"
+
+static const char *const type_names[KV_TYPE_COUNT] = { [KV_BYTES] = "bytes",
+                                                       [KV_STRING] = "string",
+                                                       [KV_NUMBER] = "number",
+                                                       [KV_BOOLEAN] = "boolean",
+                                                       [KV_JSON] = "json" };
+
+static enum kv_type natural_type(const json_t *value)
+{
+    switch (json_typeof(value)) {
+    case JSON_STRING:
+        return KV_STRING;
+    case JSON_INTEGER:
+    case JSON_REAL:
+        return KV_NUMBER;
+    case JSON_TRUE:
+    case JSON_FALSE:
+        return KV_BOOLEAN;
+    case JSON_OBJECT:
+    case JSON_ARRAY:
+    case JSON_NULL:
+        break;
+    }
+    return KV_JSON;
+}
+
+static int take_dump(const char *text, size_t len, void *context)
+{
+    buf_put(context, text, len);
+    return 0;
+}
+
+static void dump(const json_t *value, size_t digits, struct buf *out)
+{
+    buf_reset(out);
+    size_t flags = JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(digits);
+    CHECK(json_dump_callback(value, take_dump, out, flags) == 0);
+}
+
+/* 15 digits are what people wrote (0.1, not 0.10000000000000001), unless they lose something. */
+static void dump_exact(const json_t *value, struct buf *out)
+{
+    char why[JSONR_WHY_MAX];
+    json_t *back;
+    dump(value, 15, out);
+    if (jsonr_read(buf_all(out), &back, why) == ERR_OK) {
+        bool same = json_equal(value, back);
+        json_decref(back);
+        if (same)
+            return;
+    }
+    dump(value, 17, out);
+}
+
+static enum err bytes_of(const json_t *value, enum kv_type type, struct arena *arena,
+                         struct span *out, const char **detail)
+{
+    struct buf b;
+    enum err e = ERR_OK;
+    buf_open(&b, arena->alloc);
+    if (type == KV_STRING) {
+        buf_put(&b, json_string_value(value), json_string_length(value));
+    } else if (type == KV_BYTES) {
+        struct span text = span_of(json_string_value(value), json_string_length(value));
+        *detail = "/value: must be base64";
+        e = jsonr_base64(text, false, &b) ? ERR_OK : ERR_BAD_REQUEST;
+    } else {
+        dump_exact(value, &b);
+    }
+    *out = arena_copy(arena, buf_all(&b));
+    buf_close(&b);
+    return e;
+}
+
+static enum err take_type(const json_t *name, const json_t *value, uint8_t *type,
+                          const char **detail)
+{
+    enum kv_type natural = natural_type(value);
+    *type = (uint8_t)natural;
+    if (!name)
+        return ERR_OK;
+    *detail = "/type: must be string, number, boolean, json or bytes";
+    if (!json_is_string(name))
+        return ERR_BAD_REQUEST;
+    uint8_t given = KV_TYPE_COUNT;
+    for (uint8_t t = 0; t < KV_TYPE_COUNT; t++)
+        if (strcmp(json_string_value(name), type_names[t]) == 0)
+            given = t;
+    if (given == KV_TYPE_COUNT)
+        return ERR_BAD_REQUEST;
+    *type = given;
+    *detail = "/value: is not of the type that /type says";
+    bool fits = given == natural || given == KV_JSON || (given == KV_BYTES && natural == KV_STRING);
+    return fits ? ERR_OK : ERR_BAD_REQUEST;
+}
+
+static enum err read_members(json_t *body, struct arena *arena, struct span *value, uint8_t *type,
+                             const char **detail)
+{
+    const char *name;
+    json_t *member;
+    *detail = "the body must be an object: {\"value\": ...}";
+    if (!json_is_object(body))
+        return ERR_BAD_REQUEST;
+    json_object_foreach(body, name, member) {
+        if (strcmp(name, "value") == 0 || strcmp(name, "type") == 0)
+            continue;
+        struct buf b;
+        buf_open(&b, arena->alloc);
+        buf_format(&b, "/%.100s: unknown member; known are value and type", name);
+        *detail = arena_text(arena, buf_all(&b));
+        buf_close(&b);
+        return ERR_BAD_REQUEST;
+    }
+    const json_t *given = json_object_get(body, "value");
+    if (!given) {
+        *detail = "/value: is missing";
+        return ERR_BAD_REQUEST;
+    }
+    enum err e = take_type(json_object_get(body, "type"), given, type, detail);
+    return e == ERR_OK ? bytes_of(given, (enum kv_type)*type, arena, value, detail) : e;
+}
+
+enum err value_read(struct span body, struct arena *arena, struct span *value, uint8_t *type,
+                    const char **detail)
+{
+    char *why = arena_alloc(arena, JSONR_WHY_MAX);
+    json_t *json;
+    enum err e = jsonr_read(body, &json, why);
+    if (e != ERR_OK) {
+        *detail = e == ERR_BODY_NOT_JSON ? why : NULL;
+        return e;
+    }
+    e = read_members(json, arena, value, type, detail);
+    json_decref(json);
+    return e;
+}
+
+/* ---- a config as JSON ---- */
+
+/* Days since 1970 to a date (Gregorian, proleptic; years 1970 to 9999 here). */
+static void date_of(int64_t days, int *year, int *month, int *day)
+{
+    static const int lengths[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
+    *year = 1970;
+    for (;; (*year)++) {
+        bool leap = (*year % 4 == 0 && *year % 100 != 0) || *year % 400 == 0;
+        if (days < 365 + leap) {
+            for (*month = 0; days >= lengths[*month] + (leap && *month == 1); (*month)++)
+                days -= lengths[*month] + (leap && *month == 1);
+            *day = (int)days + 1;
+            *month += 1;
+            return;
+        }
+        days -= 365 + leap;
+    }
+}
+
+/* RFC 3339, UTC, milliseconds. */
+static void time_write(struct jsonw *w, int64_t ms)
+{
+    uint8_t room[64];
+    struct buf b = { .data = room, .cap = sizeof(room) };
+    int year, month, day;
+    date_of(ms / 86400000, &year, &month, &day);
+    int rest = (int)(ms % 86400000);
+    buf_format(&b, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", year, month, day, rest / 3600000,
+               rest / 60000 % 60, rest / 1000 % 60, rest % 1000);
+    jsonw_text(w, buf_all(&b));
+}
+
+static void value_write(struct jsonw *w, const struct kv_version *v)
+{
+    struct span value = kv_value(v);
+    bool text = v->type == KV_STRING || (v->type == KV_BYTES && pb_utf8(value));
+    jsonw_name(w, "value");
+    if (text) {
+        jsonw_text(w, value);
+    } else if (v->type == KV_BYTES) {
+        struct buf b;
+        buf_open(&b, w->out->alloc);
+        jsonw_base64(value, false, &b);
+        jsonw_text(w, buf_all(&b));
+        buf_close(&b);
+    } else {
+        jsonw_raw(w, value);
+    }
+    jsonw_name(w, "type");
+    jsonw_text(w, span_text(text ? "string" : type_names[v->type]));
+}
+
+void item_write(struct jsonw *w, const struct kv *kv, const struct kv_version *v)
+{
+    CHECK(v->type < KV_TYPE_COUNT && !v->tombstone);
+    struct span by = kv_author(kv, v);
+    jsonw_object(w);
+    jsonw_name(w, "key");
+    jsonw_text(w, span_from(kv_key(v), sizeof(REST_ROOT) - 1));
+    value_write(w, v);
+    jsonw_name(w, "version");
+    jsonw_number(w, v->version);
+    jsonw_name(w, "revision");
+    jsonw_number(w, v->mod_revision);
+    jsonw_name(w, "updated_at");
+    time_write(w, v->updated_at_ms);
+    jsonw_name(w, "updated_by");
+    jsonw_text(w, by.len ? by : SPAN("anonymous"));
+    jsonw_object_end(w);
+}
+
+/* ---- page tokens: the revision that all pages read at, and the last key given ---- */
+
+struct span page_token(int64_t revision, struct span last_key, struct arena *arena)
+{
+    struct buf b, text;
+    buf_open(&b, arena->alloc);
+    buf_open(&text, arena->alloc);
+    buf_u64(&b, (uint64_t)revision);
+    buf_span(&b, last_key);
+    jsonw_base64(buf_all(&b), true, &text);
+    struct span out = arena_copy(arena, buf_all(&text));
+    buf_close(&b);
+    buf_close(&text);
+    return out;
+}
+
+bool page_token_read(struct span token, struct arena *arena, int64_t *revision, struct span *last)
+{
+    struct buf b;
+    uint64_t number = 0;
+    buf_open(&b, arena->alloc);
+    bool ok = token.len < 2 * REST_KEY_MAX && jsonr_base64(token, true, &b);
+    struct span s = buf_all(&b);
+    ok = ok && span_u64(&s, &number) && s.len > 0 && number > 0 && number < INT64_MAX;
+    *revision = (int64_t)number;
+    *last = ok ? arena_copy(arena, s) : SPAN_NONE;
+    buf_close(&b);
+    return ok;
+}

@@ -1,0 +1,14 @@
+/* confman: the words of the command line. `server` runs a node; everything else is the client. */
+#include <stdio.h>
+#include <string.h>
+#include "cli/cli.h"
+#include "node/node.h"
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "server") == 0)
+        return node_run(argc - 2, argv + 2);
+    if (argc > 2 && strcmp(argv[1], "docs") == 0)
+        return strcmp(argv[2], "cli") == 0 ? cli_docs() : node_docs(argv[2]);
+    return cli_run(argc - 1, argv + 1);
+}

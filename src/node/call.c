@@ -1,0 +1,616 @@
+/* Calls: one request and its answer, or a stream of both, of any door.
+ *
+ * A call is born with its request and dies when its answer is complete or its peer is gone, but not
+ * before the proposals that it waits for have come back. Messages are decoded, asked and answered at
+ * once where they can be; what goes through the log is answered by call_replied. */
+#include "node/node_int.h"
+#include <stdio.h>
+#include "base/check.h"
+
+static struct call *call_open(struct conn *c, struct h2_stream *s)
+{
+    struct node *n = c->node;
+    struct call *call = mem_zero(&n->alloc, sizeof(*call));
+    call->node = n;
+    call->conn = c;
+    call->stream = s;
+    grpc_reader_open(&call->reader, &n->alloc);
+    arena_open(&call->arena, &n->alloc);
+    buf_open(&call->body, &n->alloc);
+    n->call_count++;
+    return call;
+}
+
+static void call_free(struct call *call)
+{
+    struct node *n = call->node;
+    CHECK(!call->watch && call->waiting == 0 && !call->conn);
+    grpc_reader_close(&call->reader);
+    arena_close(&call->arena);
+    buf_close(&call->body);
+    n->call_count--;
+    mem_free(&n->alloc, call, sizeof(*call));
+}
+
+static void drop_from(struct call **items, size_t *n, const struct call *call)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < *n; i++)
+        if (items[i] != call)
+            items[kept++] = items[i];
+    *n = kept;
+}
+
+/* Lets go of everything but the memory, which waits for the last proposal. */
+static void settle(struct call *call)
+{
+    struct node *n = call->node;
+    if (call->watch) {
+        struct watch_stream *watch = call->watch;
+        call->watch = NULL;
+        watching_close(watch);
+    }
+    if (call->renewing)
+        drop_from(n->renewals.items, &n->renewals.n, call);
+    if (call->physical)
+        drop_from(n->physical.items, &n->physical.n, call);
+    call->renewing = 0;
+    call->physical = false;
+}
+
+void call_gone(struct call *call)
+{
+    if (call->stream)
+        h2_stream_set_user(call->stream, NULL);
+    else if (call->conn)
+        call->conn->call = NULL;
+    settle(call);
+    call->conn = NULL;
+    call->stream = NULL;
+    if (call->waiting == 0)
+        call_free(call);
+}
+
+size_t call_queued(const struct call *call)
+{
+    size_t below = conn_queued(call->conn);
+    return call->stream ? h2_stream_queued(call->stream) + (below >= OUTPUT_BYTES ? below : 0) : below;
+}
+
+/* ---- gRPC answers ---- */
+
+struct buf *call_message_begin(struct call *call)
+{
+    CHECK(call->stream && call->method && !call->ended);
+    if (!call->begun)
+        grpc_respond(call->stream);
+    call->begun = true;
+    struct buf *out = h2_write_begin(call->stream);
+    call->message_start = grpc_message_begin(out);
+    return out;
+}
+
+void call_message_end(struct call *call)
+{
+    grpc_message_end(h2_write_begin(call->stream), call->message_start);
+    h2_write_end(call->stream, false);
+    conn_touch(call->conn);
+}
+
+static void finish_grpc(struct call *call, int code, const char *text)
+{
+    struct node *n = call->node;
+    CHECK(!call->ended);
+    call->ended = true;
+    n->metrics.requests_refused += code != 0;
+    if (call->method)
+        n->metrics.grpc_handled[call->method->number][code]++;
+    grpc_finish(call->stream, call->begun, code, text);
+    /* The peer may still be sending: it is told to stop (RFC 9113 8.1). */
+    if (!call->input_over)
+        h2_pause(call->stream, true);
+    conn_touch(call->conn);
+    settle(call);
+}
+
+/* ---- HTTP answers ---- */
+
+static void answer_http(struct call *call, const struct rest_answer *a)
+{
+    struct conn *c = call->conn;
+    call->ended = true;
+    if (call->stream) {
+        struct http_header headers[8] = { { SPAN(":status"), SPAN_NONE } };
+        uint8_t status[3] = { (uint8_t)('0' + a->status / 100), (uint8_t)('0' + a->status / 10 % 10),
+                              (uint8_t)('0' + a->status % 10) };
+        headers[0].value = span_of(status, 3);
+        memcpy(headers + 1, a->headers, a->header_count * sizeof(headers[0]));
+        bool no_body = a->body.len == 0 || call->head_only;
+        h2_respond(call->stream, headers, 1 + a->header_count, no_body);
+        if (!no_body)
+            h2_write(call->stream, a->body, true);
+        conn_touch(c);
+        return;
+    }
+    bool keep = http1_keep_alive(c->http1) && !call->node->stopping;
+    http1_respond(c->http1, a->status, a->headers, a->header_count, a->body, keep, conn_output(c));
+    c->closing = c->closing || !keep;
+    c->since_ms = loop_now_ms(call->node->loop);
+    http1_next(c->http1);
+    call_gone(call);
+}
+
+static void refuse_http(struct call *call, enum err e, const char *detail)
+{
+    struct rest_answer a;
+    call->node->metrics.requests_refused++;
+    rest_problem(e, detail, &call->node->turn, &a);
+    answer_http(call, &a);
+}
+
+void call_text(struct call *call, struct span text)
+{
+    struct conn *c = call->conn;
+    if (c->ws)
+        ws_send(c->ws, text, conn_output(c));
+    else if (call->stream)
+        h2_write(call->stream, text, false);
+    else
+        http1_chunk(text, conn_output(c));
+    conn_touch(c);
+}
+
+/* The end of a stream of texts, by our wish. */
+static void end_texts(struct call *call)
+{
+    struct conn *c = call->conn;
+    if (call->ended)
+        return;
+    call->ended = true;
+    settle(call);
+    if (c->ws) {
+        ws_end(c->ws, conn_output(c));
+    } else if (call->stream) {
+        h2_write(call->stream, SPAN_NONE, true);
+    } else {
+        http1_end(conn_output(c));
+        c->closing = true;
+    }
+    conn_touch(c);
+}
+
+void call_end(struct call *call, enum err e)
+{
+    const char *text;
+    if (!call->conn || call->ended)
+        return;
+    if (call->method) {
+        int code = e == ERR_OK ? 0 : etcd_status(e, &text);
+        finish_grpc(call, code, e == ERR_OK ? "" : text);
+    } else if (call->rest && call->rest->kind == REST_WATCH && call->begun) {
+        end_texts(call);
+    } else {
+        refuse_http(call, e, NULL);
+    }
+}
+
+/* ---- answers of the core ---- */
+
+static void answer_grpc(struct call *call, const struct reply *reply)
+{
+    struct node *n = call->node;
+    if (reply->err != ERR_OK) {
+        call_end(call, reply->err);
+        return;
+    }
+    etcd_encode(call->method, &n->header, reply, &n->apply, call_message_begin(call));
+    call_message_end(call);
+    if (call->method->kind == ETCD_UNARY)
+        call_end(call, ERR_OK);
+}
+
+static void answer(struct call *call, const struct reply *reply)
+{
+    struct node *n = call->node;
+    if (call->method) {
+        answer_grpc(call, reply);
+        return;
+    }
+    struct rest_answer a;
+    n->metrics.requests_refused += reply->err != ERR_OK;
+    rest_answer(call->rest, n->machine.kv, reply, &call->arena, &a);
+    answer_http(call, &a);
+}
+
+void call_replied(struct call *call, const struct reply *reply)
+{
+    CHECK(call->waiting > 0);
+    call->waiting--;
+    if (!call->conn) {
+        if (call->waiting == 0)
+            call_free(call);
+        return;
+    }
+    if (call->ended)
+        return;
+    if (call->wants_physical && reply->err == ERR_OK) {
+        call->compact_revision = reply->revision;
+        call->physical = true;
+        VEC_PUSH(&call->node->physical, &call->node->alloc, call);
+        return;
+    }
+    struct conn *c = call->conn;
+    bool http1 = !call->stream;
+    answer(call, reply);
+    if (http1)
+        conn_feed_rest(c);
+}
+
+void call_failed(struct call *call, enum err e)
+{
+    struct reply reply = { .err = e, .revision = kv_revision(call->node->machine.kv) };
+    call_replied(call, &reply);
+}
+
+void call_physical_settle(struct node *n)
+{
+    while (n->physical.n) {
+        struct call *call = n->physical.items[--n->physical.n];
+        struct reply reply = { .type = REQUEST_COMPACT, .revision = call->compact_revision };
+        call->physical = false;
+        answer(call, &reply);
+    }
+}
+
+/* ---- lease renewals: never through the log ---- */
+
+static void renew(struct call *call, int64_t id)
+{
+    struct node *n = call->node;
+    struct reply reply = { .type = REQUEST_LEASE_RENEW,
+                           .revision = kv_revision(n->machine.kv),
+                           .lease = { .id = id } };
+    if (n->update.role != RAFT_LEADER) {
+        call_end(call, ERR_NO_LEADER);
+        return;
+    }
+    switch (lease_renew(n->machine.lease, id, loop_now_ms(n->loop), &reply.lease.ttl_s)) {
+    case LEASE_RENEWED:
+        n->metrics.leases_renewed++;
+        upkeep_lease_timer(n);
+        answer(call, &reply);
+        return;
+    case LEASE_GONE:
+        reply.lease.ttl_s = 0;
+        answer(call, &reply);
+        return;
+    case LEASE_EXPIRING: /* the revoke is on its way: its end is this one's answer */
+        if (!call->renewing)
+            VEC_PUSH(&n->renewals, &n->alloc, call);
+        call->renewing = id;
+        return;
+    }
+}
+
+void call_renewals_settle(struct node *n)
+{
+    size_t count = n->renewals.n;
+    for (size_t i = 0; i < count; i++) {
+        struct call *call = n->renewals.items[i];
+        int64_t id = call->renewing;
+        call->renewing = 0;
+        renew(call, id);
+    }
+    n->renewals.n -= count;
+    memmove(n->renewals.items, n->renewals.items + count,
+            n->renewals.n * sizeof(n->renewals.items[0]));
+}
+
+/* ---- requests ---- */
+
+static void status_of(struct node *n, struct reply *reply)
+{
+    struct kv_stats stats;
+    kv_stats(n->machine.kv, &stats);
+    reply->status.version = ETCD_VERSION;
+    reply->status.size_bytes = (int64_t)stats.used_bytes;
+    reply->status.size_in_use_bytes = (int64_t)stats.live_bytes;
+    reply->status.leader = n->update.leader;
+    reply->status.index = raft_last_index(n->raft);
+    reply->status.term = n->update.term;
+    reply->status.applied_index = n->machine.applied_index;
+    reply->status.nospace = n->nospace;
+}
+
+/* What the node knows itself. */
+static void answer_own(struct call *call, const struct request *r)
+{
+    struct node *n = call->node;
+    struct reply reply = { .type = r->type, .revision = kv_revision(n->machine.kv) };
+    struct member_info self = { .id = n->header.member_id, .name = span_text(n->params.name) };
+    if (r->type == REQUEST_STATUS) {
+        status_of(n, &reply);
+    } else if (r->type == REQUEST_MEMBERS) {
+        self.client_url = span_text(n->client_url);
+        reply.members.items = &self;
+        reply.members.n = 1;
+    } else {
+        CHECK(r->type == REQUEST_HEALTH);
+        const char *why;
+        reply.err = r->health_service.len ? ERR_NOT_FOUND : ERR_OK;
+        reply.healthy = small_ready(n, &why);
+    }
+    answer(call, &reply);
+}
+
+static void propose(struct call *call, struct request *r)
+{
+    struct node *n = call->node;
+    call->wants_physical = r->type == REQUEST_COMPACT && r->compact.physical;
+    enum err e = pump_propose(n, r, call, 0);
+    if (e == ERR_OK)
+        call->waiting++;
+    else
+        call_end(call, e);
+}
+
+static void read_now(struct call *call, const struct request *r)
+{
+    struct reply reply;
+    struct node *n = call->node;
+    enum err e = pump_read(n, r, &n->apply, &reply);
+    if (e == ERR_OK)
+        answer(call, &reply);
+    else
+        call_end(call, e);
+    arena_reset(&n->apply);
+}
+
+static bool is_watch(const struct request *r)
+{
+    return r->type == REQUEST_WATCH_ADD || r->type == REQUEST_WATCH_REMOVE ||
+           r->type == REQUEST_WATCH_PROGRESS;
+}
+
+/* One decoded request of any door. */
+static void take_request(struct call *call, struct request *r)
+{
+    struct node *n = call->node;
+    if (r->type == REQUEST_NONE)
+        return;
+    r->author = buf_all(&call->conn->author);
+    if (is_watch(r)) {
+        watching_request(call->watch, r);
+        return;
+    }
+    if (r->type == REQUEST_LEASE_RENEW) {
+        renew(call, r->lease.id);
+        return;
+    }
+    enum err e = request_check(r, &n->turn);
+    if (e != ERR_OK)
+        call_end(call, e);
+    else if (r->type == REQUEST_STATUS || r->type == REQUEST_MEMBERS || r->type == REQUEST_HEALTH)
+        answer_own(call, r);
+    else if (request_writes(r))
+        propose(call, r);
+    else
+        read_now(call, r);
+}
+
+/* ---- gRPC ---- */
+
+static void take_message(struct call *call, struct span message)
+{
+    struct request r;
+    struct node *n = call->node;
+    if (call->method->kind == ETCD_UNARY && call->asked) {
+        finish_grpc(call, 13, "a unary call has one message");
+        return;
+    }
+    call->asked = true;
+    enum err e = etcd_decode(call->method, message, &n->turn, &r);
+    if (e == ERR_OK && message.len > (size_t)n->params.request_bytes_max && request_writes(&r))
+        e = ERR_REQUEST_TOO_LARGE;
+    if (e != ERR_OK)
+        call_end(call, e);
+    else
+        take_request(call, &r);
+}
+
+static void on_data(void *context, struct h2_stream *s, struct span data)
+{
+    struct conn *c = context;
+    struct call *call = h2_stream_user(s);
+    struct span message;
+    bool got = true;
+    if (!call || call->ended)
+        return;
+    if (!call->method) {
+        if (call->body.len + data.len > c->node->http1_limits.body_bytes_max)
+            refuse_http(call, ERR_BODY_TOO_LARGE, NULL);
+        else
+            buf_span(&call->body, data);
+        return;
+    }
+    size_t max = (size_t)c->node->params.request_bytes_max + SLACK_BYTES;
+    while (got && !call->ended) {
+        enum err e = grpc_reader_next(&call->reader, &data, max, &message, &got);
+        if (e == ERR_MESSAGE_TOO_LARGE) {
+            finish_grpc(call, 8, "grpc: received message larger than max");
+            return;
+        }
+        if (e != ERR_OK) {
+            call_end(call, e);
+            return;
+        }
+        if (got)
+            take_message(call, message);
+    }
+}
+
+static void open_rest(struct call *call, const struct http_request *r);
+
+static void on_end(void *context, struct h2_stream *s)
+{
+    struct call *call = h2_stream_user(s);
+    (void)context;
+    if (!call)
+        return;
+    call->input_over = true;
+    if (call->ended)
+        return;
+    if (!call->method) {
+        call->http.body = buf_all(&call->body);
+        open_rest(call, &call->http);
+    } else if (call->method->kind != ETCD_UNARY && call->method->kind != ETCD_HEALTH_WATCH) {
+        if (!call->renewing)
+            call_end(call, ERR_OK); /* the peer ends a stream of its own */
+    } else if (!call->asked) {
+        finish_grpc(call, 13, "the call has no message");
+    }
+}
+
+static void on_close(void *context, struct h2_stream *s, uint32_t code)
+{
+    struct call *call = h2_stream_user(s);
+    (void)context, (void)code;
+    if (!call)
+        return;
+    if (call->method && !call->ended)
+        call->node->metrics.grpc_handled[call->method->number][1]++;
+    call_gone(call);
+}
+
+static void keep_http(struct call *call, const struct http_request *head)
+{
+    struct arena *a = &call->arena;
+    call->http = *head;
+    call->http.method = arena_copy(a, head->method);
+    call->http.path = arena_copy(a, head->path);
+    call->http.query = arena_copy(a, head->query);
+    call->http.authority = arena_copy(a, head->authority);
+    struct http_header *headers = ARENA_ARRAY(a, struct http_header, head->header_count + 1);
+    for (size_t i = 0; i < head->header_count; i++)
+        headers[i] = (struct http_header){ arena_copy(a, head->headers[i].name),
+                                           arena_copy(a, head->headers[i].value) };
+    call->http.headers = headers;
+    call->head_only = span_is(head->method, "HEAD");
+}
+
+static void open_grpc(struct call *call, const struct http_request *head)
+{
+    struct grpc_head g;
+    struct node *n = call->node;
+    call->method = etcd_method_find(head->path);
+    enum err e = grpc_head(head, &g);
+    if (!call->method) {
+        char text[256];
+        int len = (int)(head->path.len < 150 ? head->path.len : 150);
+        snprintf(text, sizeof(text), "unknown method %.*s", len, (const char *)head->path.data);
+        grpc_finish(call->stream, false, 12, text);
+        call->ended = true;
+        return;
+    }
+    n->metrics.grpc_started[call->method->number]++;
+    if (e == ERR_OK && call->method->kind == ETCD_NOT_BUILT)
+        e = ERR_NOT_BUILT;
+    if (e == ERR_OK && g.has_leader && n->update.leader == 0)
+        e = ERR_NO_LEADER;
+    if (e != ERR_OK) {
+        call_end(call, e);
+        return;
+    }
+    if (call->method->kind == ETCD_WATCH) {
+        call->watch = watching_open(call);
+        grpc_respond(call->stream); /* clients wait for the head before they count on the stream */
+        call->begun = true;
+    }
+}
+
+static void on_request(void *context, struct h2_stream *s, const struct http_request *head)
+{
+    struct conn *c = context;
+    struct call *call = call_open(c, s);
+    h2_stream_set_user(s, call);
+    conn_touch(c);
+    if (grpc_is(head))
+        open_grpc(call, head);
+    else
+        keep_http(call, head);
+}
+
+const struct h2_events call_h2_events = { .on_request = on_request,
+                                          .on_data = on_data,
+                                          .on_end = on_end,
+                                          .on_close = on_close };
+
+/* ---- REST and the small answers, over either HTTP ---- */
+
+static const struct http_header sse_headers[] = {
+    { { (const uint8_t *)"content-type", 12 }, { (const uint8_t *)"text/event-stream", 17 } },
+    { { (const uint8_t *)"cache-control", 13 }, { (const uint8_t *)"no-store", 8 } },
+};
+
+static void on_websocket_message(void *context, struct span text)
+{
+    (void)context, (void)text; /* what to watch stands in the request; nothing more is asked */
+}
+
+static bool begin_watch(struct call *call, const struct http_request *r)
+{
+    struct conn *c = call->conn;
+    struct node *n = call->node;
+    if (ws_wanted(r)) {
+        if (call->stream || ws_accept(r, conn_output(c)) != ERR_OK) {
+            refuse_http(call, ERR_BAD_REQUEST, "this is not a WebSocket handshake (RFC 6455)");
+            return false;
+        }
+        c->ws = ws_open(&n->alloc, &n->ws_limits, on_websocket_message, c);
+        c->protocol = CONN_WEBSOCKET;
+    } else if (call->stream) {
+        struct http_header headers[3] = { { SPAN(":status"), SPAN("200") } };
+        memcpy(headers + 1, sse_headers, sizeof(sse_headers));
+        h2_respond(call->stream, headers, 3, false);
+    } else {
+        http1_begin(c->http1, 200, sse_headers, 2, conn_output(c));
+    }
+    call->begun = true;
+    conn_touch(c);
+    return true;
+}
+
+static void open_rest(struct call *call, const struct http_request *r)
+{
+    struct node *n = call->node;
+    struct rest_answer a;
+    const char *detail = NULL;
+    call->head_only = span_is(r->method, "HEAD");
+    if (small_answer(n, r, &n->turn, &a)) {
+        answer_http(call, &a);
+        return;
+    }
+    if (!rest_takes(r->path)) {
+        refuse_http(call, ERR_NOT_FOUND, "no door answers on this path");
+        return;
+    }
+    call->rest = ARENA_NEW(&call->arena, struct rest_call);
+    enum err e = rest_call(r, &call->arena, call->rest, &detail);
+    if (e != ERR_OK) {
+        refuse_http(call, e, detail);
+    } else if (call->rest->kind == REST_WATCH) {
+        if (begin_watch(call, r)) {
+            call->watch = watching_open(call);
+            take_request(call, &call->rest->request);
+        }
+    } else {
+        take_request(call, &call->rest->request);
+    }
+}
+
+void call_http1(struct conn *c, const struct http_request *r)
+{
+    struct call *call = call_open(c, NULL);
+    c->call = call;
+    open_rest(call, r);
+}

@@ -1,0 +1,343 @@
+/* The server's life: parameters, storage, recovery, listening, the loop, a clean stop. */
+#include "node/node.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include "base/check.h"
+#include "node/node_int.h"
+#include "wire/json/json.h"
+
+/* ---- recovery: what storage reads goes into the machine, then into raft ---- */
+
+struct recovered {
+    struct node *node;
+    struct raft_start start;
+    VEC(struct raft_entry) entries;
+    struct arena arena;
+};
+
+static enum err take_piece(void *context, struct span piece)
+{
+    struct recovered *r = context;
+    return machine_load(&r->node->machine, piece);
+}
+
+static enum err take_checkpoint(void *context, uint64_t index, uint64_t term)
+{
+    struct recovered *r = context;
+    struct machine *m = &r->node->machine;
+    enum err e = machine_load_end(m);
+    if (e == ERR_OK && (m->applied_index != index || m->applied_term != term))
+        e = ERR_CORRUPT;
+    r->start.snapshot_index = index;
+    r->start.snapshot_term = term;
+    return e;
+}
+
+static enum err take_entry(struct recovered *r, const struct log_record *record)
+{
+    uint64_t next = r->start.snapshot_index + r->entries.n + 1;
+    if (record->index != next)
+        return ERR_CORRUPT;
+    struct raft_entry e = { record->index, record->term, (enum raft_entry_type)record->entry_type,
+                            arena_copy(&r->arena, record->data) };
+    VEC_PUSH(&r->entries, &r->node->alloc, e);
+    return ERR_OK;
+}
+
+static enum err take_record(void *context, const struct log_record *record)
+{
+    struct recovered *r = context;
+    switch (record->type) {
+    case LOG_ENTRY:
+        return take_entry(r, record);
+    case LOG_HARD_STATE:
+        r->start.term = record->term;
+        r->start.vote = record->vote;
+        return ERR_OK;
+    case LOG_TRUNCATE:
+        while (r->entries.n && r->entries.items[r->entries.n - 1].index >= record->index)
+            r->entries.n--;
+        return ERR_OK;
+    }
+    return ERR_CORRUPT;
+}
+
+static int refuse(const char *message, const char *why)
+{
+    slog(SLOG_ERROR, message, "error=%s", slog_quote(why));
+    return 1;
+}
+
+static int recover(struct node *n)
+{
+    char why[STORAGE_WHY_MAX];
+    struct recovered r = { .node = n };
+    arena_open(&r.arena, &n->alloc);
+    struct storage_reader reader = { &r, take_piece, take_checkpoint, take_record };
+    int64_t start_us = loop_clock_us();
+    enum err e = storage_recover(n->storage, &reader, why);
+    uint64_t self = storage_member(n->storage);
+    if (e == ERR_OK) {
+        r.start.self = self;
+        r.start.members = &self;
+        r.start.n_members = 1;
+        r.start.entries = r.entries.items;
+        r.start.n_entries = r.entries.n;
+        r.start.random = loop_random();
+        slog(SLOG_INFO, "read what was on disk",
+             "checkpoint_index=%llu log_entries=%zu revision=%lld took_ms=%lld",
+             (unsigned long long)r.start.snapshot_index, r.entries.n,
+             (long long)kv_revision(n->machine.kv),
+             (long long)((loop_clock_us() - start_us) / 1000));
+        struct raft_event event = { .type = RAFT_START, .start = &r.start };
+        e = pump_raft(n, &event);
+        n->ready_index = raft_last_index(n->raft);
+        snprintf(why, sizeof(why), "the log does not fit the checkpoint: %s", err_text(e));
+    }
+    VEC_CLOSE(&r.entries, &n->alloc);
+    arena_close(&r.arena);
+    return e == ERR_OK ? 0 : refuse("the data directory cannot be used", why);
+}
+
+/* ---- start ---- */
+
+static int open_storage(struct node *n)
+{
+    char why[STORAGE_WHY_MAX];
+    struct storage_options o = { .dir = n->params.data_dir,
+                                 .cluster = loop_random() | 1,
+                                 .member = loop_random() | 1,
+                                 .salt = loop_random(),
+                                 .segment_bytes = LOG_SEGMENT_BYTES };
+    if (storage_open(&n->storage_alloc, &o, &n->storage, why) != ERR_OK)
+        return refuse("the data directory cannot be opened", why);
+    n->header.cluster_id = storage_cluster(n->storage);
+    n->header.member_id = storage_member(n->storage);
+    return 0;
+}
+
+static int open_tls(struct node *n)
+{
+    char why[TLS_WHY_MAX];
+    const struct params *p = &n->params;
+    struct tls_options o = { .cert_file = p->cert_file,
+                             .key_file = p->key_file,
+                             .ca_file = p->trusted_ca_file };
+    if (!p->cert_file[0] != !p->key_file[0])
+        return refuse("TLS", "cert-file and key-file go together: give both or neither");
+    if (!p->cert_file[0])
+        return p->trusted_ca_file[0] ? refuse("TLS", "trusted-ca-file needs cert-file and key-file")
+                                     : 0;
+    return tls_context_open(&o, &n->tls, why) == ERR_OK ? 0 : refuse("TLS", why);
+}
+
+static int open_listener(struct node *n, const char *text)
+{
+    struct tcp_address a;
+    char why[TCP_WHY_MAX];
+    int fd;
+    bool safe = n->tls && n->params.trusted_ca_file[0];
+    if (tcp_parse(text, &a, NULL) != ERR_OK)
+        return refuse("listen: not host:port", text);
+    if (!safe && !n->params.allow_insecure_listen && !tcp_is_loopback(&a))
+        return refuse("listen: not a loopback address, and clients are not asked for certificates; "
+                      "give cert-file, key-file and trusted-ca-file, or allow-insecure-listen",
+                      text);
+    if (tcp_listen(&a, &fd, why) != ERR_OK)
+        return refuse("cannot listen", why);
+    VEC_PUSH(&n->listeners, &n->alloc, fd);
+    loop_watch(n->loop, fd, LOOP_READ, conn_accept, n);
+    bool v6 = strchr(a.host, ':') != NULL;
+    if (!n->client_url[0])
+        snprintf(n->client_url, sizeof(n->client_url), "%s://%s%s%s:%u", n->tls ? "https" : "http",
+                 v6 ? "[" : "", a.host[0] ? a.host : "localhost", v6 ? "]" : "", tcp_port(fd));
+    slog(SLOG_INFO, "listening", "host=%s port=%u tls=%s", slog_quote(a.host), tcp_port(fd),
+         n->tls ? "true" : "false");
+    return 0;
+}
+
+static int open_listeners(struct node *n)
+{
+    char list[PARAM_TEXT_MAX], *rest = list;
+    snprintf(list, sizeof(list), "%s", n->params.listen);
+    for (char *one; (one = strsep(&rest, ",")) != NULL;)
+        if (open_listener(n, one) != 0)
+            return 1;
+    return 0;
+}
+
+static int64_t memory_bound(const struct params *p)
+{
+    if (p->store_bytes_max)
+        return p->store_bytes_max;
+    return sysconf(_SC_PHYS_PAGES) / 4 * 3 * sysconf(_SC_PAGESIZE);
+}
+
+static void open_limits(struct node *n)
+{
+    const struct params *p = &n->params;
+    size_t body = (size_t)p->request_bytes_max + SLACK_BYTES;
+    h2_limits_default(&n->h2_limits);
+    n->h2_limits.streams_max = (uint32_t)p->streams_max;
+    n->http1_limits = (struct http1_limits){ .head_bytes_max = 64 << 10,
+                                             .headers_max = 100,
+                                             .body_bytes_max = body };
+    n->ws_limits.message_bytes_max = body;
+    n->store_bytes_max = memory_bound(p);
+}
+
+static void open_parts(struct node *n)
+{
+    n->loop = loop_open(&n->alloc);
+    n->prng.state = loop_random();
+    arena_open(&n->turn, &n->alloc);
+    arena_open(&n->apply, &n->alloc);
+    buf_open(&n->commands, &n->alloc);
+    buf_open(&n->records, &n->alloc);
+    n->disk_job.node = n;
+    buf_open(&n->disk_job.records, &n->alloc);
+    n->read_buffer = mem_alloc(&n->alloc, READ_BYTES);
+    machine_open(&n->machine, &n->store_alloc);
+    n->watch = watch_open(&n->alloc);
+    n->raft = raft_open(&n->store_alloc);
+    jsonr_use(&n->json_alloc);
+    open_limits(n);
+}
+
+/* ---- the loop ---- */
+
+static bool on_turn(void *context)
+{
+    struct node *n = context;
+    n->metrics.turns++;
+    bool more = upkeep_turn(n);
+    pump_turn(n);
+    conn_turn(n);
+    arena_reset(&n->turn);
+    bool quiet = n->pending_count == 0 && !n->disk_busy && n->conn_count == 0;
+    if (n->stopping && quiet)
+        loop_stop(n->loop);
+    return more;
+}
+
+static void on_stop_timeout(void *context)
+{
+    struct node *n = context;
+    slog(SLOG_INFO, "closing what is still open", "connections=%lld", (long long)n->conn_count);
+    conn_close_all(n);
+    loop_stop(n->loop);
+}
+
+void server_stop(struct node *n)
+{
+    if (n->stopping) {
+        loop_timer_set(n->loop, &n->stop_timer, loop_now_ms(n->loop));
+        return;
+    }
+    n->stopping = true;
+    for (size_t i = 0; i < n->listeners.n; i++) {
+        loop_unwatch(n->loop, n->listeners.items[i]);
+        tcp_close(n->listeners.items[i]);
+    }
+    n->listeners.n = 0;
+    watching_stop_all(n);
+    conn_stop_all(n);
+    n->stop_timer.callback = on_stop_timeout;
+    n->stop_timer.context = n;
+    loop_timer_set(n->loop, &n->stop_timer, loop_now_ms(n->loop) + n->params.stop_timeout_ms);
+}
+
+static void on_signal(void *context, int number)
+{
+    slog(SLOG_INFO, "stopping", "signal=%d", number);
+    server_stop(context);
+}
+
+static void close_parts(struct node *n)
+{
+    conn_close_all(n);
+    thread_drain(n->disk);
+    upkeep_checkpoint_last(n);
+    thread_close(n->disk);
+    thread_close(n->writer);
+    upkeep_close(n);
+    storage_close(n->storage);
+    machine_close(&n->machine);
+    watch_close(n->watch);
+    raft_close(n->raft);
+    if (n->tls)
+        tls_context_close(n->tls);
+    arena_close(&n->turn);
+    arena_close(&n->apply);
+    buf_close(&n->commands);
+    buf_close(&n->records);
+    buf_close(&n->disk_job.records);
+    mem_free(&n->alloc, n->read_buffer, READ_BYTES);
+    mem_free(&n->alloc, n->pending.items, n->pending.cap * sizeof(*n->pending.items));
+    VEC_CLOSE(&n->command_ends, &n->alloc);
+    VEC_CLOSE(&n->submitted, &n->alloc);
+    VEC_CLOSE(&n->renewals, &n->alloc);
+    VEC_CLOSE(&n->physical, &n->alloc);
+    VEC_CLOSE(&n->listeners, &n->alloc);
+    loop_close(n->loop);
+    CHECK(n->alloc.used == 0); /* nothing is leaked */
+}
+
+static int run(struct node *n)
+{
+    open_parts(n);
+    if (open_tls(n) != 0 || open_storage(n) != 0 || recover(n) != 0)
+        return 1;
+    n->disk = thread_open(&n->alloc, n->loop, "confman-disk");
+    n->writer = thread_open(&n->alloc, n->loop, "confman-writer");
+    upkeep_open(n);
+    loop_on_signal(n->loop, on_signal, n);
+    if (n->update.timeout_ms != INT64_MAX)
+        loop_timer_set(n->loop, &n->raft_timer, n->update.timeout_ms);
+    if (open_listeners(n) != 0)
+        return 1;
+    slog(SLOG_INFO, "confman " CONFMAN_VERSION, "member=%llx cluster=%llx data_dir=%s url=%s",
+         (unsigned long long)n->header.member_id, (unsigned long long)n->header.cluster_id,
+         slog_quote(n->params.data_dir), n->client_url);
+    loop_run(n->loop, on_turn, n, n->params.spin_us);
+    close_parts(n);
+    slog(SLOG_INFO, "stopped", "revision_kept=true");
+    return 0;
+}
+
+int node_run(int argc, char **argv)
+{
+    static struct node n;
+    char why[PARAM_WHY_MAX];
+    if (argc > 0 && (strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0)) {
+        param_help();
+        return 0;
+    }
+    alloc_heap(&n.alloc);
+    alloc_heap(&n.store_alloc);
+    alloc_heap(&n.storage_alloc);
+    alloc_heap(&n.json_alloc);
+    enum err e = param_read(&n.params, argc, argv, why);
+    int level = e == ERR_OK ? slog_level_of(n.params.log_level) : 0;
+    if (e != ERR_OK || level < 0) {
+        fprintf(stderr, "confman server: %s\n",
+                e != ERR_OK ? why : "log-level must be debug, info, warn or error");
+        return 2;
+    }
+    slog_level_set((enum slog_level)level);
+    return run(&n);
+}
+
+int node_docs(const char *what)
+{
+    if (strcmp(what, "parameters") == 0)
+        param_markdown();
+    else if (strcmp(what, "metrics") == 0)
+        metric_markdown();
+    else if (strcmp(what, "man") == 0)
+        param_man();
+    else
+        return 2;
+    return 0;
+}

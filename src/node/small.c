@@ -1,0 +1,106 @@
+/* The small HTTP answers: /metrics, /health and its kin, /version. */
+#include "node/node_int.h"
+#include "base/check.h"
+#include "wire/json/json.h"
+
+bool small_ready(const struct node *n, const char **why)
+{
+    *why = n->stopping                              ? "the server is stopping"
+           : n->update.leader == 0                  ? "no leader"
+           : n->machine.applied_index < n->ready_index ? "the log is still being applied"
+                                                    : "";
+    return !**why;
+}
+
+static void plain(struct rest_answer *out, int status, const char *type, struct span body)
+{
+    *out = (struct rest_answer){ .status = status, .body = body };
+    out->headers[0] = (struct http_header){ SPAN("content-type"), span_text(type) };
+    out->headers[1] = (struct http_header){ SPAN("cache-control"), SPAN("no-store") };
+    out->header_count = 2;
+}
+
+static struct span text_of(struct arena *arena, struct buf *b)
+{
+    struct span out = arena_copy(arena, buf_all(b));
+    buf_close(b);
+    return out;
+}
+
+static void metrics(struct node *n, struct arena *arena, struct rest_answer *out)
+{
+    struct buf b;
+    buf_open(&b, &n->alloc);
+    metric_text(n, &b);
+    plain(out, 200, "text/plain; version=0.0.4; charset=utf-8", text_of(arena, &b));
+}
+
+static void live(struct node *n, struct arena *arena, struct rest_answer *out)
+{
+    (void)n, (void)arena;
+    plain(out, 200, "text/plain; charset=utf-8", SPAN("ok\n"));
+}
+
+static void ready(struct node *n, struct arena *arena, struct rest_answer *out)
+{
+    const char *why;
+    bool ok = small_ready(n, &why);
+    struct buf b;
+    buf_open(&b, &n->alloc);
+    buf_format(&b, ok ? "ok\n" : "not ready: %s\n", why);
+    plain(out, ok ? 200 : 503, "text/plain; charset=utf-8", text_of(arena, &b));
+}
+
+/* etcd's form; NOSPACE makes it unhealthy, as its alarm does there. */
+static void health(struct node *n, struct arena *arena, struct rest_answer *out)
+{
+    const char *why;
+    bool ok = small_ready(n, &why);
+    if (ok && n->nospace) {
+        ok = false;
+        why = "ALARM NOSPACE";
+    }
+    struct buf b;
+    struct jsonw w;
+    buf_open(&b, &n->alloc);
+    jsonw_open(&w, &b);
+    jsonw_object(&w);
+    jsonw_name(&w, "health");
+    jsonw_text(&w, ok ? SPAN("true") : SPAN("false"));
+    jsonw_name(&w, "reason");
+    jsonw_text(&w, span_text(why));
+    jsonw_object_end(&w);
+    plain(out, ok ? 200 : 503, "application/json", text_of(arena, &b));
+}
+
+static void version(struct node *n, struct arena *arena, struct rest_answer *out)
+{
+    (void)n, (void)arena;
+    plain(out, 200, "application/json",
+          SPAN("{\"etcdserver\":\"" ETCD_VERSION "\",\"etcdcluster\":\"3.6.0\","
+               "\"storage\":\"3.6.0\",\"confman\":\"" CONFMAN_VERSION "\"}"));
+}
+
+static const struct {
+    const char *path;
+    void (*answer)(struct node *n, struct arena *arena, struct rest_answer *out);
+} table[] = {
+    { "/metrics", metrics }, { "/health/live", live }, { "/health/ready", ready },
+    { "/livez", live },      { "/readyz", ready },     { "/health", health },
+    { "/version", version },
+};
+
+bool small_answer(struct node *n, const struct http_request *r, struct arena *arena,
+                  struct rest_answer *out)
+{
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        if (!span_is(r->path, table[i].path))
+            continue;
+        if (span_is(r->method, "GET") || span_is(r->method, "HEAD"))
+            table[i].answer(n, arena, out);
+        else
+            rest_problem(ERR_METHOD_NOT_ALLOWED, "only GET and HEAD", arena, out);
+        return true;
+    }
+    return false;
+}
