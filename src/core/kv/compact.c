@@ -12,8 +12,9 @@ enum err kv_compact(struct kv *kv, int64_t revision)
     return ERR_OK;
 }
 
-/* The oldest entry is before the compact revision: it leaves the history, and, being a deletion, the
- * store, for a key without versions reads as absent. A put stays until a later version is passed. */
+/* The oldest entry is before the compact revision: it leaves the history, and, being a deletion,
+ * the store, for a key without versions reads as absent. A put stays until a later version is
+ * passed. */
 static void pass_oldest(struct kv *kv, struct kv_version *v)
 {
     struct kv_key *key = v->key;
@@ -30,9 +31,10 @@ static void pass_oldest(struct kv *kv, struct kv_version *v)
     key_free(kv->alloc, key);
 }
 
-/* As etcd: of a key, what is before its newest version at or before the compact revision goes, and a
- * deletion before it too; all that was written at that revision itself stays, also deletions (since
- * etcd 3.5.16), for a watch may start there. Costs by entries passed: each frees its predecessor. */
+/* As etcd: of a key, what is before its newest version at or before the compact revision goes, and
+ * a deletion before it too; all that was written at that revision itself stays, also deletions
+ * (since etcd 3.5.16), for a watch may start there. Costs by entries passed: each frees its
+ * predecessor. */
 bool kv_compact_step(struct kv *kv, size_t budget)
 {
     CHECK(!kv->writing);

@@ -1,9 +1,9 @@
 /* HashKV, byte for byte etcd's (server/storage/mvcc/hash.go, revision.go and key_index.go Keep).
  *
- * Hashed is, in order of revision, what a finished compaction would have left: of a key, the newest
- * version at or before the compact revision, and all later ones. Of those at or before it, etcd leaves
- * out what is not what a read at the hashed revision sees, unless no key is live there; and always a
- * deletion at the compact revision itself. */
+ * Hashed is, in order of revision, what a finished compaction would have left: of a key, the
+ * newest version at or before the compact revision, and all later ones. Of those at or before it,
+ * etcd leaves out what is not what a read at the hashed revision sees, unless no key is live
+ * there; and always a deletion at the compact revision itself. */
 #include "core/kv/kv_int.h"
 #include "base/crc.h"
 
@@ -123,8 +123,6 @@ static bool counts(const struct kv *kv, const struct kv_version *v, int64_t revi
 {
     if (v->mod_revision > kv->compact)
         return true;
-    if (v->tombstone)
-        return false;
     return kv_visible(v->key, any ? revision : kv->compact) == v;
 }
 

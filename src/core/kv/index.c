@@ -1,6 +1,6 @@
-/* Linear hashing (Litwin): the table is many small open-addressing tables, and as keys come they are
- * split one after the other. No single insertion moves more than a segment, however many keys there
- * are, and no choice of keys makes the directory larger than their number asks for. */
+/* Linear hashing (Litwin): the table is many small open-addressing tables, and as keys come they
+ * are split one after the other. No single insertion moves more than a segment, however many keys
+ * there are, and no choice of keys makes the directory larger than their number asks for. */
 #include "core/kv/kv_int.h"
 #include "base/hash.h"
 
@@ -215,8 +215,6 @@ void kv_index_remove(struct kv_index *x, const struct kv_key *key)
     close_hole(x, s, i);
     s->n--;
     x->n--;
-    if (s->cap > SEGMENT_CAP_MIN && s->n < s->cap / 8)
-        segment_resize(x, s);
     if (x->n_segments > 1 && x->n < (x->n_segments - 1) * (SEGMENT_KEYS / 2))
         join(x);
 }

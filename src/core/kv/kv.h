@@ -1,18 +1,20 @@
-/* kv: the revisioned store. Keys in order, every version of each since the last compaction, in memory.
+/* kv: the revisioned store. Keys in order, every version of each since the last compaction, in
+ * memory.
  *
- * Counting is etcd's (server/storage/mvcc): an empty store stands at revision 1; a write transaction
- * that changes something takes the next revision, and its changes are numbered 0, 1, 2... inside it
- * (sub); one that changes nothing takes none.
+ * Counting is etcd's (server/storage/mvcc): an empty store stands at revision 1; a write
+ * transaction that changes something takes the next revision, and its changes are numbered 0, 1,
+ * 2... inside it (sub); one that changes nothing takes none.
  *
  * What is kept. A key holds its versions in order of revision. A deletion is a version too (a
  * tombstone). Every version also stands in the history, a queue in order of revision, from which
  * watchers that are behind are served. Compaction at revision C is at once as far as readers see
- * (older reads answer ERR_COMPACTED) and then frees, in steps that the caller bounds, every version
- * that no read at C or later can see. Freed memory goes back by itself; nothing needs defragmenting.
+ * (older reads answer ERR_COMPACTED) and then frees, in steps that the caller bounds, every
+ * version that no read at C or later can see. Freed memory goes back by itself; nothing needs
+ * defragmenting.
  *
- * Invariants: versions of a key have rising (mod, sub) and the live ones count 1, 2, 3... since their
- * create revision; the number of live keys under every inner node of the order is exact, so a count
- * costs O(log n); a struct kv_version stays where it is until it is compacted.
+ * Invariants: versions of a key have rising (mod, sub) and the live ones count 1, 2, 3... since
+ * their create revision; the number of live keys under every inner node of the order is exact, so
+ * a count costs O(log n); a struct kv_version stays where it is until it is compacted.
  *
  * Pure and deterministic: memory from the given allocator, no clock; the same calls give the same
  * bytes from kv_save and the same kv_hash on every node. Not for more than one thread. */
@@ -28,7 +30,8 @@
 struct kv;
 struct kv_key;
 
-enum { KV_OPS_MAX = 128 }; /* compares, then-ops or else-ops of one transaction; etcd's --max-txn-ops */
+/* Compares, then-ops or else-ops of one transaction: etcd's --max-txn-ops. */
+enum { KV_OPS_MAX = 128 };
 
 /* How the bytes of a value are to be understood. The etcd door writes KV_BYTES. */
 enum kv_type { KV_BYTES, KV_STRING, KV_NUMBER, KV_BOOLEAN, KV_JSON, KV_TYPE_COUNT };
@@ -52,11 +55,11 @@ struct kv_version {
 struct kv *kv_open(struct alloc *alloc);
 void kv_close(struct kv *kv);
 
-int64_t kv_revision(const struct kv *kv);           /* newest; 1 when empty */
-int64_t kv_compact_revision(const struct kv *kv);   /* oldest that can be read; -1: all (as etcd says it) */
-struct span kv_key(const struct kv_version *v);     /* its key's bytes */
+int64_t kv_revision(const struct kv *kv);         /* newest; 1 when empty */
+int64_t kv_compact_revision(const struct kv *kv); /* oldest to be read; -1: all (as etcd says) */
+struct span kv_key(const struct kv_version *v);   /* its key's bytes */
 struct span kv_value(const struct kv_version *v);
-struct span kv_author(const struct kv *kv, const struct kv_version *v); /* who wrote it; "" unknown */
+struct span kv_author(const struct kv *kv, const struct kv_version *v); /* "": unknown */
 
 struct kv_stats {
     int64_t keys;        /* live */
@@ -83,16 +86,16 @@ struct kv_range {
 };
 
 struct kv_range_result {
-    const struct kv_version **items; /* in the arena; valid until the next write or compaction step */
+    const struct kv_version **items; /* in the arena; valid until the next compaction step */
     size_t n;
     int64_t count; /* of keys in the range at that revision, whatever limit and filters say */
     bool more;     /* there are more than limit */
     bool keys_only; /* as asked: kv_range fills it in, the door leaves the values out */
 };
 
-/* ERR_KEY_EMPTY, ERR_SORT_OPTION, ERR_REVISION_FUTURE, ERR_COMPACTED. order NONE with a target other
- * than the key means ascending. Filters come before limit (etcd txn/range.go). A count at the newest
- * revision costs O(log n). */
+/* ERR_KEY_EMPTY, ERR_SORT_OPTION, ERR_REVISION_FUTURE, ERR_COMPACTED. order NONE with a target
+ * other than the key means ascending. Filters come before limit (etcd txn/range.go). A count at
+ * the newest revision costs O(log n). */
 enum err kv_range(const struct kv *kv, const struct kv_range *r, struct arena *arena,
                   struct kv_range_result *out) MUST_CHECK;
 
@@ -153,7 +156,9 @@ struct kv_txn {
 struct kv_txn_result;
 struct kv_op_result {
     enum kv_op_type type;
-    int64_t revision; /* the store's, or the transaction's once it has written: etcd's inner header */
+    /* The store's, or the transaction's once it has written; 0 for an inner transaction: etcd's
+     * inner headers. */
+    int64_t revision;
     union {
         struct kv_range_result range;
         struct kv_put_result put;
@@ -167,9 +172,9 @@ struct kv_txn_result {
     size_t n_ops;
 };
 
-/* One change that a transaction made. Watchers see prev: what a read at mod_revision - 1 gives (etcd).
- * replaced is the version just before within the store, also one written earlier in the same
- * transaction: leases hang on it. Either is NULL when there was none or it was a deletion. */
+/* One change that a transaction made. Watchers see prev: what a read at mod_revision - 1 gives
+ * (etcd). replaced is the version just before within the store, also one written earlier in the
+ * same transaction: leases hang on it. Either is NULL when there was none or it was a deletion. */
 struct kv_change {
     const struct kv_version *now; /* tombstone: a deletion */
     const struct kv_version *prev;
@@ -205,7 +210,7 @@ enum err kv_check_range(const struct kv_range *r) MUST_CHECK;
 enum err kv_check_put(const struct kv_put *p) MUST_CHECK;
 enum err kv_check_delete(const struct kv_delete *d) MUST_CHECK;
 enum err kv_check_txn(const struct kv_txn *t, struct arena *arena) MUST_CHECK;
-bool kv_txn_writes(const struct kv_txn *t); /* has more than ranges: etcd counts nested ones as writing */
+bool kv_txn_writes(const struct kv_txn *t); /* more than ranges: nested ones too, as in etcd */
 bool kv_txn_puts(const struct kv_txn *t);   /* has a put anywhere */
 
 /* ---- compaction ---- */
@@ -224,8 +229,8 @@ struct kv_cursor {
     uint32_t sub;
 };
 
-/* Gives the next changes in order, at most max, and moves the cursor past them; 0 at the end. prev is
- * filled when still kept. The cursor must not be before kv_compact_revision. */
+/* Gives the next changes in order, at most max, and moves the cursor past them; 0 at the end. prev
+ * is filled when still kept. The cursor must not be before kv_compact_revision. */
 size_t kv_history(const struct kv *kv, struct kv_cursor *cursor, struct kv_change *out, size_t max);
 
 /* The same for one key only: costs what that key has, not what the store has. */
@@ -243,11 +248,12 @@ bool kv_save_step(struct kv_save *save, size_t budget_bytes, struct buf *out);
 void kv_save_close(struct kv_save *save); /* unpins; also to give up half way */
 
 /* Takes what kv_save_step wrote, into an empty store; pieces may be cut anywhere the writer's steps
- * were. ERR_CORRUPT when it cannot have been written by kv_save. kv_load_end checks the whole. */
+ * were. ERR_CORRUPT when it cannot have been written by kv_save, ERR_FORMAT when by a newer
+ * one; then the store is good for kv_close alone. kv_load_end checks the whole. */
 enum err kv_load(struct kv *kv, struct span records) MUST_CHECK;
 enum err kv_load_end(struct kv *kv) MUST_CHECK;
 
-/* etcd's HashKV over all that is kept up to revision (<= 0: newest): CRC-32C of "key", then for each
- * version in order of revision the 17- or 18-byte revision key and the protobuf KeyValue
+/* etcd's HashKV over all that is kept up to revision (<= 0: newest): CRC-32C of "key", then for
+ * each version in order of revision the 17- or 18-byte revision key and the protobuf KeyValue
  * (etcd storage/mvcc/hash.go). ERR_COMPACTED, ERR_REVISION_FUTURE. Walks everything. */
 enum err kv_hash(const struct kv *kv, int64_t revision, uint32_t *out) MUST_CHECK;

@@ -114,7 +114,8 @@ struct kv_walk kv_keys_select(const struct kv_keys *t, size_t rank);
 struct kv_key *kv_walk_key(const struct kv_walk *w); /* NULL at the end */
 void kv_walk_next(struct kv_walk *w);
 
-/* Parts a range as clients write it: one key (single), from begin on (end.data NULL), or up to end. */
+/* Parts a range as clients write it: one key (single), from begin on (end.data NULL), or up to end.
+ */
 struct kv_bounds {
     struct span begin, end;
     bool single, open;
@@ -141,7 +142,7 @@ void kv_queue_open(struct kv_queue *q, struct alloc *alloc);
 void kv_queue_close(struct kv_queue *q);
 void kv_queue_push(struct kv_queue *q, struct kv_version *v);
 void kv_queue_pop(struct kv_queue *q);
-size_t kv_queue_find(const struct kv_queue *q, int64_t revision, uint32_t sub); /* first not before */
+size_t kv_queue_find(const struct kv_queue *q, int64_t revision, uint32_t sub); /* or n */
 
 static inline struct kv_version **kv_queue_at(const struct kv_queue *q, size_t i)
 {
@@ -211,7 +212,7 @@ struct kv_version *kv_visible(const struct kv_key *key, int64_t revision);
 /* A version leaves the store: its bytes and its place in the counts. */
 void kv_forget(struct kv *kv, struct kv_version *v);
 
-/* What of a put or a range can be wrong by the store's state: ERR_REVISION_FUTURE, ERR_COMPACTED. */
+/* ERR_REVISION_FUTURE, ERR_COMPACTED. */
 enum err kv_check_revision(const struct kv *kv, int64_t revision) MUST_CHECK;
 
 /* A put of which everything has been looked at. */

@@ -317,13 +317,13 @@ static const struct kv_op *grow(struct bench *b, struct prng *r, struct place *a
         bool wide = roll == 0 && prng_below(r, 2);
         here.end = wide ? letters[k + 1 + prng_below(r, 9 - k)] : 0;
         all[(*n_all)++] = here;
+        struct span key = span_of(&letters[k], 1);
+        struct span end = wide ? span_of(&letters[here.end - 'a'], 1) : SPAN_NONE;
         ops[i].type = roll ? KV_OP_PUT : KV_OP_DELETE;
         if (roll)
-            ops[i].put = (struct kv_put){ .key = span_of(&letters[k], 1) };
+            ops[i].put = (struct kv_put){ .key = key };
         else
-            ops[i].del = (struct kv_delete){ .key = span_of(&letters[k], 1),
-                                             .range_end = wide ? span_of(&letters[here.end - 'a'], 1)
-                                                               : SPAN_NONE };
+            ops[i].del = (struct kv_delete){ .key = key, .range_end = end };
     }
     return ops;
 }

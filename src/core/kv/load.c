@@ -1,5 +1,6 @@
-/* Reads the records that save.c describes. The file around them has checksums of its own; what passes
- * those and still breaks a rule of the store is refused here, so that no later step meets it. */
+/* Reads the records that save.c describes. The file around them has checksums of its own; what
+ * passes those and still breaks a rule of the store is refused here, so that no later step meets
+ * it. */
 #include "core/kv/kv_int.h"
 
 static const int64_t COUNT_MAX = INT64_MAX / 2; /* leaves counting on its room */
@@ -98,28 +99,37 @@ static enum err load_key(struct kv *kv, struct span *in)
     return e;
 }
 
+/* Later than the one before it. And where that is older than the compact revision, reads there must
+ * still need it. */
+static bool in_order(const struct kv *kv, const struct kv_version *prev,
+                     const struct kv_version *v)
+{
+    if (prev->mod_revision < kv->compact && v->mod_revision <= kv->compact)
+        return false;
+    return prev->mod_revision < v->mod_revision ||
+           (prev->mod_revision == v->mod_revision && prev->sub < v->sub);
+}
+
 /* What must be true between a version and the one before it, and at the front of a key. */
 static bool follows(const struct kv *kv, const struct kv_version *v)
 {
     const struct kv_version *prev = kv->loading.key->newest;
     if (v->mod_revision < 2 || v->mod_revision > kv->loading.revision)
         return false;
-    if (prev && (prev->mod_revision > v->mod_revision ||
-                 (prev->mod_revision == v->mod_revision && prev->sub >= v->sub)))
+    if (!v->tombstone && (v->version < 1 || v->version > COUNT_MAX || v->create_revision < 2))
         return false;
-    if (prev && prev->mod_revision < kv->compact && v->mod_revision <= kv->compact)
-        return false;
-    if (v->tombstone ? v->version != 0 : v->version < 1 || v->version > COUNT_MAX)
+    if (prev && !in_order(kv, prev, v))
         return false;
     if (prev && !prev->tombstone)
         return v->tombstone || (v->create_revision == prev->create_revision &&
                                 v->version == prev->version + 1);
     /* Begins a life; or stands first, and what came before is compacted away. */
-    bool begins = v->version == 1 && v->create_revision == v->mod_revision;
     bool before_gone = !prev && v->mod_revision <= kv->compact;
     if (v->tombstone)
         return before_gone && v->mod_revision == kv->compact;
-    return begins || (before_gone && v->create_revision >= 2);
+    if (v->version == 1)
+        return v->create_revision == v->mod_revision;
+    return before_gone;
 }
 
 static enum err load_version(struct kv *kv, struct span *in, bool tombstone)
@@ -194,9 +204,9 @@ enum err kv_load(struct kv *kv, struct span records)
     return e;
 }
 
-/* ---- the history ----
- * From the compact revision on every version is kept, so their places are known beforehand: first come
- * those of the first revision, by sub from 0, then those of the next. Each must be taken once. */
+/* ---- the history ---- From the compact revision on every version is kept, so their places are
+ * known beforehand: first come those of the first revision, by sub from 0, then those of the next.
+ * Each must be taken once. */
 
 static size_t history_start(const struct kv *kv, const struct kv_key *key)
 {

@@ -1,5 +1,5 @@
-/* Bytes that may be a checkpoint. What is taken must come back the same from a second round, and must
- * bear being read, hashed, written to and compacted. */
+/* Bytes that may be a checkpoint. What is taken must come back the same from a second round, and
+ * must bear being read, hashed, written to and compacted. */
 #include "base/check.h"
 #include "core/kv/kv.h"
 

@@ -523,7 +523,8 @@ static bool history_once(struct world *w)
 {
     struct model *m = &w->m;
     int64_t start = m->compact < 1 ? 1 : m->compact;
-    struct kv_cursor c = { .revision = start + (int64_t)below(w, (uint64_t)(m->revision - start) + 2) };
+    uint64_t past = (uint64_t)(m->revision - start) + 2;
+    struct kv_cursor c = { .revision = start + (int64_t)below(w, past) };
     int only = below(w, 2) ? (int)below(w, KEYS) : -1;
     struct kv_change out[HISTORY];
     size_t n, i = 0, max = 1 + below(w, HISTORY - 1);

@@ -1,6 +1,6 @@
-/* The records of a checkpoint. A record is a letter, then its fields; numbers are varints (7 bits a
- * byte, low first, as in protobuf; negative ones as 64-bit two's complement), byte strings are their
- * length as a varint and the bytes. In this order:
+/* The records of a checkpoint. A record is a letter, then its fields; numbers are varints (7 bits
+ * a byte, low first, as in protobuf; negative ones as 64-bit two's complement), byte strings are
+ * their length as a varint and the bytes. In this order:
  *
  *   B  format (1), revision, compact revision + 1, number of authors      once, first
  *   A  name                             one for each author; they count from 1, and 0 is nobody
@@ -11,8 +11,8 @@
  *   E  number of keys, number of versions                                 once, last
  *
  * Saved is what a finished compaction at that compact revision would have left, so the same state
- * gives the same bytes however far compaction has come. The history is not saved: it is all versions
- * from the compact revision on, in order of revision and sub. */
+ * gives the same bytes however far compaction has come. The history is not saved: it is all
+ * versions from the compact revision on, in order of revision and sub. */
 #include "core/kv/kv_int.h"
 
 enum { FORMAT = 1 };

@@ -91,6 +91,63 @@ TEST(kv_load_of_damaged_bytes)
     EXPECT(heap.used == 0);
 }
 
+/* Bytes that read well and break a rule. B: revision 5, compacted at 3, one author. */
+#define HEAD "B\1\5\4\1" "A\2me"
+#define KEY "K\1a"
+#define PUT(mod, sub, age, version) "V" mod sub age version "\0\0\1\0\0"
+#define DEL(mod, sub) "T" mod sub "\0\1"
+#define KEY_OLD KEY PUT("\2", "\0", "\0", "\1")
+#define REST "K\1b" PUT("\3", "\0", "\1", "\5") PUT("\4", "\0", "\2", "\6") DEL("\5", "\0")
+
+static const struct {
+    enum err want;
+    struct span bytes;
+} ROWS[] = {
+    { ERR_OK, SPAN(HEAD REST "E\1\3") },
+    { ERR_OK, SPAN(HEAD KEY_OLD REST "E\2\4") },
+    { ERR_OK, SPAN(HEAD KEY DEL("\3", "\1") PUT("\5", "\1", "\0", "\1") REST "E\2\5") },
+    /* counts */
+    { ERR_CORRUPT, SPAN(HEAD REST "E\1\4") },
+    { ERR_CORRUPT, SPAN(HEAD REST "E\2\3") },
+    /* authors */
+    { ERR_CORRUPT, SPAN("B\1\5\4\0" REST "E\1\3") },
+    { ERR_CORRUPT, SPAN("B\1\5\4\2" "A\2me" REST "E\1\3") },
+    { ERR_CORRUPT, SPAN("B\1\5\4\2" "A\2me" "A\2me" REST "E\1\3") },
+    /* compacted beyond the newest; a revision without a change */
+    { ERR_CORRUPT, SPAN("B\1\5\7\1" "A\2me" REST "E\1\3") },
+    { ERR_CORRUPT, SPAN("B\1\6\4\1" "A\2me" REST "E\1\3") },
+    /* keys out of order, or with nothing in them */
+    { ERR_CORRUPT, SPAN(HEAD REST KEY_OLD "E\2\4") },
+    { ERR_CORRUPT, SPAN(HEAD KEY REST "E\2\3") },
+    /* deletions of nothing */
+    { ERR_CORRUPT, SPAN(HEAD KEY DEL("\2", "\0") REST "E\2\4") },
+    { ERR_CORRUPT, SPAN(HEAD KEY DEL("\5", "\1") REST "E\2\4") },
+    /* one place taken twice; a place left out; a version or a creation that cannot be */
+    { ERR_CORRUPT, SPAN(HEAD KEY PUT("\5", "\0", "\0", "\1") REST "E\2\4") },
+    { ERR_CORRUPT, SPAN(HEAD KEY PUT("\5", "\2", "\0", "\1") REST "E\2\4") },
+    { ERR_CORRUPT, SPAN(HEAD KEY PUT("\5", "\1", "\0", "\2") REST "E\2\4") },
+    { ERR_CORRUPT, SPAN(HEAD KEY PUT("\5", "\1", "\1", "\1") REST "E\2\4") },
+    { ERR_CORRUPT, SPAN(HEAD KEY PUT("\2", "\0", "\1", "\1") REST "E\2\4") },
+    /* what compaction would not have left */
+    { ERR_CORRUPT, SPAN(HEAD KEY_OLD PUT("\3", "\1", "\1", "\2") REST "E\2\5") },
+};
+
+TEST(kv_load_refuses_what_no_store_says)
+{
+    struct alloc heap;
+    alloc_heap(&heap);
+    int wrong = 0;
+    for (size_t i = 0; i < sizeof(ROWS) / sizeof(ROWS[0]); i++) {
+        struct kv *kv;
+        if (load(&heap, ROWS[i].bytes, &kv) != ROWS[i].want) {
+            printf("row %zu\n", i);
+            wrong++;
+        }
+        kv_close(kv);
+    }
+    EXPECT(wrong == 0 && heap.used == 0);
+}
+
 TEST(kv_load_names_a_newer_format)
 {
     struct alloc heap;

@@ -1,5 +1,5 @@
-/* As etcd txn/txn.go: first every compare, those of inner transactions too, against the state before;
- * then everything that could fail in the branches taken; then the ops. */
+/* As etcd txn/txn.go: first every compare, those of inner transactions too, against the state
+ * before; then everything that could fail in the branches taken; then the ops. */
 #include "core/kv/kv_int.h"
 
 struct run {
@@ -99,7 +99,8 @@ static enum err check_range(const struct kv *kv, const struct kv_range *r)
     enum err e = kv_check_range(r);
     if (e)
         return e;
-    if (r->revision < 0 && r->revision < kv->compact) /* alone, a read below 0 is one of the newest */
+    /* Alone, a read below 0 is one of the newest; here etcd compares it (checkRange). */
+    if (r->revision < 0 && r->revision < kv->compact)
         return ERR_COMPACTED;
     return kv_check_revision(kv, r->revision);
 }
