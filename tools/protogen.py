@@ -3,20 +3,27 @@
 
 usage: protogen.py FILE.proto OUTDIR     writes OUTDIR/FILE_pb.h, FILE_pb.c and FILE_methods.def
 
-Knows the part of proto3 that proto/*.proto use: scalars, bytes, strings, messages, repeated, oneof, enum,
-services. What the C looks like is told in src/wire/protobuf/protobuf.h.
+Knows the part of proto3 that proto/*.proto use: scalars, bytes, strings, messages, repeated,
+oneof, enum, services. What the C looks like is told in src/wire/protobuf/protobuf.h.
 """
+
 import os
 import re
 import sys
 
-SCALARS = {'int64': 'int64_t', 'uint64': 'uint64_t', 'int32': 'int32_t', 'uint32': 'uint32_t', 'bool': 'bool'}
-TEXTS = ('bytes', 'string')
+SCALARS = {
+    "int64": "int64_t",
+    "uint64": "uint64_t",
+    "int32": "int32_t",
+    "uint32": "uint32_t",
+    "bool": "bool",
+}
+TEXTS = ("bytes", "string")
 
 
 def snake(name):
-    name = re.sub(r'([A-Z]+)([A-Z][a-z][a-z])', r'\1_\2', name)
-    return re.sub(r'([a-z0-9])([A-Z])', r'\1_\2', name).lower()
+    name = re.sub(r"([A-Z]+)([A-Z][a-z][a-z])", r"\1_\2", name)
+    return re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name).lower()
 
 
 class Field:
@@ -27,214 +34,317 @@ class Field:
         self.tag = self.number << 3 | (2 if self.message or kind in TEXTS else 0)
 
     def c_type(self):
-        return f'struct pb_{snake(self.kind)}' if self.message else SCALARS.get(self.kind, 'struct span')
+        return (
+            f"struct pb_{snake(self.kind)}"
+            if self.message
+            else SCALARS.get(self.kind, "struct span")
+        )
 
 
 def parse(text):
-    messages, enums, methods, wire = {}, {}, [], ''
+    messages, enums, methods, wire = {}, {}, [], ""
     current = oneof = service = enum = None
     for line in text.splitlines():
-        mark = re.match(r'// wire: (\S+)', line)
+        mark = re.match(r"// wire: (\S+)", line)
         wire = mark.group(1) if mark else wire
-        line = line.split('//')[0].strip()
-        if m := re.match(r'message (\w+) \{', line):
+        line = line.split("//")[0].strip()
+        if m := re.match(r"message (\w+) \{", line):
             current = messages.setdefault(m.group(1), [])
-        elif m := re.match(r'oneof (\w+) \{', line):
+        elif m := re.match(r"oneof (\w+) \{", line):
             oneof = m.group(1)
-        elif m := re.match(r'enum (\w+) \{', line):
+        elif m := re.match(r"enum (\w+) \{", line):
             enum = enums.setdefault(m.group(1), [])
-        elif m := re.match(r'service (\w+) \{', line):
-            service = f'{wire}.{m.group(1)}'
-        elif m := re.match(r'rpc (\w+)\((stream )?(\w+)\) returns \((stream )?(\w+)\);', line):
-            methods.append((service, m.group(1), m.group(3), m.group(5), bool(m.group(2)), bool(m.group(4))))
-        elif enum is not None and (m := re.match(r'(\w+) = (\d+);', line)):
+        elif m := re.match(r"service (\w+) \{", line):
+            service = f"{wire}.{m.group(1)}"
+        elif m := re.match(r"rpc (\w+)\((stream )?(\w+)\) returns \((stream )?(\w+)\);", line):
+            methods.append(
+                (service, m.group(1), m.group(3), m.group(5), bool(m.group(2)), bool(m.group(4)))
+            )
+        elif enum is not None and (m := re.match(r"(\w+) = (\d+);", line)):
             enum.append((m.group(1), m.group(2)))
-        elif current is not None and (m := re.match(r'(repeated )?(\w+) (\w+) = (\d+);', line)):
-            kind = 'int32' if m.group(2) in enums or m.group(2) == 'EventType' else m.group(2)
+        elif current is not None and (m := re.match(r"(repeated )?(\w+) (\w+) = (\d+);", line)):
+            kind = "int32" if m.group(2) in enums or m.group(2) == "EventType" else m.group(2)
             current.append(Field(kind, m.group(3), m.group(4), bool(m.group(1)), oneof))
-        elif line == '}':
+        elif line == "}":
             if oneof:
                 oneof = None
             else:
                 current = enum = service = None
-        elif line and not re.match(r'(syntax|package) ', line):
-            sys.exit(f'protogen: cannot read: {line}')
+        elif line and not re.match(r"(syntax|package) ", line):
+            sys.exit(f"protogen: cannot read: {line}")
     for fields in messages.values():
         fields.sort(key=lambda f: f.number)
     return messages, enums, methods
 
 
 def header(messages, enums, stem):
-    out = [f'/* {stem}_pb: made by tools/protogen.py from proto/{stem}.proto. */', '#pragma once',
-           '#include "wire/protobuf/protobuf.h"', '']
+    out = [
+        f"/* {stem}_pb: made by tools/protogen.py from proto/{stem}.proto. */",
+        "#pragma once",
+        '#include "wire/protobuf/protobuf.h"',
+        "",
+    ]
     for name, values in enums.items():
-        out += [f'enum pb_{snake(name)} {{'] + [f'    PB_{n} = {v},' for n, v in values] + ['};']
-    out += [f'struct pb_{snake(n)};' for n in messages] + ['']
+        out += [f"enum pb_{snake(name)} {{"] + [f"    PB_{n} = {v}," for n, v in values] + ["};"]
+    out += [f"struct pb_{snake(n)};" for n in messages] + [""]
     for name, fields in messages.items():
-        out.append(f'struct pb_{snake(name)} {{')
+        out.append(f"struct pb_{snake(name)} {{")
         for oneof in dict.fromkeys(f.oneof for f in fields if f.oneof):
-            out.append(f'    uint32_t which_{snake(oneof)}; /* number of the field that is set; 0: none */')
+            out.append(
+                f"    uint32_t which_{snake(oneof)}; /* number of the field that is set; 0: none */"
+            )
         for f in fields:
             if f.repeated:
-                out.append(f'    {f.c_type()} *{f.name};')
-                out.append(f'    size_t n_{f.name};')
+                out.append(f"    {f.c_type()} *{f.name};")
+                out.append(f"    size_t n_{f.name};")
             else:
                 out.append(f'    {f.c_type()} {"*" if f.message else ""}{f.name}; /* {f.number} */')
         if not fields:
-            out.append('    char nothing;')
+            out.append("    char nothing;")
         s = snake(name)
-        out += ['};', f'enum err pb_{s}_decode(struct span in, struct arena *arena, struct pb_{s} *out)',
-                '    MUST_CHECK;', f'size_t pb_{s}_size(const struct pb_{s} *m);',
-                f'uint8_t *pb_{s}_put(uint8_t *p, const struct pb_{s} *m); /* needs pb_{s}_size bytes */',
-                f'void pb_{s}_encode(const struct pb_{s} *m, struct buf *out);', '']
-    return '\n'.join(out) + '\n'
+        out += [
+            "};",
+            f"enum err pb_{s}_decode(struct span in, struct arena *arena, struct pb_{s} *out)",
+            "    MUST_CHECK;",
+            f"size_t pb_{s}_size(const struct pb_{s} *m);",
+            f"/* p must have room for pb_{s}_size bytes */",
+            f"uint8_t *pb_{s}_put(uint8_t *p, const struct pb_{s} *m);",
+            f"void pb_{s}_encode(const struct pb_{s} *m, struct buf *out);",
+            "",
+        ]
+    return "\n".join(out) + "\n"
 
 
 def decode_field(f, out):
-    out.append(f'        case {f.tag}: /* {f.name} */')
-    which = [f'            out->which_{snake(f.oneof)} = {f.number};'] if f.oneof else []
-    bad = 'return ERR_MESSAGE_MALFORMED;'
-    if f.kind == 'string':
-        out += ['            if (!pb_utf8(f.bytes))', f'                {bad}']
+    out.append(f"        case {f.tag}: /* {f.name} */")
+    which = [f"            out->which_{snake(f.oneof)} = {f.number};"] if f.oneof else []
+    bad = "return ERR_MESSAGE_MALFORMED;"
+    if f.kind == "string":
+        out += ["            if (!pb_utf8(f.bytes))", f"                {bad}"]
     if f.repeated and (f.message or f.kind in TEXTS):
-        out += [f'            if (!out->{f.name})',
-                f'                out->{f.name} = ARENA_ARRAY(arena, {f.c_type()}, 1 + pb_count(in, f.tag));']
+        out += [
+            f"            if (!out->{f.name})",
+            f"                out->{f.name} = ARENA_ARRAY(arena, {f.c_type()},",
+            "                    1 + pb_count(in, f.tag));",
+        ]
         if f.message:
-            out += [f'            if (merge_{snake(f.kind)}(f.bytes, arena, depth + 1,',
-                    f'                    &out->{f.name}[out->n_{f.name}++]) != ERR_OK)', f'                {bad}']
+            out += [
+                f"            if (merge_{snake(f.kind)}(f.bytes, arena, depth + 1,",
+                f"                    &out->{f.name}[out->n_{f.name}++]) != ERR_OK)",
+                f"                {bad}",
+            ]
         else:
-            out += [f'            out->{f.name}[out->n_{f.name}++] = f.bytes;']
+            out += [f"            out->{f.name}[out->n_{f.name}++] = f.bytes;"]
     elif f.message:
-        out += [f'            if (!out->{f.name})',
-                f'                out->{f.name} = ARENA_NEW(arena, {f.c_type()});',
-                f'            if (merge_{snake(f.kind)}(f.bytes, arena, depth + 1, out->{f.name}) != ERR_OK)',
-                f'                {bad}']
+        out += [
+            f"            if (!out->{f.name})",
+            f"                out->{f.name} = ARENA_NEW(arena, {f.c_type()});",
+            f"            if (merge_{snake(f.kind)}(f.bytes, arena, depth + 1,",
+            f"                    out->{f.name}) != ERR_OK)",
+            f"                {bad}",
+        ]
     elif f.repeated:
-        room = f'room_{f.name}'
-        out += [f'        case {f.number << 3 | 2}: /* packed */',
-                f'            if (!out->{f.name}) /* one byte at least each */',
-                f'                out->{f.name} = ARENA_ARRAY(arena, {f.c_type()}, 1 + in.len + f.bytes.len);',
-                f'            if (f.tag == {f.tag})',
-                f'                out->{f.name}[out->n_{f.name}++] = ({f.c_type()})f.number;',
-                '            while (f.bytes.len) {', '                uint64_t v;',
-                '                if (!span_varint(&f.bytes, &v))', f'                    {bad}',
-                f'                out->{f.name}[out->n_{f.name}++] = ({f.c_type()})v;', '            }']
+        room = f"room_{f.name}"
+        out += [
+            f"        case {f.number << 3 | 2}: /* packed */",
+            f"            if (!out->{f.name}) /* one byte at least each */",
+            f"                out->{f.name} = ARENA_ARRAY(arena, {f.c_type()},",
+            "                    1 + in.len + f.bytes.len);",
+            f"            if (f.tag == {f.tag})",
+            f"                out->{f.name}[out->n_{f.name}++] = ({f.c_type()})f.number;",
+            "            while (f.bytes.len) {",
+            "                uint64_t v;",
+            "                if (!span_varint(&f.bytes, &v))",
+            f"                    {bad}",
+            f"                out->{f.name}[out->n_{f.name}++] = ({f.c_type()})v;",
+            "            }",
+        ]
     elif f.kind in TEXTS:
-        out.append(f'            out->{f.name} = f.bytes;')
-    elif f.kind == 'bool':
-        out.append(f'            out->{f.name} = f.number != 0;')
+        out.append(f"            out->{f.name} = f.bytes;")
+    elif f.kind == "bool":
+        out.append(f"            out->{f.name} = f.number != 0;")
     else:
-        out.append(f'            out->{f.name} = ({f.c_type()})f.number;')
-    out += which + ['            break;']
+        out.append(f"            out->{f.name} = ({f.c_type()})f.number;")
+    out += which + ["            break;"]
 
 
 def decoder(name, fields):
     s = snake(name)
-    out = [f'static enum err merge_{s}(struct span in, struct arena *arena, int depth, struct pb_{s} *out)', '{',
-           '    if (depth > PB_DEPTH_MAX)', '        return ERR_MESSAGE_MALFORMED;',
-           '    while (in.len) {', '        struct pb_field f;', '        if (!pb_next(&in, &f))',
-           '            return ERR_MESSAGE_MALFORMED;']
+    out = [
+        f"static enum err merge_{s}(struct span in, struct arena *arena, int depth,",
+        f"    struct pb_{s} *out)",
+        "{",
+        "    if (depth > PB_DEPTH_MAX)",
+        "        return ERR_MESSAGE_MALFORMED;",
+        "    while (in.len) {",
+        "        struct pb_field f;",
+        "        if (!pb_next(&in, &f))",
+        "            return ERR_MESSAGE_MALFORMED;",
+    ]
     if fields:
-        out.append('        switch (f.tag) {')
+        out.append("        switch (f.tag) {")
         for f in fields:
             decode_field(f, out)
-        out += ['        default:']
-        numbers = ' || '.join(f'f.tag >> 3 == {f.number}' for f in fields)
-        out += [f'            if ({numbers})', '                return ERR_MESSAGE_MALFORMED; /* another wire type */',
-                '            break;', '        }']
+        out += ["        default:"]
+        numbers = " || ".join(f"f.tag >> 3 == {f.number}" for f in fields)
+        out += [
+            f"            if ({numbers})",
+            "                return ERR_MESSAGE_MALFORMED; /* another wire type */",
+            "            break;",
+            "        }",
+        ]
     else:
-        out.append('        (void)out;')
-    out += ['    }', '    (void)arena;', '    return ERR_OK;', '}', '',
-            f'enum err pb_{s}_decode(struct span in, struct arena *arena, struct pb_{s} *out)', '{',
-            '    memset(out, 0, sizeof(*out));', f'    return merge_{s}(in, arena, 0, out);', '}', '']
+        out.append("        (void)out;")
+    out += [
+        "    }",
+        "    (void)arena;",
+        "    return ERR_OK;",
+        "}",
+        "",
+        f"enum err pb_{s}_decode(struct span in, struct arena *arena, struct pb_{s} *out)",
+        "{",
+        "    memset(out, 0, sizeof(*out));",
+        f"    return merge_{s}(in, arena, 0, out);",
+        "}",
+        "",
+    ]
     return out
 
 
 def is_set(f):
     if f.oneof:
-        return f'm->which_{snake(f.oneof)} == {f.number}'
-    return f'm->{f.name}.len' if f.kind in TEXTS else f'm->{f.name}'
+        return f"m->which_{snake(f.oneof)} == {f.number}"
+    return f"m->{f.name}.len" if f.kind in TEXTS else f"m->{f.name}"
 
 
 def value_of(f, item):
-    return f'(uint64_t)(int64_t){item}' if f.kind in ('int32', 'int64') else f'(uint64_t){item}'
+    return f"(uint64_t)(int64_t){item}" if f.kind in ("int32", "int64") else f"(uint64_t){item}"
 
 
 def size_line(f, item, pad):
     if f.message:
-        return f'{pad}n += pb_bytes_size({f.tag}, pb_{snake(f.kind)}_size({item}));'
+        return f"{pad}n += pb_bytes_size({f.tag}, pb_{snake(f.kind)}_size({item}));"
     if f.kind in TEXTS:
-        return f'{pad}n += pb_bytes_size({f.tag}, {item}.len);'
-    return f'{pad}n += pb_varint_size({f.tag}) + pb_varint_size({value_of(f, item)});'
+        return f"{pad}n += pb_bytes_size({f.tag}, {item}.len);"
+    return f"{pad}n += pb_varint_size({f.tag}) + pb_varint_size({value_of(f, item)});"
 
 
 def put_lines(f, item, pad):
     if f.message:
         s = snake(f.kind)
-        return [f'{pad}p = pb_put_varint(p, {f.tag});', f'{pad}p = pb_put_varint(p, pb_{s}_size({item}));',
-                f'{pad}p = pb_{s}_put(p, {item});']
+        return [
+            f"{pad}p = pb_put_varint(p, {f.tag});",
+            f"{pad}p = pb_put_varint(p, pb_{s}_size({item}));",
+            f"{pad}p = pb_{s}_put(p, {item});",
+        ]
     if f.kind in TEXTS:
-        return [f'{pad}p = pb_put_bytes(p, {f.tag}, {item});']
-    return [f'{pad}p = pb_put_varint(p, {f.tag});', f'{pad}p = pb_put_varint(p, {value_of(f, item)});']
+        return [f"{pad}p = pb_put_bytes(p, {f.tag}, {item});"]
+    return [
+        f"{pad}p = pb_put_varint(p, {f.tag});",
+        f"{pad}p = pb_put_varint(p, {value_of(f, item)});",
+    ]
 
 
 def each(f, one):
     """The lines for one field, one(item, pad) giving those of a single value."""
     if f.repeated:
         item = f'{"&" if f.message else ""}m->{f.name}[i]'
-        return [f'    for (size_t i = 0; i < m->n_{f.name}; i++) {{'] + one(item, '        ') + ['    }']
-    guard = is_set(f) + (f' && m->{f.name}' if f.message and f.oneof else '')
-    return [f'    if ({guard}) {{'] + one(f'm->{f.name}', '        ') + ['    }']
+        return (
+            [f"    for (size_t i = 0; i < m->n_{f.name}; i++) {{"]
+            + one(item, "        ")
+            + ["    }"]
+        )
+    guard = is_set(f) + (f" && m->{f.name}" if f.message and f.oneof else "")
+    return [f"    if ({guard}) {{"] + one(f"m->{f.name}", "        ") + ["    }"]
 
 
 def packed(f, put):
     """Repeated numbers go as one field of bytes."""
-    out = [f'    if (m->n_{f.name}) {{', '        size_t len = 0;', f'        for (size_t i = 0; i < m->n_{f.name}; i++)',
-           f'            len += pb_varint_size({value_of(f, f"m->{f.name}[i]")});']
+    out = [
+        f"    if (m->n_{f.name}) {{",
+        "        size_t len = 0;",
+        f"        for (size_t i = 0; i < m->n_{f.name}; i++)",
+        f'            len += pb_varint_size({value_of(f, f"m->{f.name}[i]")});',
+    ]
     if put:
-        out += [f'        p = pb_put_varint(pb_put_varint(p, {f.number << 3 | 2}), len);',
-                f'        for (size_t i = 0; i < m->n_{f.name}; i++)',
-                f'            p = pb_put_varint(p, {value_of(f, f"m->{f.name}[i]")});']
+        out += [
+            f"        p = pb_put_varint(pb_put_varint(p, {f.number << 3 | 2}), len);",
+            f"        for (size_t i = 0; i < m->n_{f.name}; i++)",
+            f'            p = pb_put_varint(p, {value_of(f, f"m->{f.name}[i]")});',
+        ]
     else:
-        out.append(f'        n += pb_bytes_size({f.number << 3 | 2}, len);')
-    return out + ['    }']
+        out.append(f"        n += pb_bytes_size({f.number << 3 | 2}, len);")
+    return out + ["    }"]
 
 
 def encoder(name, fields):
     s = snake(name)
-    out = [f'size_t pb_{s}_size(const struct pb_{s} *m)', '{', '    size_t n = 0;']
+    out = [f"size_t pb_{s}_size(const struct pb_{s} *m)", "{", "    size_t n = 0;"]
     for f in fields:
         numbers = f.repeated and f.kind in SCALARS
         out += packed(f, False) if numbers else each(f, lambda item, pad: [size_line(f, item, pad)])
-    out += ['    (void)m;', '    return n;', '}', '', f'uint8_t *pb_{s}_put(uint8_t *p, const struct pb_{s} *m)', '{']
+    out += [
+        "    (void)m;",
+        "    return n;",
+        "}",
+        "",
+        f"uint8_t *pb_{s}_put(uint8_t *p, const struct pb_{s} *m)",
+        "{",
+    ]
     for f in fields:
         numbers = f.repeated and f.kind in SCALARS
         out += packed(f, True) if numbers else each(f, lambda item, pad: put_lines(f, item, pad))
-    out += ['    (void)m;', '    return p;', '}', '', f'void pb_{s}_encode(const struct pb_{s} *m, struct buf *out)', '{',
-            f'    size_t size = pb_{s}_size(m);', '    uint8_t *p = buf_room(out, size);',
-            f'    CHECK(pb_{s}_put(p, m) == p + size);', '    out->len += size;', '}', '']
+    out += [
+        "    (void)m;",
+        "    return p;",
+        "}",
+        "",
+        f"void pb_{s}_encode(const struct pb_{s} *m, struct buf *out)",
+        "{",
+        f"    size_t size = pb_{s}_size(m);",
+        "    uint8_t *p = buf_room(out, size);",
+        f"    CHECK(pb_{s}_put(p, m) == p + size);",
+        "    out->len += size;",
+        "}",
+        "",
+    ]
     return out
 
 
 def main():
     source, folder = sys.argv[1:]
     stem = os.path.splitext(os.path.basename(source))[0]
-    messages, enums, methods = parse(open(source, encoding='utf-8').read())
+    messages, enums, methods = parse(open(source, encoding="utf-8").read())
     os.makedirs(folder, exist_ok=True)
-    code = [f'/* Made by tools/protogen.py from {os.path.basename(source)}. */',
-            f'#include "wire/protobuf/{stem}_pb.h"', '#include "base/check.h"', '']
+    code = [
+        f"/* Made by tools/protogen.py from {os.path.basename(source)}. */",
+        f'#include "wire/protobuf/{stem}_pb.h"',
+        '#include "base/check.h"',
+        "",
+    ]
     for name in messages:
         s = snake(name)
-        code.append(f'static enum err merge_{s}(struct span in, struct arena *arena, int depth, struct pb_{s} *out);')
+        code.append(
+            f"static enum err merge_{s}(struct span in, struct arena *arena, int depth,\n"
+            f"    struct pb_{s} *out);"
+        )
     for name, fields in messages.items():
         code += decoder(name, fields) + encoder(name, fields)
-    table = [f'/* PB_METHOD(path, service, name, request, response, client streams, server streams) */']
+    table = [
+        f"/* PB_METHOD(path, service, name, request, response, client streams, server streams) */"
+    ]
     for service, name, request, response, ins, outs in methods:
-        table.append(f'PB_METHOD("/{service}/{name}", "{service}", "{name}", {snake(request)}, {snake(response)}, '
-                     f'{str(ins).lower()}, {str(outs).lower()})')
-    for suffix, text in (('_pb.h', header(messages, enums, stem)), ('_pb.c', '\n'.join(code)),
-                         ('_methods.def', '\n'.join(table) + '\n')):
-        with open(os.path.join(folder, stem + suffix), 'w', encoding='utf-8') as out:
+        table.append(
+            f'PB_METHOD("/{service}/{name}", "{service}", "{name}", '
+            f"{snake(request)}, {snake(response)}, "
+            f"{str(ins).lower()}, {str(outs).lower()})"
+        )
+    for suffix, text in (
+        ("_pb.h", header(messages, enums, stem)),
+        ("_pb.c", "\n".join(code)),
+        ("_methods.def", "\n".join(table) + "\n"),
+    ):
+        with open(os.path.join(folder, stem + suffix), "w", encoding="utf-8") as out:
             out.write(text)
 
 

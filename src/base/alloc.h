@@ -14,8 +14,8 @@ struct alloc {
 /* An allocator over the C heap; several may live side by side to count apart. */
 void alloc_heap(struct alloc *out);
 
-void *mem_alloc(struct alloc *a, size_t size);  /* never NULL for size > 0 */
-void *mem_zero(struct alloc *a, size_t size);   /* the same, filled with zeros */
+void *mem_alloc(struct alloc *a, size_t size); /* never NULL for size > 0 */
+void *mem_zero(struct alloc *a, size_t size);  /* the same, filled with zeros */
 void *mem_resize(struct alloc *a, void *ptr, size_t size_old, size_t size_new);
 void mem_free(struct alloc *a, void *ptr, size_t size); /* ptr NULL is fine */
 

@@ -13,10 +13,10 @@ struct buf {
 
 void buf_open(struct buf *b, struct alloc *alloc);
 void buf_close(struct buf *b);
-void buf_reset(struct buf *b);                /* keeps the memory */
-void buf_shrink(struct buf *b, size_t keep);  /* resets, and gives memory beyond keep back */
-void buf_grow(struct buf *b, size_t more);    /* room for at least more bytes at data + len */
-void buf_consume(struct buf *b, size_t n);    /* drops the first n bytes */
+void buf_reset(struct buf *b);               /* keeps the memory */
+void buf_shrink(struct buf *b, size_t keep); /* resets, and gives memory beyond keep back */
+void buf_grow(struct buf *b, size_t more);   /* room for at least more bytes at data + len */
+void buf_consume(struct buf *b, size_t n);   /* drops the first n bytes */
 
 static inline uint8_t *buf_room(struct buf *b, size_t more)
 {

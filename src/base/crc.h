@@ -1,4 +1,5 @@
-/* crc: CRC-32C (Castagnoli, RFC 3720 appendix B.4), with the processor's instruction where it has one. */
+/* crc: CRC-32C (Castagnoli, RFC 3720 appendix B.4), with the processor's instruction where it
+ * has one. */
 #pragma once
 #include <stddef.h>
 #include <stdint.h>

@@ -1,4 +1,5 @@
-/* err: how the world or a caller can make us fail, in one table: HTTP status, gRPC code and text. */
+/* err: how the world or a caller can make us fail, in one table: HTTP status, gRPC code and
+ * text. */
 #pragma once
 
 enum err {

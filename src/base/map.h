@@ -1,4 +1,5 @@
-/* map: from a 64-bit number to a pointer. Open addressing; never walked in an order that matters. */
+/* map: from a 64-bit number to a pointer. Open addressing; never walked in an order that
+ * matters. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>

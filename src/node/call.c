@@ -1,8 +1,8 @@
 /* Calls: one request and its answer, or a stream of both, of any door.
  *
- * A call is born with its request and dies when its answer is complete or its peer is gone, but not
- * before the proposals that it waits for have come back. Messages are decoded, asked and answered at
- * once where they can be; what goes through the log is answered by call_replied. */
+ * A call is born with its request and dies when its answer is complete or its peer is gone, but
+ * not before the proposals that it waits for have come back. Messages are decoded, asked and
+ * answered at once where they can be; what goes through the log is answered by call_replied. */
 #include "node/node_int.h"
 #include <stdio.h>
 #include "base/check.h"
@@ -74,7 +74,8 @@ void call_gone(struct call *call)
 size_t call_queued(const struct call *call)
 {
     size_t below = conn_queued(call->conn);
-    return call->stream ? h2_stream_queued(call->stream) + (below >= OUTPUT_BYTES ? below : 0) : below;
+    return call->stream ? h2_stream_queued(call->stream) + (below >= OUTPUT_BYTES ? below : 0)
+                        : below;
 }
 
 /* ---- gRPC answers ---- */
@@ -121,7 +122,8 @@ static void answer_http(struct call *call, const struct rest_answer *a)
     call->ended = true;
     if (call->stream) {
         struct http_header headers[8] = { { SPAN(":status"), SPAN_NONE } };
-        uint8_t status[3] = { (uint8_t)('0' + a->status / 100), (uint8_t)('0' + a->status / 10 % 10),
+        uint8_t status[3] = { (uint8_t)('0' + a->status / 100),
+                              (uint8_t)('0' + a->status / 10 % 10),
                               (uint8_t)('0' + a->status % 10) };
         headers[0].value = span_of(status, 3);
         memcpy(headers + 1, a->headers, a->header_count * sizeof(headers[0]));
@@ -540,10 +542,9 @@ static void on_request(void *context, struct h2_stream *s, const struct http_req
         keep_http(call, head);
 }
 
-const struct h2_events call_h2_events = { .on_request = on_request,
-                                          .on_data = on_data,
-                                          .on_end = on_end,
-                                          .on_close = on_close };
+const struct h2_events call_h2_events = {
+    .on_request = on_request, .on_data = on_data, .on_end = on_end, .on_close = on_close
+};
 
 /* ---- REST and the small answers, over either HTTP ---- */
 

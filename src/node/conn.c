@@ -1,6 +1,7 @@
-/* Connections: from accept to close. The first bytes tell the protocol; what came in is fed to it; at
- * the turn's end what it made is sent. Nothing is made beyond OUTPUT_BYTES that the socket did not
- * take, and nothing is read meanwhile: a peer that does not read is not listened to. */
+/* Connections: from accept to close. The first bytes tell the protocol; what came in is fed to
+ * it; at the turn's end what it made is sent. Nothing is made beyond OUTPUT_BYTES that the
+ * socket did not take, and nothing is read meanwhile: a peer that does not read is not listened
+ * to. */
 #include "node/node_int.h"
 #include "base/check.h"
 

@@ -61,10 +61,22 @@ static const char *grpc_type(const struct etcd_method *m)
 static void grpc_text(const struct metrics *m, struct buf *out)
 {
     static const char *const codes[METRIC_CODES] = {
-        "OK",          "Canceled",           "Unknown",           "InvalidArgument",
-        "DeadlineExceeded", "NotFound",      "AlreadyExists",     "PermissionDenied",
-        "ResourceExhausted", "FailedPrecondition", "Aborted",     "OutOfRange",
-        "Unimplemented", "Internal",         "Unavailable",       "DataLoss",
+        "OK",
+        "Canceled",
+        "Unknown",
+        "InvalidArgument",
+        "DeadlineExceeded",
+        "NotFound",
+        "AlreadyExists",
+        "PermissionDenied",
+        "ResourceExhausted",
+        "FailedPrecondition",
+        "Aborted",
+        "OutOfRange",
+        "Unimplemented",
+        "Internal",
+        "Unavailable",
+        "DataLoss",
         "Unauthenticated",
     };
     int methods = etcd_method_count();

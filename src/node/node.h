@@ -1,9 +1,12 @@
-/* node: one server: connections, calls, the pump that takes writes through raft and the disk, upkeep. */
+/* node: one server: connections, calls, the pump that takes writes through raft and the disk,
+ * upkeep. */
 #pragma once
 
-/* `confman server ...`: argv without the program's name and that word. Runs until SIGTERM or SIGINT;
- * the exit status of the process: 0 stopped cleanly, 1 could not start or go on, 2 wrong parameters. */
+/* `confman server ...`: argv without the program's name and that word. Runs until SIGTERM or
+ * SIGINT; the exit status of the process: 0 stopped cleanly, 1 could not start or go on, 2 wrong
+ * parameters. */
 int node_run(int argc, char **argv);
 
-/* docs/reference and the man page, on standard output: "parameters", "metrics", "man". 2: unknown. */
+/* docs/reference and the man page, on standard output: "parameters", "metrics", "man". 2:
+ * unknown. */
 int node_docs(const char *what);

@@ -28,19 +28,19 @@
 #define ETCD_VERSION "3.6.14" /* whose API we speak; clients decide by it what they may use */
 
 enum {
-    READ_BYTES = 256 << 10,       /* shared buffer of one read */
-    OUTPUT_BYTES = 1 << 20,       /* of one connection, waiting for its socket; no more is made */
-    KEEP_BYTES = 1 << 20,         /* memory that an emptied shared buffer keeps */
-    SLACK_BYTES = 512 << 10,      /* etcd: a gRPC message may be this much over the request limit */
-    INPUT_BYTES = 1 << 20,        /* of one connection, come but not yet eaten; no more is read */
+    READ_BYTES = 256 << 10,  /* shared buffer of one read */
+    OUTPUT_BYTES = 1 << 20,  /* of one connection, waiting for its socket; no more is made */
+    KEEP_BYTES = 1 << 20,    /* memory that an emptied shared buffer keeps */
+    SLACK_BYTES = 512 << 10, /* etcd: a gRPC message may be this much over the request limit */
+    INPUT_BYTES = 1 << 20,   /* of one connection, come but not yet eaten; no more is read */
     ACCEPT_PER_TURN = 64,
-    PENDING_MAX = 50000,          /* writes between proposal and answer */
-    EXPIRE_PER_TURN = 1000,       /* leases revoked in one turn (etcd lease/lessor.go) */
-    COMPACT_STEP = 512,           /* history entries looked at in one turn */
-    CATCH_UP_PER_TURN = 16,       /* watchers that are behind served in one turn */
+    PENDING_MAX = 50000,    /* writes between proposal and answer */
+    EXPIRE_PER_TURN = 1000, /* leases revoked in one turn (etcd lease/lessor.go) */
+    COMPACT_STEP = 512,     /* history entries looked at in one turn */
+    CATCH_UP_PER_TURN = 16, /* watchers that are behind served in one turn */
     CHECKPOINT_STEP_BYTES = 256 << 10,
-    SWEEP_MS = 1000,              /* how often connections are looked at for time-outs */
-    SPACE_CHECK_MS = 500,         /* how often disk and memory are looked at */
+    SWEEP_MS = 1000,      /* how often connections are looked at for time-outs */
+    SPACE_CHECK_MS = 500, /* how often disk and memory are looked at */
 };
 
 struct node;
@@ -66,8 +66,8 @@ struct disk_job {
 };
 
 struct node {
-    struct alloc alloc;       /* connections, calls, queues */
-    struct alloc store_alloc; /* the machine and the log's tail */
+    struct alloc alloc;         /* connections, calls, queues */
+    struct alloc store_alloc;   /* the machine and the log's tail */
     struct alloc storage_alloc; /* storage: used on its threads */
     struct alloc json_alloc;
     struct params params;
@@ -109,8 +109,7 @@ struct node {
     uint64_t spare;       /* number of a segment that is ready; 0: none */
     uint64_t ready_index; /* applied up to here, all that was on disk at the start is seen */
     bool again;           /* there is more to do at once */
-    struct loop_timer lease_timer, sweep_timer, space_timer, progress_timer, raft_timer,
-        stop_timer;
+    struct loop_timer lease_timer, sweep_timer, space_timer, progress_timer, raft_timer, stop_timer;
 
     /* doors */
     struct tls_context *tls;
@@ -145,7 +144,7 @@ void pump_timeout(void *context);
 /* ---- upkeep.c ---- */
 
 void upkeep_lease_timer(struct node *n); /* deadlines have changed */
-void upkeep_again(struct node *n); /* there is work: let the next turn not wait */
+void upkeep_again(struct node *n);       /* there is work: let the next turn not wait */
 void upkeep_open(struct node *n);
 void upkeep_close(struct node *n);
 /* Bounded work at a turn's end; true when there is more to do at once. */
@@ -163,23 +162,23 @@ struct conn {
     enum conn_protocol protocol;
     bool dirty, closing, gone; /* closing: when all is sent; gone: at the turn's end */
     bool tls_seen, said_goodbye;
-    int events;          /* that the loop watches for */
-    int64_t since_ms;    /* accepted, or last request ended */
-    struct tls *tls;     /* NULL: plain */
+    int events;       /* that the loop watches for */
+    int64_t since_ms; /* accepted, or last request ended */
+    struct tls *tls;  /* NULL: plain */
     struct h2 *h2;
     struct http1 *http1;
     struct ws *ws;
-    struct call *call;   /* HTTP/1.1 and WebSocket: the one that is open */
-    struct buf in;       /* came in but not yet eaten */
-    struct buf out;      /* made but not yet taken by the socket */
-    struct buf plain;    /* TLS: made but not yet encrypted */
-    struct buf author;   /* common name of the client certificate */
+    struct call *call; /* HTTP/1.1 and WebSocket: the one that is open */
+    struct buf in;     /* came in but not yet eaten */
+    struct buf out;    /* made but not yet taken by the socket */
+    struct buf plain;  /* TLS: made but not yet encrypted */
+    struct buf author; /* common name of the client certificate */
 };
 
 void conn_accept(void *context, int listener, int events);
-void conn_touch(struct conn *c); /* has something to send */
+void conn_touch(struct conn *c);         /* has something to send */
 struct buf *conn_output(struct conn *c); /* where to write to it */
-void conn_feed_rest(struct conn *c);    /* an answer is complete: go on with what waits */
+void conn_feed_rest(struct conn *c);     /* an answer is complete: go on with what waits */
 size_t conn_queued(const struct conn *c);
 void conn_turn(struct node *n); /* sends what is made, closes what is done */
 void conn_sweep(struct node *n);
@@ -202,11 +201,11 @@ struct call {
     unsigned waiting; /* proposals that will come back here */
     int64_t renewing; /* lease id of a keep-alive that waits for a revoke */
     size_t message_start;
-    bool begun;       /* response head is sent */
-    bool ended;       /* the answer is complete */
+    bool begun; /* response head is sent */
+    bool ended; /* the answer is complete */
     bool input_over;
-    bool asked;       /* a unary call has had its message */
-    bool head_only;   /* HEAD */
+    bool asked;     /* a unary call has had its message */
+    bool head_only; /* HEAD */
     bool wants_physical, physical;
     int64_t compact_revision; /* what to say when the memory is freed */
 };
@@ -224,7 +223,7 @@ size_t call_queued(const struct call *call);
 struct buf *call_message_begin(struct call *call);
 void call_message_end(struct call *call);
 void call_text(struct call *call, struct span text); /* SSE block or WebSocket message */
-void call_end(struct call *call, enum err e);              /* status and end */
+void call_end(struct call *call, enum err e);        /* status and end */
 
 /* ---- watching.c: the watchers of one stream, of either door ---- */
 

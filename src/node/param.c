@@ -22,8 +22,16 @@ static const struct param {
 #define NUMBER_OF_NUMBER(v) v
 #define NUMBER_OF_FLAG(v) v
 #define PARAM(field, name, type, value, low, high, unit, section, text)                            \
-    { name,      unit,                  section,           text, TEXT_OF_##type(value),            \
-      type,      offsetof(struct params, field), NUMBER_OF_##type(value), low, high },
+    { name,                                                                                        \
+      unit,                                                                                        \
+      section,                                                                                     \
+      text,                                                                                        \
+      TEXT_OF_##type(value),                                                                       \
+      type,                                                                                        \
+      offsetof(struct params, field),                                                              \
+      NUMBER_OF_##type(value),                                                                     \
+      low,                                                                                         \
+      high },
 #include "node/param.def"
 #undef PARAM
 };
@@ -71,8 +79,8 @@ static enum err set_number(int64_t *field, const struct param *row, const char *
     return ERR_OK;
 }
 
-static enum err set(struct params *p, const struct param *row, const char *value,
-                    const char *where, char *why)
+static enum err set(struct params *p, const struct param *row, const char *value, const char *where,
+                    char *why)
 {
     bool yes = strcmp(value, "true") == 0 || strcmp(value, "1") == 0;
     bool no = strcmp(value, "false") == 0 || strcmp(value, "0") == 0;
@@ -166,7 +174,9 @@ static void variable_name(const struct param *row, char out[64])
 {
     size_t n = (size_t)snprintf(out, 64, "CONFMAN_%s", row->name);
     for (size_t i = 0; i < n; i++)
-        out[i] = out[i] == '-' ? '_' : out[i] >= 'a' && out[i] <= 'z' ? (char)(out[i] - 32) : out[i];
+        out[i] = out[i] == '-'                    ? '_'
+                 : out[i] >= 'a' && out[i] <= 'z' ? (char)(out[i] - 32)
+                                                  : out[i];
 }
 
 static enum err read_environment(struct params *p, char *why)
@@ -214,7 +224,8 @@ static enum err read_flags(struct params *p, int argc, char **argv, char *why)
 
 enum err param_read(struct params *p, int argc, char **argv, char *why)
 {
-    /* The file is named by the stronger sources, so they are read first for it alone, then again. */
+    /* The file is named by the stronger sources, so they are read first for it alone, then
+     * again. */
     set_defaults(p);
     enum err e = read_environment(p, why);
     if (e == ERR_OK)
@@ -245,10 +256,11 @@ static void default_text(const struct param *row, char out[64])
 void param_help(void)
 {
     const char *section = "";
-    printf("confman server: run a node\n\n"
-           "  confman server --data-dir /var/lib/confman --listen 127.0.0.1:2379\n\n"
-           "Every parameter may also stand in the YAML file (data-dir: ...) or in the environment\n"
-           "(CONFMAN_DATA_DIR=...); flags are stronger than the environment, that than the file.\n");
+    printf(
+        "confman server: run a node\n\n"
+        "  confman server --data-dir /var/lib/confman --listen 127.0.0.1:2379\n\n"
+        "Every parameter may also stand in the YAML file (data-dir: ...) or in the environment\n"
+        "(CONFMAN_DATA_DIR=...); flags are stronger than the environment, that than the file.\n");
     for (size_t i = 0; i < COUNT; i++) {
         char value[64];
         if (strcmp(section, table[i].section) != 0)

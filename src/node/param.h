@@ -1,5 +1,5 @@
-/* param: what can be set, from param.def: defaults, then the YAML file, then CONFMAN_ variables, then
- * flags; the last one said counts. */
+/* param: what can be set, from param.def: defaults, then the YAML file, then CONFMAN_ variables,
+ * then flags; the last one said counts. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,8 +1,9 @@
 /* The pump: takes what a turn of the loop gathered through raft, the disk and the machine.
  *
- * At a turn's end all commands of the turn are submitted as entries; if the disk is free, everything
- * that waits goes to it as one batch; when it comes back, raft hears PERSISTED, what is committed is
- * applied and answered. While the disk is busy the next batch grows: group commit without a timer. */
+ * At a turn's end all commands of the turn are submitted as entries; if the disk is free,
+ * everything that waits goes to it as one batch; when it comes back, raft hears PERSISTED, what
+ * is committed is applied and answered. While the disk is busy the next batch grows: group
+ * commit without a timer. */
 #include "node/node_int.h"
 #include <unistd.h>
 #include "base/check.h"
@@ -248,8 +249,8 @@ static void disk_run(struct job *job)
 {
     struct disk_job *d = (struct disk_job *)job;
     int64_t start_us = loop_clock_us();
-    d->err = storage_append(d->node->storage, buf_all(&d->records), d->last, d->spare,
-                            &d->spare_used);
+    d->err =
+        storage_append(d->node->storage, buf_all(&d->records), d->last, d->spare, &d->spare_used);
     d->took_us = loop_clock_us() - start_us;
 }
 
@@ -346,7 +347,9 @@ void pump_expire(struct node *n)
         int64_t id = lease_expire(n->machine.lease, now);
         if (!id)
             break;
-        struct request r = { .type = REQUEST_LEASE_REVOKE, .author = SPAN("lease"), .lease = { id, 0, false } };
+        struct request r = { .type = REQUEST_LEASE_REVOKE,
+                             .author = SPAN("lease"),
+                             .lease = { id, 0, false } };
         if (pump_propose(n, &r, NULL, id) != ERR_OK) {
             lease_expire_failed(n->machine.lease, id);
             break;

@@ -7,8 +7,8 @@ enum slog_level { SLOG_DEBUG, SLOG_INFO, SLOG_WARN, SLOG_ERROR };
 int slog_level_of(const char *word);
 void slog_level_set(enum slog_level least);
 
-/* message is a fixed text; format gives the rest: "revision=%ld file=%s". Values with spaces or quotes
- * come out quoted when passed through slog_quote. Never a secret, never a value of a key. */
+/* message is a fixed text; format gives the rest: "revision=%ld file=%s". Values with spaces or
+ * quotes come out quoted when passed through slog_quote. Never a secret, never a value of a key. */
 __attribute__((format(printf, 3, 4))) void slog(enum slog_level level, const char *message,
                                                 const char *format, ...);
 

@@ -5,10 +5,10 @@
 
 bool small_ready(const struct node *n, const char **why)
 {
-    *why = n->stopping                              ? "the server is stopping"
-           : n->update.leader == 0                  ? "no leader"
+    *why = n->stopping                                 ? "the server is stopping"
+           : n->update.leader == 0                     ? "no leader"
            : n->machine.applied_index < n->ready_index ? "the log is still being applied"
-                                                    : "";
+                                                       : "";
     return !**why;
 }
 

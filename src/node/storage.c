@@ -9,7 +9,8 @@
 
 /* ---- names ---- */
 
-void storage_path(const struct storage *s, char out[PATH_BYTES], const char *format, uint64_t number)
+void storage_path(const struct storage *s, char out[PATH_BYTES], const char *format,
+                  uint64_t number)
 {
     int n = snprintf(out, PATH_BYTES, "%s/", s->dir);
     CHECK(n > 0 && n < PATH_BYTES);
@@ -119,6 +120,9 @@ static void see_file(void *context, const char *name)
     } else if (strncmp(name, "spare-", 6) == 0) {
         list = &s->spares;
         digits = name + 6;
+    } else if (strncmp(name, "part-", 5) == 0) {
+        list = &s->parts;
+        digits = name + 5;
     } else if (strncmp(name, "checkpoint-", 11) == 0) {
         list = &s->checkpoints;
         digits = name + 11;
@@ -154,8 +158,12 @@ static enum err tidy_up(struct storage *s)
         else
             s->spare_found = s->spares.items[i];
     }
-    static const char *const parts[] = { "checkpoint.part", "spare.part", "identity.part" };
-    for (size_t i = 0; i < 3 && e == ERR_OK; i++) {
+    for (size_t i = 0; i < s->parts.n && e == ERR_OK; i++) {
+        storage_path(s, path, "part-", s->parts.items[i]);
+        e = file_remove(path);
+    }
+    static const char *const parts[] = { "checkpoint.part", "identity.part" };
+    for (size_t i = 0; i < 2 && e == ERR_OK; i++) {
         storage_path(s, path, parts[i], 0);
         e = file_remove(path);
         e = e == ERR_NOT_FOUND ? ERR_OK : e;
@@ -214,6 +222,7 @@ void storage_close(struct storage *s)
     VEC_CLOSE(&s->segments, s->alloc);
     VEC_CLOSE(&s->firsts, s->alloc);
     VEC_CLOSE(&s->spares, s->alloc);
+    VEC_CLOSE(&s->parts, s->alloc);
     VEC_CLOSE(&s->checkpoints, s->alloc);
     mem_free(s->alloc, s, sizeof(*s));
 }
@@ -245,7 +254,7 @@ enum err storage_spare(struct storage *s, uint64_t number)
     static const uint8_t zeros[64 << 10];
     char part[PATH_BYTES], path[PATH_BYTES];
     struct file *f;
-    storage_path(s, part, "spare.part", 0);
+    storage_path(s, part, "part-", number); /* the two threads make different ones */
     storage_path(s, path, "spare-", number);
     enum err e = file_open(part, FILE_CREATE, &f);
     if (e != ERR_OK)

@@ -1,9 +1,9 @@
 /* storage: what one node keeps on disk: its identity, the log's segments, the checkpoints.
  *
  * Who may call what: storage_open and storage_recover before the threads begin; storage_append and
- * storage_trim on the disk thread; storage_spare and storage_checkpoint_* on the writer thread. They
- * touch different files, and different fields. Spare segments go from hand to hand through the node:
- * the writer makes one, the disk thread is told its number and uses it.
+ * storage_trim on the disk thread; storage_spare and storage_checkpoint_* on the writer thread.
+ * They touch different files, and different fields. Spare segments go from hand to hand through the
+ * node: the writer makes one, the disk thread is told its number and uses it.
  *
  * A sync that failed is never tried again: whoever gets ERR_IO from here ends the process. */
 #pragma once
@@ -29,8 +29,8 @@ struct storage_options {
     uint32_t segment_bytes;   /* LOG_SEGMENT_BYTES but in tests */
 };
 
-/* Takes the lock and reads or makes the identity. why: STORAGE_WHY_MAX bytes, says what was found and
- * what to do. ERR_LOCKED, ERR_FORMAT, ERR_CORRUPT, ERR_DISK_FULL, ERR_IO. */
+/* Takes the lock and reads or makes the identity. why: STORAGE_WHY_MAX bytes, says what was
+ * found and what to do. ERR_LOCKED, ERR_FORMAT, ERR_CORRUPT, ERR_DISK_FULL, ERR_IO. */
 enum err storage_open(struct alloc *alloc, const struct storage_options *o, struct storage **out,
                       char *why) MUST_CHECK;
 void storage_close(struct storage *s);
@@ -42,16 +42,19 @@ struct storage_reader {
     void *context;
     enum err (*piece)(void *context, struct span piece); /* of the newest checkpoint, in order */
     enum err (*checkpoint)(void *context, uint64_t index, uint64_t term); /* it was whole */
-    enum err (*record)(void *context, const struct log_record *r); /* of the log behind it */
+    enum err (*record)(void *context, const struct log_record *r);        /* of the log behind it */
 };
 
-/* Reads everything, cuts a torn end off, and makes the log ready for storage_append. ERR_CORRUPT,
- * ERR_FOREIGN, ERR_FORMAT with the file, the place and the way out in why; also what reader says. */
-enum err storage_recover(struct storage *s, const struct storage_reader *reader, char *why) MUST_CHECK;
+/* Reads everything, cuts a torn end off, and makes the log ready for storage_append.
+ * ERR_CORRUPT, ERR_FOREIGN, ERR_FORMAT with the file, the place and the way out in why; also
+ * what reader says. */
+enum err storage_recover(struct storage *s, const struct storage_reader *reader,
+                         char *why) MUST_CHECK;
 
-/* Appends records as one batch; when it returns they are on disk. last: index of the newest entry in
- * them or before. spare: number of a spare segment that may be used, 0: none. *used tells that it was.
- * ERR_DISK_FULL: there is no room for another segment; nothing was written, try again later. */
+/* Appends records as one batch; when it returns they are on disk. last: index of the newest
+ * entry in them or before. spare: number of a spare segment that may be used, 0: none. *used
+ * tells that it was. ERR_DISK_FULL: there is no room for another segment; nothing was written,
+ * try again later. */
 enum err storage_append(struct storage *s, struct span records, uint64_t last, uint64_t spare,
                         bool *used) MUST_CHECK;
 
@@ -60,8 +63,8 @@ enum err storage_spare(struct storage *s, uint64_t number) MUST_CHECK;
 /* A spare left by an earlier process, or 0; more than one are removed by storage_open. */
 uint64_t storage_spare_found(const struct storage *s);
 
-/* A checkpoint of the state at index: begin, pieces, commit; or cancel. commit removes checkpoints that
- * are no longer kept and tells from which index on the log is still needed. */
+/* A checkpoint of the state at index: begin, pieces, commit; or cancel. commit removes
+ * checkpoints that are no longer kept and tells from which index on the log is still needed. */
 enum err storage_checkpoint_begin(struct storage *s, uint64_t index, uint64_t term) MUST_CHECK;
 enum err storage_checkpoint_piece(struct storage *s, struct span piece) MUST_CHECK;
 enum err storage_checkpoint_commit(struct storage *s, uint64_t *log_from) MUST_CHECK;

@@ -1,4 +1,5 @@
-/* Checkpoints: a head block, pieces, an end block, each with its checksum; renamed when all is synced. */
+/* Checkpoints: a head block, pieces, an end block, each with its checksum; renamed when all is
+ * synced. */
 #include <stdio.h>
 #include "base/check.h"
 #include "node/storage_int.h"
@@ -8,9 +9,9 @@ enum {
     PIECE_MAGIC = 0x50464e43, /* "CNFP" */
     END_MAGIC = 0x45464e43,   /* "CNFE" */
     CHECKPOINT_FORMAT = 1,
-    HEAD_BYTES = 44,  /* magic, format, cluster, member, index, term, crc */
-    PIECE_HEAD = 16,  /* magic, crc, size, number */
-    END_BYTES = 24,   /* magic, crc, blocks, bytes */
+    HEAD_BYTES = 44,      /* magic, format, cluster, member, index, term, crc */
+    PIECE_HEAD = 16,      /* magic, crc, size, number */
+    END_BYTES = 24,       /* magic, crc, blocks, bytes */
     SYNC_BYTES = 8 << 20, /* written between syncs, so that none of them is long */
 };
 
@@ -234,9 +235,10 @@ static enum err read_piece(struct reading *r, const struct storage_reader *reade
     r->blocks++;
     r->bytes += size;
     e = reader->piece(reader->context, buf_all(&r->piece));
-    return e == ERR_CORRUPT ? damaged(r)
-           : e == ERR_FORMAT ? storage_refuse(e, r->why, r->path, "was written by a newer version "
-                                                                  "of confman; run that one")
+    return e == ERR_CORRUPT  ? damaged(r)
+           : e == ERR_FORMAT ? storage_refuse(e, r->why, r->path,
+                                              "was written by a newer version "
+                                              "of confman; run that one")
                              : e;
 }
 

@@ -22,7 +22,7 @@ struct storage {
     uint64_t cluster, member;
     uint32_t segment_bytes;
     uint64_t spare_found;
-    struct numbered spares; /* at open */
+    struct numbered spares, parts; /* at open */
 
     /* the disk thread's */
     struct file *file; /* the newest segment; NULL: none yet */

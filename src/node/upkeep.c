@@ -20,12 +20,12 @@ struct writer_job {
 struct upkeep {
     struct node *node;
     struct machine_save *save; /* NULL: no checkpoint is being written */
-    bool all_made; /* its last piece is on the way */
+    bool all_made;             /* its last piece is on the way */
     bool writer_busy, trimming;
     uint64_t log_bytes_at; /* counter of log bytes at the newest checkpoint */
     uint64_t spares_made;
-    bool spare_failed;     /* for want of room */
-    int64_t retry_ms;      /* no checkpoint before this */
+    bool spare_failed; /* for want of room */
+    int64_t retry_ms;  /* no checkpoint before this */
     struct writer_job job, trim;
 };
 
@@ -255,8 +255,9 @@ static void on_space(void *context)
         u->spare_failed = false; /* the next turn tries again */
     bool full = is_full(n);
     if (full && !n->nospace)
-        slog(SLOG_ERROR, "no space: writes are refused until there is room; free disk or delete "
-                         "keys and compact",
+        slog(SLOG_ERROR,
+             "no space: writes are refused until there is room; free disk or delete "
+             "keys and compact",
              "store_bytes=%zu store_bytes_max=%lld disk_free_bytes=%llu", n->store_alloc.used,
              (long long)n->store_bytes_max, (unsigned long long)storage_free_bytes(n->storage));
     if (!full && n->nospace)

@@ -1,8 +1,8 @@
 /* Watch streams: many watchers behind one call, of the etcd or the REST door.
  *
- * A stream has a bounded queue (watch-queue-bytes). When it is full its watchers fall behind: they are
- * passed over by deliveries and served from history when the peer has read on. So a slow watcher costs
- * its own queue and nothing else. */
+ * A stream has a bounded queue (watch-queue-bytes). When it is full its watchers fall behind:
+ * they are passed over by deliveries and served from history when the peer has read on. So a
+ * slow watcher costs its own queue and nothing else. */
 #include "node/node_int.h"
 #include "base/check.h"
 
@@ -10,12 +10,12 @@ struct watch_stream {
     struct node *node;
     struct call *call;
     struct watch_stream *next, *prev;
-    struct map watchers; /* by id + 1 */
+    struct map watchers;   /* by id + 1 */
     struct watcher *first; /* all, through link[0], link[1] */
     int64_t next_id;
     bool etcd;            /* else REST */
     bool progress_wanted; /* asked by hand, not yet answered: somebody is behind */
-    bool spoke; /* since the last interval of progress */
+    bool spoke;           /* since the last interval of progress */
 };
 
 struct watch_stream *watching_open(struct call *call)
@@ -134,7 +134,8 @@ void watching_deliver(struct node *n, const struct kv_change *changes, size_t co
         if (has_room(s)) {
             send_events(s, &batches[i]);
         } else {
-            watch_fall_behind(n->watch, batches[i].watcher, batches[i].changes[0]->now->mod_revision);
+            watch_fall_behind(n->watch, batches[i].watcher,
+                              batches[i].changes[0]->now->mod_revision);
             n->metrics.watch_fell_behind++;
         }
     }
@@ -218,8 +219,8 @@ static void add(struct watch_stream *s, const struct watch_request *r)
             s->next_id++;
         id = s->next_id++;
     }
-    struct watch_spec spec = { r->key,     r->range_end, r->start_revision, id,          r->prev_kv,
-                               r->no_put,  r->no_delete, r->progress,       r->fragment, s };
+    struct watch_spec spec = { r->key,    r->range_end, r->start_revision, id,          r->prev_kv,
+                               r->no_put, r->no_delete, r->progress,       r->fragment, s };
     created(s, id);
     struct watcher *w = watch_add(n->watch, &spec, kv_revision(n->machine.kv));
     w->link[0] = NULL;
@@ -260,8 +261,8 @@ void watching_request(struct watch_stream *s, const struct request *r)
 
 /* ---- the interval ---- */
 
-/* etcd: a watcher that asked for it and heard nothing since the last interval is told how far things
- * are, only when it is synced. */
+/* etcd: a watcher that asked for it and heard nothing since the last interval is told how far
+ * things are, only when it is synced. */
 static void progress_of(struct watch_stream *s)
 {
     struct node *n = s->node;

@@ -38,12 +38,14 @@ static void delete_of(const struct pb_delete_range_request *m, struct kv_delete 
 /* The number or value counts only when it is of the target's own kind (etcd compareKV). */
 static void compare_of(const struct pb_compare *m, struct kv_compare *out)
 {
-    static const uint32_t field[] = { [KV_IF_VERSION] = 4, [KV_IF_CREATE] = 5, [KV_IF_MOD] = 6,
-                                      [KV_IF_VALUE] = 7,   [KV_IF_LEASE] = 8 };
-    *out = (struct kv_compare){ .key = m->key,
-                                .range_end = m->range_end,
-                                .target = m->target,
-                                .result = m->result };
+    static const uint32_t field[] = { [KV_IF_VERSION] = 4,
+                                      [KV_IF_CREATE] = 5,
+                                      [KV_IF_MOD] = 6,
+                                      [KV_IF_VALUE] = 7,
+                                      [KV_IF_LEASE] = 8 };
+    *out = (struct kv_compare){
+        .key = m->key, .range_end = m->range_end, .target = m->target, .result = m->result
+    };
     if (m->target < KV_IF_VERSION || m->target > KV_IF_LEASE ||
         m->which_target_union != field[m->target])
         return;
@@ -152,8 +154,8 @@ static enum err decode_txn(struct span in, struct arena *arena, struct request *
     enum err e = pb_txn_request_decode(in, arena, &m);
     if (e != ERR_OK)
         return e;
-    out->serializable = all_serializable(m.success, m.n_success) &&
-                        all_serializable(m.failure, m.n_failure);
+    out->serializable =
+        all_serializable(m.success, m.n_success) && all_serializable(m.failure, m.n_failure);
     return txn_of(&m, 1, arena, &out->txn);
 }
 

@@ -54,7 +54,8 @@ static void delete_message(const struct kv_delete_result *r, struct arena *arena
 static void txn_message(const struct kv_txn_result *r, struct arena *arena,
                         struct pb_txn_response *out);
 
-static void op_message(const struct kv_op_result *r, struct arena *arena, struct pb_response_op *out)
+static void op_message(const struct kv_op_result *r, struct arena *arena,
+                       struct pb_response_op *out)
 {
     struct pb_response_header *header = ARENA_NEW(arena, struct pb_response_header);
     header->revision = r->revision;
@@ -252,20 +253,13 @@ void etcd_encode(const struct etcd_method *method, const struct etcd_header *hea
 {
     static void (*const encoders[REQUEST_TYPE_COUNT])(
         struct pb_response_header *, const struct reply *, struct arena *, struct buf *) = {
-        [REQUEST_RANGE] = encode_range,
-        [REQUEST_PUT] = encode_put,
-        [REQUEST_DELETE] = encode_delete,
-        [REQUEST_TXN] = encode_txn,
-        [REQUEST_COMPACT] = encode_header,
-        [REQUEST_LEASE_GRANT] = encode_grant,
-        [REQUEST_LEASE_REVOKE] = encode_header,
-        [REQUEST_LEASE_RENEW] = encode_keep_alive,
-        [REQUEST_LEASE_LOOK] = encode_look,
-        [REQUEST_LEASE_LIST] = encode_list,
-        [REQUEST_MEMBERS] = encode_members,
-        [REQUEST_STATUS] = encode_status,
-        [REQUEST_HASH] = encode_hash,
-        [REQUEST_HEALTH] = encode_health,
+        [REQUEST_RANGE] = encode_range,         [REQUEST_PUT] = encode_put,
+        [REQUEST_DELETE] = encode_delete,       [REQUEST_TXN] = encode_txn,
+        [REQUEST_COMPACT] = encode_header,      [REQUEST_LEASE_GRANT] = encode_grant,
+        [REQUEST_LEASE_REVOKE] = encode_header, [REQUEST_LEASE_RENEW] = encode_keep_alive,
+        [REQUEST_LEASE_LOOK] = encode_look,     [REQUEST_LEASE_LIST] = encode_list,
+        [REQUEST_MEMBERS] = encode_members,     [REQUEST_STATUS] = encode_status,
+        [REQUEST_HASH] = encode_hash,           [REQUEST_HEALTH] = encode_health,
     };
     enum request_type type = etcd_type(method);
     CHECK(encoders[type] && reply->err == ERR_OK);

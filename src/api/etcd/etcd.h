@@ -1,8 +1,9 @@
-/* etcd: the etcd v3 gRPC door, as pure translation: message -> struct request, struct reply -> message.
+/* etcd: the etcd v3 gRPC door, as pure translation: message -> struct request, struct reply ->
+ * message.
  *
- * What the newest etcd API says and what its clients compare (error texts, codes, field by field) is
- * the contract; method paths come from proto/etcd.proto and proto/health.proto. Streams and flow are
- * the node's business; this folder knows only what one message means. */
+ * What the newest etcd API says and what its clients compare (error texts, codes, field by
+ * field) is the contract; method paths come from proto/etcd.proto and proto/health.proto.
+ * Streams and flow are the node's business; this folder knows only what one message means. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
@@ -39,9 +40,9 @@ struct etcd_header {
     uint64_t cluster_id, member_id, term;
 };
 
-/* One message of a call. Spans of *out point into message and arena. ERR_MESSAGE_MALFORMED for bytes
- * that are not protobuf; etcd's own refusals (empty key...) come from request_check, not from here.
- * A Txn is nested at most ETCD_TXN_DEPTH_MAX deep: ERR_TOO_MANY_OPS beyond. */
+/* One message of a call. Spans of *out point into message and arena. ERR_MESSAGE_MALFORMED for
+ * bytes that are not protobuf; etcd's own refusals (empty key...) come from request_check, not
+ * from here. A Txn is nested at most ETCD_TXN_DEPTH_MAX deep: ERR_TOO_MANY_OPS beyond. */
 enum { ETCD_TXN_DEPTH_MAX = 16 };
 enum err etcd_decode(const struct etcd_method *method, struct span message, struct arena *arena,
                      struct request *out) MUST_CHECK;
@@ -67,13 +68,14 @@ void etcd_watch_canceled(const struct etcd_header *h, int64_t revision, int64_t 
 void etcd_watch_progress(const struct etcd_header *h, int64_t revision, int64_t id,
                          struct buf *out);
 
-/* Events [*next, ...) of the batch as one response, moving *next on: all of them, or, when the watcher
- * asked for fragments, as many as fit size_max (at least one), with fragment set on all but the
- * last. Call again while *next < batch->n. Events of one revision are never split without fragment. */
+/* Events [*next, ...) of the batch as one response, moving *next on: all of them, or, when the
+ * watcher asked for fragments, as many as fit size_max (at least one), with fragment set on all
+ * but the last. Call again while *next < batch->n. Events of one revision are never split
+ * without fragment. */
 void etcd_watch_events(const struct etcd_header *h, int64_t revision,
                        const struct watch_batch *batch, size_t *next, size_t size_max,
                        struct buf *out);
 
-/* Refusals of a create, in etcd's order (v3rpc/watch.go): NULL when fine, else the reason to put into
- * etcd_watch_canceled(created). id_taken: the stream already has this id. */
+/* Refusals of a create, in etcd's order (v3rpc/watch.go): NULL when fine, else the reason to put
+ * into etcd_watch_canceled(created). id_taken: the stream already has this id. */
 const char *etcd_watch_refusal(const struct watch_request *w, bool id_taken);

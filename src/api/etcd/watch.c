@@ -33,7 +33,8 @@ void etcd_watch_progress(const struct etcd_header *h, int64_t revision, int64_t 
     encode(h, revision, &m, out);
 }
 
-/* ---- events: written straight from the store, one pass for the sizes and one for the bytes ---- */
+/* ---- events: written straight from the store, one pass for the sizes and one for the bytes
+ * ---- */
 
 struct shape {
     struct pb_event event;
@@ -57,7 +58,7 @@ static void shape_of(const struct kv_change *c, bool prev_kv, struct shape *s)
     }
     if (prev_kv && c->prev) {
         const struct kv_version *p = c->prev;
-        s->prev = (struct pb_key_value){ kv_key(p),   p->create_revision, p->mod_revision,
+        s->prev = (struct pb_key_value){ kv_key(p),  p->create_revision, p->mod_revision,
                                          p->version, kv_value(p),        p->lease };
         s->event.prev_kv = &s->prev;
     }

@@ -231,7 +231,8 @@ void rest_answer(const struct rest_call *call, const struct kv *kv, const struct
 
 /* ---- watch ---- */
 
-/* One event: its JSON in data; an SSE block, or a WebSocket message with type and revision in it. */
+/* One event: its JSON in data; an SSE block, or a WebSocket message with type and revision in
+ * it. */
 static struct span event_text(const char *type, int64_t revision, const struct kv *kv,
                               const struct kv_version *v, enum rest_watch_form form,
                               struct arena *arena)

@@ -36,7 +36,7 @@ bool number_read(struct span s, int64_t *out)
 
 /* ---- the query ---- */
 
-static const char *const known[] = { "prefix",  "key",   "environment", "consistency",
+static const char *const known[] = { "prefix",   "key",   "environment", "consistency",
                                      "revision", "limit", "version",     "page_token" };
 
 static enum err take_number(struct parsing *p, struct span value, int64_t low, int64_t high,
@@ -166,7 +166,8 @@ static enum err read_conditions(struct parsing *p)
 static size_t add_compare(struct kv_compare *out, size_t n, struct span key, int32_t target,
                           int32_t result, int64_t number)
 {
-    out[n] = (struct kv_compare){ .key = key, .target = target, .result = result, .number = number };
+    out[n] =
+        (struct kv_compare){ .key = key, .target = target, .result = result, .number = number };
     return n + 1;
 }
 
@@ -199,8 +200,8 @@ static bool is_json(const struct http_request *r)
     struct span type, json = SPAN("application/json");
     if (!http_header_find(r, "content-type", &type))
         return true;
-    return span_starts(type, json) && (type.len == json.len || type.data[json.len] == ';' ||
-                                       type.data[json.len] == ' ');
+    return span_starts(type, json) &&
+           (type.len == json.len || type.data[json.len] == ';' || type.data[json.len] == ' ');
 }
 
 static enum err config_put(struct parsing *p, struct span key)
@@ -232,8 +233,8 @@ static enum err config_delete(struct parsing *p, struct span key)
 static enum err config(struct parsing *p)
 {
     struct rest_call *c = p->call;
-    enum err e = http_decode(span_from(p->http->path, sizeof("/v1/config/") - 1), false, p->arena,
-                             &c->key);
+    enum err e =
+        http_decode(span_from(p->http->path, sizeof("/v1/config/") - 1), false, p->arena, &c->key);
     if (e != ERR_OK)
         return refuse(p, e, "a percent escape in the path is not valid");
     e = check_key(p, c->key);
@@ -286,7 +287,8 @@ static enum err watch(struct parsing *p)
     c->kind = REST_WATCH;
     c->request.type = REQUEST_WATCH_ADD;
     if (p->has_key == p->has_prefix)
-        return refuse(p, ERR_BAD_REQUEST, "give either key or prefix (an empty prefix is everything)");
+        return refuse(p, ERR_BAD_REQUEST,
+                      "give either key or prefix (an empty prefix is everything)");
     if (http_header_find(p->http, "last-event-id", &seen)) {
         p->has_revision = true;
         if (!number_read(seen, &p->revision))

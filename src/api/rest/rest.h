@@ -1,13 +1,15 @@
-/* rest: the native door /v1, as pure translation: HTTP request -> struct request, reply -> HTTP answer.
+/* rest: the native door /v1, as pure translation: HTTP request -> struct request, reply -> HTTP
+ * answer.
  *
- * Configs live in the one key space under "confman/config/<environment>/" + key, so an etcd client may
- * watch and read them too; the only environment of this build is "default" and ?environment= with
- * another name is answered with NOT_BUILT. A value is stored as its bytes: a string without quotes, the
- * others as JSON text; the type stands beside it (enum kv_type). Keys written through the etcd door are
- * KV_BYTES: shown as type "string" when they are UTF-8, else as "bytes" in base64.
+ * Configs live in the one key space under "confman/config/<environment>/" + key, so an etcd client
+ * may watch and read them too; the only environment of this build is "default" and ?environment=
+ * with another name is answered with NOT_BUILT. A value is stored as its bytes: a string without
+ * quotes, the others as JSON text; the type stands beside it (enum kv_type). Keys written through
+ * the etcd door are KV_BYTES: shown as type "string" when they are UTF-8, else as "bytes" in
+ * base64.
  *
- * Answers are JSON; errors are RFC 9457 problem+json with a stable "code" (base/err.def). Routes stand in
- * route.def, from which docs/reference/rest.md is made. */
+ * Answers are JSON; errors are RFC 9457 problem+json with a stable "code" (base/err.def). Routes
+ * stand in route.def, from which docs/reference/rest.md is made. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
@@ -20,8 +22,8 @@
 #include "wire/http/http.h"
 
 enum {
-    REST_KEY_MAX = 4096,        /* bytes of a config's key */
-    REST_PAGE_DEFAULT = 100,    /* items of GET /v1/config */
+    REST_KEY_MAX = 4096,     /* bytes of a config's key */
+    REST_PAGE_DEFAULT = 100, /* items of GET /v1/config */
     REST_PAGE_MAX = 1000,
 };
 
@@ -30,7 +32,8 @@ enum rest_kind {
     REST_WATCH, /* server-sent events, or WebSocket when the request asks to upgrade */
 };
 
-/* One call: what was asked, and what rest_reply needs to know to answer. Lives in the call's arena. */
+/* One call: what was asked, and what rest_reply needs to know to answer. Lives in the call's
+ * arena. */
 struct rest_call {
     enum rest_kind kind;
     int route;              /* row of route.def */
@@ -38,17 +41,18 @@ struct rest_call {
     struct span key;        /* the config's own key, decoded */
     struct span prefix;     /* of a list or watch */
     int64_t limit;
-    bool head;              /* HEAD: no body */
-    bool writes;            /* PUT */
+    bool head;                                 /* HEAD: no body */
+    bool writes;                               /* PUT */
     bool create_only, must_exist, has_version; /* If-None-Match: *, If-Match: * and "N" */
     int64_t version;
-    bool has_tag;           /* GET with If-None-Match */
+    bool has_tag; /* GET with If-None-Match */
     struct span tag;
 };
 
 struct rest_answer {
     int status;
-    struct http_header headers[6]; /* content-type, etag, allow... ; spans into arena or constants */
+    struct http_header
+        headers[6]; /* content-type, etag, allow... ; spans into arena or constants */
     size_t header_count;
     struct span body; /* in the arena */
 };
@@ -56,9 +60,10 @@ struct rest_answer {
 /* Whether the path belongs to this door ("/v1" or below). */
 bool rest_takes(struct span path);
 
-/* ERR_NOT_FOUND, ERR_METHOD_NOT_ALLOWED, ERR_BAD_REQUEST (bad escape, number, header), ERR_NOT_BUILT,
- * ERR_BODY_NOT_JSON, ERR_MEDIA_TYPE; then *detail (may be NULL) says what and where, for people. The
- * preconditions become compares of a transaction, so they hold at the moment of the write. */
+/* ERR_NOT_FOUND, ERR_METHOD_NOT_ALLOWED, ERR_BAD_REQUEST (bad escape, number, header),
+ * ERR_NOT_BUILT, ERR_BODY_NOT_JSON, ERR_MEDIA_TYPE; then *detail (may be NULL) says what and
+ * where, for people. The preconditions become compares of a transaction, so they hold at the
+ * moment of the write. */
 enum err rest_call(const struct http_request *http, struct arena *arena, struct rest_call *out,
                    const char **detail) MUST_CHECK;
 
@@ -71,7 +76,8 @@ void rest_problem(enum err e, const char *detail, struct arena *arena, struct re
 
 /* ---- watch: the same events as text/event-stream or as WebSocket text messages ---- */
 
-/* ?revision=N: the client has seen N, so events begin behind it; Last-Event-ID likewise and stronger. */
+/* ?revision=N: the client has seen N, so events begin behind it; Last-Event-ID likewise and
+ * stronger. */
 enum rest_watch_form { REST_SSE, REST_WEBSOCKET };
 
 /* Calls emit once for each event's text (an SSE block, or one WebSocket message). */

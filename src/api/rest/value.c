@@ -106,7 +106,8 @@ static enum err read_members(json_t *body, struct arena *arena, struct span *val
     *detail = "the body must be an object: {\"value\": ...}";
     if (!json_is_object(body))
         return ERR_BAD_REQUEST;
-    json_object_foreach(body, name, member) {
+    json_object_foreach(body, name, member)
+    {
         if (strcmp(name, "value") == 0 || strcmp(name, "type") == 0)
             continue;
         struct buf b;
@@ -122,7 +123,7 @@ static enum err read_members(json_t *body, struct arena *arena, struct span *val
         return ERR_BAD_REQUEST;
     }
     enum err e = take_type(json_object_get(body, "type"), given, type, detail);
-    return e == ERR_OK ? bytes_of(given, (enum kv_type)*type, arena, value, detail) : e;
+    return e == ERR_OK ? bytes_of(given, (enum kv_type) * type, arena, value, detail) : e;
 }
 
 enum err value_read(struct span body, struct arena *arena, struct span *value, uint8_t *type,

@@ -22,7 +22,7 @@ struct watch {
 struct loop {
     struct alloc *alloc;
     int epoll, wake, signals;
-    VEC(struct watch) watches; /* by fd */
+    VEC(struct watch) watches;       /* by fd */
     VEC(struct loop_timer *) timers; /* a binary heap, soonest first */
     int64_t now_ms, wall_ms;
     bool stopped;

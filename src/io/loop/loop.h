@@ -1,7 +1,8 @@
-/* loop: one thread's event loop over epoll: sockets, timers, wake-ups, signals, and the end of a turn.
+/* loop: one thread's event loop over epoll: sockets, timers, wake-ups, signals, and the end of a
+ * turn.
  *
- * A turn: wait, call back whatever is ready, then call the turn's end once. Callbacks gather; the turn's
- * end acts. Callbacks may watch and unwatch anything, also themselves. */
+ * A turn: wait, call back whatever is ready, then call the turn's end once. Callbacks gather;
+ * the turn's end acts. Callbacks may watch and unwatch anything, also themselves. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
@@ -19,21 +20,23 @@ void loop_close(struct loop *loop);
 void loop_run(struct loop *loop, bool (*turn)(void *context), void *context, int64_t spin_us);
 void loop_stop(struct loop *loop);
 
-/* events: LOOP_READ, LOOP_WRITE or both; callback gets those that are ready (an error counts as both).
- * A closed fd must have been unwatched before. */
+/* events: LOOP_READ, LOOP_WRITE or both; callback gets those that are ready (an error counts as
+ * both). A closed fd must have been unwatched before. */
 void loop_watch(struct loop *loop, int fd, int events,
                 void (*callback)(void *context, int fd, int events), void *context);
 void loop_change(struct loop *loop, int fd, int events);
 void loop_unwatch(struct loop *loop, int fd);
 
-/* One-shot timers; the owner keeps the struct, zeroed at first, until it is cleared or has fired. */
+/* One-shot timers; the owner keeps the struct, zeroed at first, until it is cleared or has
+ * fired. */
 struct loop_timer {
     void (*callback)(void *context);
     void *context;
     int64_t at_ms; /* monotonic */
     size_t place;  /* in the heap, from 1; 0: not set */
 };
-void loop_timer_set(struct loop *loop, struct loop_timer *t, int64_t at_ms); /* moves one that is set */
+void loop_timer_set(struct loop *loop, struct loop_timer *t,
+                    int64_t at_ms); /* moves one that is set */
 void loop_timer_clear(struct loop *loop, struct loop_timer *t);
 
 /* SIGTERM and SIGINT come as this callback; SIGPIPE is ignored. */

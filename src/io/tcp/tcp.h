@@ -1,4 +1,5 @@
-/* tcp: listening, accepting, connecting, reading and writing stream sockets. Buffers are the caller's. */
+/* tcp: listening, accepting, connecting, reading and writing stream sockets. Buffers are the
+ * caller's. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -13,8 +14,8 @@ struct tcp_address {
     char port[16];
 };
 
-/* "host:port", "[v6]:port", ":port" (every address), also with "http://" or "https://" in front, and
- * then *tls says which (may be NULL). ERR_BAD_REQUEST. */
+/* "host:port", "[v6]:port", ":port" (every address), also with "http://" or "https://" in front,
+ * and then *tls says which (may be NULL). ERR_BAD_REQUEST. */
 enum err tcp_parse(const char *text, struct tcp_address *out, bool *tls) MUST_CHECK;
 
 /* Whether every address that the host stands for is a loopback one. */
@@ -27,9 +28,10 @@ uint16_t tcp_port(int fd); /* that a listener really has: port 0 lets the system
 /* The next connection, not blocking and without delay; -1: none now; -2: out of descriptors. */
 int tcp_accept(int listener);
 
-/* For clients: connects within timeout_ms; the socket blocks, with timeout_ms on every read and write
- * (0: no time-out). ERR_IO with the reason. */
-enum err tcp_connect(const struct tcp_address *a, int64_t timeout_ms, int *fd, char *why) MUST_CHECK;
+/* For clients: connects within timeout_ms; the socket blocks, with timeout_ms on every read and
+ * write (0: no time-out). ERR_IO with the reason. */
+enum err tcp_connect(const struct tcp_address *a, int64_t timeout_ms, int *fd,
+                     char *why) MUST_CHECK;
 
 enum { TCP_AGAIN = -1, TCP_GONE = -2 };
 

@@ -9,7 +9,7 @@ struct worker {
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    struct job *waiting, **waiting_end; /* to run */
+    struct job *waiting, **waiting_end;   /* to run */
     struct job *finished, **finished_end; /* to be called back */
     bool running, closing;
     struct worker *next; /* all of the process: they share their loop's wake-up */

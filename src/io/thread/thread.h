@@ -5,7 +5,8 @@
 
 struct worker;
 
-/* run is called on the worker's thread, then done on the loop's. The owner keeps the job until done. */
+/* run is called on the worker's thread, then done on the loop's. The owner keeps the job until
+ * done. */
 struct job {
     void (*run)(struct job *job);
     void (*done)(struct job *job);
@@ -17,7 +18,8 @@ enum { THREAD_WORKERS_MAX = 8 };
 
 struct worker *thread_open(struct alloc *alloc, struct loop *loop, const char *name);
 void thread_submit(struct worker *w, struct job *job);
-/* Runs what was submitted, then ends the thread. Jobs that are done are not called back any more. */
+/* Runs what was submitted, then ends the thread. Jobs that are done are not called back any
+ * more. */
 void thread_close(struct worker *w);
 /* Waits until the worker has nothing left to run and calls back what is done. */
 void thread_drain(struct worker *w);

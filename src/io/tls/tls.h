@@ -12,14 +12,15 @@ enum { TLS_WHY_MAX = 400 };
 
 struct tls_options {
     const char *cert_file, *key_file; /* PEM; a server needs both, a client may have both */
-    const char *ca_file;              /* server: clients must show a certificate it signed; client: whom
+    const char *ca_file; /* server: clients must show a certificate it signed; client: whom
                                        * to trust ("" or NULL: the system's authorities) */
     bool client;
     bool skip_verify; /* client: trust anybody */
 };
 
 /* ERR_BAD_REQUEST with the reason, TLS_WHY_MAX bytes. */
-enum err tls_context_open(const struct tls_options *o, struct tls_context **out, char *why) MUST_CHECK;
+enum err tls_context_open(const struct tls_options *o, struct tls_context **out,
+                          char *why) MUST_CHECK;
 void tls_context_close(struct tls_context *c);
 
 /* host: for a client, what the certificate must name; NULL for a server. */
@@ -28,15 +29,16 @@ void tls_close(struct tls *t);
 
 /* Takes what came from the peer, appends what it says in plain, and to wire what must be sent.
  * ERR_IO: broken (send what is in wire, then close). *ended: the peer has said goodbye. */
-enum err tls_feed(struct tls *t, struct span in, struct buf *plain, struct buf *wire, bool *ended)
-    MUST_CHECK;
+enum err tls_feed(struct tls *t, struct span in, struct buf *plain, struct buf *wire,
+                  bool *ended) MUST_CHECK;
 /* Encrypts; only once the handshake is over. */
 enum err tls_write(struct tls *t, struct span plain, struct buf *wire) MUST_CHECK;
 /* A client's first bytes; nothing on a server. */
 enum err tls_start(struct tls *t, struct buf *wire) MUST_CHECK;
 void tls_goodbye(struct tls *t, struct buf *wire);
 
-bool tls_ready(const struct tls *t);          /* the handshake is over */
-bool tls_is_h2(const struct tls *t);          /* ALPN chose HTTP/2 */
-const char *tls_why(const struct tls *t);     /* after an error: OpenSSL's words */
-void tls_peer_name(const struct tls *t, struct buf *out); /* common name of the peer's certificate */
+bool tls_ready(const struct tls *t);      /* the handshake is over */
+bool tls_is_h2(const struct tls *t);      /* ALPN chose HTTP/2 */
+const char *tls_why(const struct tls *t); /* after an error: OpenSSL's words */
+void tls_peer_name(const struct tls *t,
+                   struct buf *out); /* common name of the peer's certificate */

@@ -77,8 +77,8 @@ static struct span escape(const char *text, uint8_t *out)
             continue;
         }
         out[n++] = '%';
-        out[n++] = (uint8_t)"0123456789ABCDEF"[c >> 4];
-        out[n++] = (uint8_t)"0123456789ABCDEF"[c & 15];
+        out[n++] = (uint8_t) "0123456789ABCDEF"[c >> 4];
+        out[n++] = (uint8_t) "0123456789ABCDEF"[c & 15];
     }
     return span_of(out, n);
 }
@@ -127,8 +127,8 @@ static void unescape(struct span v, struct buf *out)
 {
     buf_reset(out);
     for (size_t i = 0; i < v.len; i++) {
-        bool escaped = v.data[i] == '%' && v.len - i > 2 && hex(v.data[i + 1]) >= 0 &&
-                       hex(v.data[i + 2]) >= 0;
+        bool escaped =
+            v.data[i] == '%' && v.len - i > 2 && hex(v.data[i + 1]) >= 0 && hex(v.data[i + 2]) >= 0;
         buf_u8(out, escaped ? (uint8_t)(hex(v.data[i + 1]) << 4 | hex(v.data[i + 2])) : v.data[i]);
         i += escaped ? 2 : 0;
     }

@@ -30,7 +30,8 @@ void grpc_finish(struct h2_stream *s, bool begun, int code, const char *text);
 /* POST path with the headers that gRPC wants, ready for messages. */
 struct h2_stream *grpc_request(struct h2 *h, struct span authority, struct span path, bool secure);
 
-/* The status in trailers or in a head without body: -1 when there is none; text is decoded into out. */
+/* The status in trailers or in a head without body: -1 when there is none; text is decoded into
+ * out. */
 int grpc_status(const struct http_header *headers, size_t n, struct buf *text);
 
 /* ---- messages ---- */
@@ -48,9 +49,9 @@ struct grpc_reader {
 void grpc_reader_open(struct grpc_reader *r, struct alloc *alloc);
 void grpc_reader_close(struct grpc_reader *r);
 
-/* Takes from the front of in. *got: message is whole, and valid until the next call or until in goes
- * away. Without got, in is used up. ERR_MESSAGE_TOO_LARGE (larger than max, also when inflated),
- * ERR_MESSAGE_MALFORMED (flags other than 0 and 1, bad gzip). */
+/* Takes from the front of in. *got: message is whole, and valid until the next call or until in
+ * goes away. Without got, in is used up. ERR_MESSAGE_TOO_LARGE (larger than max, also when
+ * inflated), ERR_MESSAGE_MALFORMED (flags other than 0 and 1, bad gzip). */
 enum err grpc_reader_next(struct grpc_reader *r, struct span *in, size_t max, struct span *message,
                           bool *got) MUST_CHECK;
 bool grpc_reader_partial(const struct grpc_reader *r); /* a message has begun and is not whole */

@@ -12,9 +12,9 @@ struct http_header {
 };
 
 struct http_request {
-    struct span method;  /* "GET" */
-    struct span path;    /* as sent, up to '?': still percent-encoded */
-    struct span query;   /* after '?', or empty */
+    struct span method; /* "GET" */
+    struct span path;   /* as sent, up to '?': still percent-encoded */
+    struct span query;  /* after '?', or empty */
     struct span authority;
     const struct http_header *headers;
     size_t header_count;
@@ -28,10 +28,11 @@ bool http_header_find(const struct http_request *r, const char *name, struct spa
 void http_target(struct span target, struct span *path, struct span *query);
 
 /* Percent-decodes into the arena; plus_is_space as in queries. ERR_BAD_REQUEST for a bad escape. */
-enum err http_decode(struct span s, bool plus_is_space, struct arena *arena, struct span *out)
-    MUST_CHECK;
+enum err http_decode(struct span s, bool plus_is_space, struct arena *arena,
+                     struct span *out) MUST_CHECK;
 
-/* One query parameter by name, decoded. *found tells whether it was there at all (it may be empty). */
+/* One query parameter by name, decoded. *found tells whether it was there at all (it may be
+ * empty). */
 enum err http_query(struct span query, const char *name, struct arena *arena, struct span *out,
                     bool *found) MUST_CHECK;
 

@@ -9,9 +9,9 @@ struct http1 {
     struct alloc *alloc;
     struct http1_limits limits;
     enum state state;
-    int status;       /* to be answered when BROKEN */
-    struct buf head;  /* the request's head as it came */
-    struct buf line;  /* a chunk's size line, or the trailers */
+    int status;      /* to be answered when BROKEN */
+    struct buf head; /* the request's head as it came */
+    struct buf line; /* a chunk's size line, or the trailers */
     struct buf body;
     size_t body_left; /* of the body or of the chunk */
     VEC(struct http_header) headers;
@@ -180,38 +180,53 @@ static bool read_length(struct span s, size_t *out)
     return s.len > 0;
 }
 
+/* What the headers say of framing and of the connection. */
+struct framing {
+    size_t hosts, lengths, encodings, length;
+    bool chunked_alone, close, keep;
+};
+
+/* False: a length that is no number, or two that differ. */
+static bool see_header(struct http1 *h, const struct http_header *header, struct framing *f)
+{
+    struct span name = header->name, value = header->value;
+    size_t n;
+    if (span_is(name, "host")) {
+        f->hosts++;
+        h->request.authority = value;
+    } else if (span_is(name, "content-length")) {
+        if (!read_length(value, &n) || (f->lengths++ && n != f->length))
+            return false;
+        f->length = n;
+    } else if (span_is(name, "transfer-encoding")) {
+        f->chunked_alone = f->encodings++ == 0 && is_word(value, "chunked");
+    } else if (span_is(name, "connection")) {
+        f->close = f->close || lists(value, "close");
+        f->keep = f->keep || lists(value, "keep-alive");
+    } else if (span_is(name, "expect")) {
+        h->wants_continue = is_word(value, "100-continue");
+    }
+    return true;
+}
+
 /* How long the body is, and whether the connection goes on (RFC 9112 6.3, 9.3). */
 static enum err frame(struct http1 *h)
 {
-    size_t hosts = 0, lengths = 0, encodings = 0, length = 0;
-    bool close = false, keep = false;
-    for (size_t i = 0; i < h->headers.n; i++) {
-        struct span name = h->headers.items[i].name, value = h->headers.items[i].value;
-        size_t n;
-        if (span_is(name, "host")) {
-            hosts++;
-            h->request.authority = value;
-        } else if (span_is(name, "content-length")) {
-            if (!read_length(value, &n) || (lengths++ && n != length))
-                return bad(h);
-            length = n;
-        } else if (span_is(name, "transfer-encoding")) {
-            if (encodings++ || !is_word(value, "chunked"))
-                return broken(h, 501, ERR_NOT_BUILT);
-        } else if (span_is(name, "connection")) {
-            close = close || lists(value, "close");
-            keep = keep || lists(value, "keep-alive");
-        } else if (span_is(name, "expect")) {
-            h->wants_continue = is_word(value, "100-continue");
-        }
-    }
-    if (hosts > 1 || (hosts == 0 && !h->minor_zero) || (encodings && (lengths || h->minor_zero)))
+    struct framing f = { 0 };
+    for (size_t i = 0; i < h->headers.n; i++)
+        if (!see_header(h, &h->headers.items[i], &f))
+            return bad(h);
+    if (f.hosts > 1 || (f.hosts == 0 && !h->minor_zero))
         return bad(h);
-    if (length > h->limits.body_bytes_max)
+    if (f.encodings && !f.chunked_alone)
+        return broken(h, 501, ERR_NOT_BUILT);
+    if (f.encodings && (f.lengths || h->minor_zero))
+        return bad(h);
+    if (f.length > h->limits.body_bytes_max)
         return broken(h, 413, ERR_BODY_TOO_LARGE);
-    h->keep_alive = !close && (!h->minor_zero || keep);
-    h->body_left = length;
-    h->state = encodings ? CHUNK_SIZE : length ? BODY : COMPLETE;
+    h->keep_alive = !f.close && (!h->minor_zero || f.keep);
+    h->body_left = f.length;
+    h->state = f.encodings ? CHUNK_SIZE : f.length ? BODY : COMPLETE;
     h->wants_continue = h->wants_continue && h->state != COMPLETE && !h->minor_zero;
     return ERR_OK;
 }
@@ -236,7 +251,8 @@ static enum err read_head(struct http1 *h)
     return frame(h);
 }
 
-/* Takes up to and including the end mark ("\r\n\r\n" or "\r\n") into to; *whole tells that it came. */
+/* Takes up to and including the end mark ("\r\n\r\n" or "\r\n") into to; *whole tells that it
+ * came. */
 static enum err take_until(struct http1 *h, struct span *in, struct buf *to, const char *mark,
                            size_t max, bool *whole)
 {

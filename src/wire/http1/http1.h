@@ -1,9 +1,10 @@
-/* http1: one server-side HTTP/1.1 connection (RFC 9112), strict: what two readers could read two ways
- * is refused. Bytes in, one request at a time out; answers are written into the caller's buffer. Pure.
+/* http1: one server-side HTTP/1.1 connection (RFC 9112), strict: what two readers could read two
+ * ways is refused. Bytes in, one request at a time out; answers are written into the caller's
+ * buffer. Pure.
  *
- * Refused: bare CR or LF, folded lines, space before a colon, control characters, no Host or two,
- * Content-Length with Transfer-Encoding or twice with two values, any Transfer-Encoding but chunked
- * alone, versions other than 1.0 and 1.1. Trailers are bounded and dropped. */
+ * Refused: bare CR or LF, folded lines, space before a colon, control characters, no Host or
+ * two, Content-Length with Transfer-Encoding or twice with two values, any Transfer-Encoding but
+ * chunked alone, versions other than 1.0 and 1.1. Trailers are bounded and dropped. */
 #pragma once
 #include <stdbool.h>
 #include "base/alloc.h"
@@ -23,10 +24,10 @@ struct http1_limits {
 struct http1 *http1_open(struct alloc *alloc, const struct http1_limits *limits);
 void http1_close(struct http1 *h);
 
-/* Takes bytes up to the end of one request; *used tells how many: what is left belongs to the next one
- * and is to be fed after http1_next. Errors (then http1_status tells what to answer before closing):
- * ERR_BAD_REQUEST, ERR_BODY_TOO_LARGE, ERR_REQUEST_TOO_LARGE (head), ERR_NOT_BUILT (encoding,
- * version). */
+/* Takes bytes up to the end of one request; *used tells how many: what is left belongs to the
+ * next one and is to be fed after http1_next. Errors (then http1_status tells what to answer
+ * before closing): ERR_BAD_REQUEST, ERR_BODY_TOO_LARGE, ERR_REQUEST_TOO_LARGE (head),
+ * ERR_NOT_BUILT (encoding, version). */
 enum err http1_feed(struct http1 *h, struct span in, size_t *used) MUST_CHECK;
 int http1_status(const struct http1 *h);
 
@@ -34,7 +35,7 @@ int http1_status(const struct http1 *h);
 bool http1_request(const struct http1 *h, struct http_request *out);
 /* The head is whole, the peer waits for "100 Continue": true once. */
 bool http1_wants_continue(struct http1 *h);
-void http1_next(struct http1 *h); /* forgets the request; ready for another */
+void http1_next(struct http1 *h);       /* forgets the request; ready for another */
 bool http1_idle(const struct http1 *h); /* nothing of a request has come */
 bool http1_keep_alive(const struct http1 *h);
 

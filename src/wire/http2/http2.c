@@ -5,11 +5,11 @@
 
 enum {
     TRAILERS_MAX = 4,
-    QUEUE_KEEP_BYTES = 0,       /* an emptied queue keeps nothing: idle streams are many */
-    RESET_BURST = 1000,         /* streams the peer may reset at once, and then per second: */
-    RESET_RATE = 33,            /* CVE-2023-44487 */
-    CONTINUATIONS_MAX = 8,      /* CVE-2024-28182 */
-    ACKS_MAX = 1000,            /* PING and SETTINGS answers waiting: CVE-2019-9512 */
+    QUEUE_KEEP_BYTES = 0,  /* an emptied queue keeps nothing: idle streams are many */
+    RESET_BURST = 1000,    /* streams the peer may reset at once, and then per second: */
+    RESET_RATE = 33,       /* CVE-2023-44487 */
+    CONTINUATIONS_MAX = 8, /* CVE-2024-28182 */
+    ACKS_MAX = 1000,       /* PING and SETTINGS answers waiting: CVE-2019-9512 */
 };
 
 struct h2_stream {
@@ -21,7 +21,7 @@ struct h2_stream {
     bool paused, has_body, closed;
     uint32_t unconsumed; /* of the window, while paused */
     struct buf queue;
-    size_t sent; /* of the queue, handed out already */
+    size_t sent;                  /* of the queue, handed out already */
     struct http_header *trailers; /* one block, sized by trailers_size */
     size_t n_trailers, trailers_size;
     struct h2_stream *next, *prev;
@@ -35,8 +35,8 @@ struct h2 {
     void *context;
     struct h2_stream *streams;
     size_t n_streams;
-    struct buf *target; /* of h2_output, for data that is not copied twice */
-    struct buf head;    /* bytes of the header block that is coming */
+    struct buf *target;              /* of h2_output, for data that is not copied twice */
+    struct buf head;                 /* bytes of the header block that is coming */
     VEC(struct http_header) headers; /* data: offsets into head until the block is complete */
 };
 

@@ -1,10 +1,10 @@
 /* http2: one HTTP/2 connection, server's or client's side (RFC 9113), over nghttp2's memory API.
  *
- * Bytes in by h2_feed, out by h2_output; events come as calls from both (on_close from h2_output too,
- * when the last frame of a stream leaves), neither of which must be entered
- * again from them. Everything else may be called from an event. A stream's pointer is valid until its
- * on_close has returned. What is written to a stream waits in its own queue until windows allow it:
- * h2_stream_queued is the measure for back-pressure. Pure: memory from the given allocator. */
+ * Bytes in by h2_feed, out by h2_output; events come as calls from both (on_close from h2_output
+ * too, when the last frame of a stream leaves), neither of which must be entered again from
+ * them. Everything else may be called from an event. A stream's pointer is valid until its
+ * on_close has returned. What is written to a stream waits in its own queue until windows allow
+ * it: h2_stream_queued is the measure for back-pressure. Pure: memory from the given allocator. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
@@ -20,18 +20,25 @@ struct h2_stream;
 enum h2_role { H2_SERVER, H2_CLIENT };
 
 /* Error codes of RFC 9113 section 7 that we use. */
-enum { H2_NO_ERROR = 0, H2_INTERNAL = 2, H2_REFUSED_STREAM = 7, H2_CANCEL = 8, H2_ENHANCE_CALM = 11 };
+enum {
+    H2_NO_ERROR = 0,
+    H2_INTERNAL = 2,
+    H2_REFUSED_STREAM = 7,
+    H2_CANCEL = 8,
+    H2_ENHANCE_CALM = 11
+};
 
 struct h2_limits {
-    uint32_t streams_max;        /* open at once, as the peer is told */
-    uint32_t stream_window;      /* bytes that may come before we have taken them */
+    uint32_t streams_max;   /* open at once, as the peer is told */
+    uint32_t stream_window; /* bytes that may come before we have taken them */
     uint32_t connection_window;
-    uint32_t header_list_max;    /* bytes of one header block, RFC 9113 6.5.2 */
+    uint32_t header_list_max; /* bytes of one header block, RFC 9113 6.5.2 */
 };
 void h2_limits_default(struct h2_limits *out);
 
 struct h2_events {
-    /* Server: a header block is complete. Spans of head are valid in the call only; body is empty. */
+    /* Server: a header block is complete. Spans of head are valid in the call only; body is
+     * empty. */
     void (*on_request)(void *context, struct h2_stream *s, const struct http_request *head);
     /* Client. */
     void (*on_response)(void *context, struct h2_stream *s, int status,
@@ -47,8 +54,8 @@ struct h2 *h2_open(struct alloc *alloc, enum h2_role role, const struct h2_limit
                    const struct h2_events *events, void *context);
 void h2_close(struct h2 *h); /* on_close comes for every stream that is still open */
 
-/* ERR_MESSAGE_MALFORMED: the peer broke the protocol; what h2_output gives (a GOAWAY) should still be
- * sent, then the connection closed. */
+/* ERR_MESSAGE_MALFORMED: the peer broke the protocol; what h2_output gives (a GOAWAY) should
+ * still be sent, then the connection closed. */
 enum err h2_feed(struct h2 *h, struct span in) MUST_CHECK;
 
 /* Appends what may be sent now, until out holds about max bytes. */

@@ -1,5 +1,5 @@
-/* json: reading by jansson (strict: no repeated names, bounded depth and size), writing straight into a
- * buffer, and base64. One thread; jansson's memory comes from json_use's allocator. */
+/* json: reading by jansson (strict: no repeated names, bounded depth and size), writing straight
+ * into a buffer, and base64. One thread; jansson's memory comes from json_use's allocator. */
 #pragma once
 #include <jansson.h>
 #include "base/buf.h"
@@ -11,9 +11,9 @@ enum { JSONR_BYTES_MAX = 8 << 20, JSONR_WHY_MAX = 200 };
 /* Before anything else: where jansson gets its memory, for the whole process. */
 void jsonr_use(struct alloc *alloc);
 
-/* Any JSON value. *out is the caller's, to be given to json_decref. why (JSONR_WHY_MAX bytes) tells the
- * place. ERR_BODY_NOT_JSON, ERR_BODY_TOO_LARGE. Whole numbers stay exact in 64 bits; larger ones are
- * refused. */
+/* Any JSON value. *out is the caller's, to be given to json_decref. why (JSONR_WHY_MAX bytes)
+ * tells the place. ERR_BODY_NOT_JSON, ERR_BODY_TOO_LARGE. Whole numbers stay exact in 64 bits;
+ * larger ones are refused. */
 enum err jsonr_read(struct span text, json_t **out, char *why) MUST_CHECK;
 
 /* ---- writing: commas and quotes are seen to; what opens must be closed ---- */

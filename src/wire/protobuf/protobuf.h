@@ -1,12 +1,12 @@
-/* protobuf: the wire format's primitives; the messages themselves are made by tools/protogen.py from
- * proto/etcd.proto as wire/protobuf/etcd_pb.h. (protobuf.dev/programming-guides/encoding)
+/* protobuf: the wire format's primitives; the messages themselves are made by tools/protogen.py
+ * from proto/etcd.proto as wire/protobuf/etcd_pb.h. (protobuf.dev/programming-guides/encoding)
  *
- * Decoding: spans of the result point into the input, arrays live in the arena. Unknown fields are
- * skipped; the last value of a scalar counts, sub-messages that come twice are merged. Refused with
- * ERR_MESSAGE_MALFORMED: truncation, overlong varints, groups, field number 0, a known field with
- * another wire type, strings that are not UTF-8, nesting deeper than PB_DEPTH_MAX. Memory is bounded by
- * the size of the input. Encoding gives the bytes that Go and protoc give: fields in order of number,
- * zeros left out. */
+ * Decoding: spans of the result point into the input, arrays live in the arena. Unknown fields
+ * are skipped; the last value of a scalar counts, sub-messages that come twice are merged.
+ * Refused with ERR_MESSAGE_MALFORMED: truncation, overlong varints, groups, field number 0, a
+ * known field with another wire type, strings that are not UTF-8, nesting deeper than
+ * PB_DEPTH_MAX. Memory is bounded by the size of the input. Encoding gives the bytes that Go and
+ * protoc give: fields in order of number, zeros left out. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
@@ -18,8 +18,8 @@
 enum { PB_DEPTH_MAX = 64 };
 enum pb_wire { PB_VARINT = 0, PB_FIXED64 = 1, PB_BYTES = 2, PB_FIXED32 = 5 };
 
-/* One field off the front: its tag (number << 3 | wire type) and its value: number for the fixed and
- * varint types, bytes for PB_BYTES. */
+/* One field off the front: its tag (number << 3 | wire type) and its value: number for the fixed
+ * and varint types, bytes for PB_BYTES. */
 struct pb_field {
     uint32_t tag;
     uint64_t number;

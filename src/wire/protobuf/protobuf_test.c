@@ -26,7 +26,8 @@ TEST(protobuf_put_request_bytes)
 {
     struct arena *a = fresh();
     /* protoc --encode: key "k" value "v" lease -1 prev_kv true */
-    struct span bytes = SPAN("\x0a\x01k\x12\x01v\x18\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x20\x01");
+    struct span bytes =
+        SPAN("\x0a\x01k\x12\x01v\x18\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x20\x01");
     struct pb_put_request r;
     EXPECT(pb_put_request_decode(bytes, a, &r) == ERR_OK);
     EXPECT(span_is(r.key, "k") && span_is(r.value, "v") && r.lease == -1 && r.prev_kv);
@@ -46,7 +47,9 @@ TEST(protobuf_nested_txn_comes_back)
     struct pb_request_op op = { .which_request = 1, .request_range = &get };
     struct pb_txn_request inner = { .success = &op, .n_success = 1 };
     struct pb_request_op ops[2] = { { .which_request = 4, .request_txn = &inner }, op };
-    struct pb_compare c = { .which_target_union = 7, .value = SPAN("x"), .target = 3, .key = SPAN("k") };
+    struct pb_compare c = {
+        .which_target_union = 7, .value = SPAN("x"), .target = 3, .key = SPAN("k")
+    };
     struct pb_txn_request txn = { .compare = &c, .n_compare = 1, .success = ops, .n_success = 2 };
     struct buf out, again;
     buf_open(&out, &heap);
@@ -76,7 +79,8 @@ TEST(protobuf_refuses)
     struct pb_member_list_response list;
     struct pb_watch_create_request watch;
     EXPECT(pb_put_request_decode(SPAN("\x0a\x05k"), a, &put) == ERR_MESSAGE_MALFORMED);
-    EXPECT(pb_put_request_decode(SPAN("\x08\x01"), a, &put) == ERR_MESSAGE_MALFORMED); /* wire type */
+    EXPECT(pb_put_request_decode(SPAN("\x08\x01"), a, &put) ==
+           ERR_MESSAGE_MALFORMED); /* wire type */
     EXPECT(pb_put_request_decode(SPAN("\x0b\x0c"), a, &put) == ERR_MESSAGE_MALFORMED); /* group */
     EXPECT(pb_put_request_decode(SPAN("\x00\x00"), a, &put) == ERR_MESSAGE_MALFORMED); /* field 0 */
     EXPECT(pb_put_request_decode(SPAN("\xba\x06\x02hi"), a, &put) == ERR_OK);          /* unknown */

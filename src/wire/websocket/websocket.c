@@ -50,8 +50,9 @@ enum err ws_accept(const struct http_request *r, struct buf *out)
     memcpy(input + 24, salt, sizeof(salt) - 1);
     CHECK(EVP_Digest(input, 24 + sizeof(salt) - 1, digest, &digest_size, EVP_sha1(), NULL) == 1);
     int n = EVP_EncodeBlock(text, digest, (int)digest_size);
-    buf_text(out, "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n"
-                  "sec-websocket-accept: ");
+    buf_text(out,
+             "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n"
+             "sec-websocket-accept: ");
     buf_put(out, text, (size_t)n);
     buf_text(out, "\r\n\r\n");
     return ERR_OK;
@@ -72,8 +73,8 @@ static ssize_t give_input(wslay_event_context_ptr event, uint8_t *data, size_t l
     return (ssize_t)n;
 }
 
-static ssize_t take_output(wslay_event_context_ptr event, const uint8_t *data, size_t len, int flags,
-                           void *context)
+static ssize_t take_output(wslay_event_context_ptr event, const uint8_t *data, size_t len,
+                           int flags, void *context)
 {
     struct ws *w = context;
     (void)event, (void)flags;

@@ -1,5 +1,6 @@
-/* websocket: the server's side of one WebSocket connection (RFC 6455), over wslay. Bytes in, messages
- * out; pings are answered, the closing handshake is done. wslay keeps its own small heap. */
+/* websocket: the server's side of one WebSocket connection (RFC 6455), over wslay. Bytes in,
+ * messages out; pings are answered, the closing handshake is done. wslay keeps its own small
+ * heap. */
 #pragma once
 #include <stdbool.h>
 #include "base/alloc.h"
@@ -24,8 +25,9 @@ struct ws *ws_open(struct alloc *alloc, const struct ws_limits *limits,
                    void (*on_message)(void *context, struct span text), void *context);
 void ws_close(struct ws *w);
 
-/* ERR_MESSAGE_MALFORMED: broken; what was put into out is to be sent, then the connection closed. */
+/* ERR_MESSAGE_MALFORMED: broken; what was put into out is to be sent, then the connection
+ * closed. */
 enum err ws_feed(struct ws *w, struct span in, struct buf *out) MUST_CHECK;
 void ws_send(struct ws *w, struct span text, struct buf *out); /* one text message */
-void ws_end(struct ws *w, struct buf *out);                   /* begins the closing handshake: 1000 */
-bool ws_done(const struct ws *w);                             /* closed on both sides */
+void ws_end(struct ws *w, struct buf *out); /* begins the closing handshake: 1000 */
+bool ws_done(const struct ws *w);           /* closed on both sides */
