@@ -45,7 +45,7 @@ PURE  = $(filter-out $O/src/io/% $O/src/node/% $O/src/cli/%,$(OBJ))
 runner = $(patsubst %.c,$O/%.o,$(wildcard tests/$1/*.c))
 
 all: ; +@$(MAKE) --no-print-directory $(JOBS) confman
-confman: build/release/confman ; @cp $< $@
+confman: build/release/confman ; @cp $< $@.new && mv $@.new $@ # one may be running
 $O/confman: $(OBJ) $O/src/main.o ; $(CC) $(CFLAGS) -o $@ $^ $(LIBS)
 $O/unit: $(OBJ) $(TEST:%.c=$O/%.o) $O/tests/unit_main.o ; $(CC) $(CFLAGS) -o $@ $^ $(LIBS)
 $O/story $O/crash $O/perf: $O/%: $(OBJ) ; $(CC) $(CFLAGS) -o $@ $^ $(LIBS)

@@ -32,15 +32,13 @@ static void problem(enum err e, const char *detail, const int64_t *version, stru
     jsonw_name(&w, "type");
     jsonw_text(&w, buf_all(&urn));
     jsonw_name(&w, "title");
-    jsonw_text(&w, span_text(err_text(e)));
+    jsonw_text(&w, span_text(http_status_text(err_http(e))));
     jsonw_name(&w, "status");
     jsonw_number(&w, err_http(e));
     jsonw_name(&w, "code");
     jsonw_text(&w, span_text(err_code(e)));
-    if (detail) {
-        jsonw_name(&w, "detail");
-        jsonw_text(&w, span_text(detail));
-    }
+    jsonw_name(&w, "detail");
+    jsonw_text(&w, span_text(detail ? detail : err_text(e)));
     if (version) {
         jsonw_name(&w, "version");
         jsonw_number(&w, *version);

@@ -129,7 +129,8 @@ static void unescape(struct span v, struct buf *out)
     for (size_t i = 0; i < v.len; i++) {
         bool escaped =
             v.data[i] == '%' && v.len - i > 2 && hex(v.data[i + 1]) >= 0 && hex(v.data[i + 2]) >= 0;
-        buf_u8(out, escaped ? (uint8_t)(hex(v.data[i + 1]) << 4 | hex(v.data[i + 2])) : v.data[i]);
+        int c = escaped ? hex(v.data[i + 1]) << 4 | hex(v.data[i + 2]) : v.data[i];
+        buf_u8(out, (uint8_t)c);
         i += escaped ? 2 : 0;
     }
 }
