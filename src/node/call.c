@@ -465,10 +465,10 @@ static void on_end(void *context, struct h2_stream *s)
     if (!call->method) {
         call->http.body = buf_all(&call->body);
         open_rest(call, &call->http);
-    } else if (call->method->kind != ETCD_UNARY && call->method->kind != ETCD_HEALTH_WATCH) {
+    } else if (call->method->kind == ETCD_KEEP_ALIVE) {
         if (!call->renewing)
-            call_end(call, ERR_OK); /* the peer ends a stream of its own */
-    } else if (!call->asked) {
+            call_end(call, ERR_OK); /* watches go on when the peer has said all it wants (etcd) */
+    } else if (call->method->kind != ETCD_WATCH && !call->asked) {
         finish_grpc(call, 13, "the call has no message");
     }
 }

@@ -92,7 +92,7 @@ static int recover(struct node *n)
              (long long)((loop_clock_us() - start_us) / 1000));
         struct raft_event event = { .type = RAFT_START, .start = &r.start };
         e = pump_raft(n, &event);
-        n->ready_index = raft_last_index(n->raft);
+        n->ready_index = n->records_last = raft_last_index(n->raft);
         snprintf(why, sizeof(why), "the log does not fit the checkpoint: %s", err_text(e));
     }
     VEC_CLOSE(&r.entries, &n->alloc);

@@ -56,6 +56,12 @@ class Hostile(ServerTest):
 
     def setUp(self):
         self.witness = self.connect()
+        if target() != "etcd":
+            self.ask(self.witness) # one that has shown itself may be idle for long
+
+    def ask(self, s):
+        s.sendall(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % self.path())
+        self.assertIn(b" 200 ", s.recv(4096)[:20])
 
     def tearDown(self):
         """A connection from before still works, a new one too, and memory has a bound."""
@@ -63,8 +69,7 @@ class Hostile(ServerTest):
         for s in (self.witness, self.connect()):
             if s is self.witness and target() == "etcd":
                 continue
-            s.sendall(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % self.path())
-            self.assertIn(b" 200 ", s.recv(4096)[:20])
+            self.ask(s)
         with open("/proc/%d/status" % self.node.process.pid, encoding="ascii") as f:
             rss = [int(line.split()[1]) for line in f if line.startswith("VmRSS")][0]
         self.assertLess(rss, MEMORY_MAX_KIB)

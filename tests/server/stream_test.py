@@ -16,6 +16,14 @@ from web import curl
 SECONDS = 10
 
 
+async def told_next(socket):
+    """The next message but the first, which only says from where on there are events."""
+    while True:
+        told = json.loads(await socket.recv())
+        if told["type"] != "ready":
+            return told
+
+
 class Events:
     """An open stream of server-sent events over HTTP/1.1, read in a thread."""
 
@@ -36,7 +44,7 @@ class Events:
                     break
                 line = line.decode().rstrip("\n")
                 if not line:
-                    if event:
+                    if event and event.get("event") != "ready":
                         self.queue.put(event)
                     event = {}
                 elif not line.startswith(":"):
@@ -179,14 +187,14 @@ class WebSocketTest(Watching):
     async def messages(self):
         async with websockets.connect(self.url()) as socket:
             item = await self.blocking(self.put, "k", {"a": 1})
-            self.assertEqual(json.loads(await socket.recv()),
+            self.assertEqual(await told_next(socket),
                              dict(type="put", revision=item["revision"], item=item))
             gone = await self.blocking(self.delete, "k")
-            told = json.loads(await socket.recv())
+            told = await told_next(socket)
             self.assertEqual((told["type"], told["revision"]), ("delete", gone["revision"]))
             await asyncio.wait_for(await socket.ping(), SECONDS)
         async with websockets.connect(self.url("&revision=%d" % (item["revision"] - 1))) as socket:
-            revisions = [json.loads(await socket.recv())["revision"] for _ in range(2)]
+            revisions = [await told_next(socket)["revision"] for _ in range(2)]
             self.assertEqual(revisions, [item["revision"], gone["revision"]])
 
     def test_large_message(self):
@@ -195,7 +203,7 @@ class WebSocketTest(Watching):
     async def large_message(self):
         async with websockets.connect(self.url(), max_size=None) as socket:
             await self.blocking(self.put, "k", "x" * 300_000)
-            self.assertEqual(len(json.loads(await socket.recv())["item"]["value"]), 300_000)
+            self.assertEqual(len(await told_next(socket)["item"]["value"]), 300_000)
 
     def test_close_is_answered(self):
         asyncio.run(asyncio.wait_for(self.close_is_answered(), 30))

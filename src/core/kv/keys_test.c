@@ -143,6 +143,24 @@ TEST(kv_keys_and_index_in_runs)
     EXPECT(ok);
 }
 
+/* Keys that come falling behind a full leaf: the last leaf alone is split at its end. */
+TEST(kv_keys_stay_dense)
+{
+    enum { RUN = 64 };
+    static struct shelf s;
+    bool ok = true;
+    open_shelf(&s);
+    size_t index_bytes = s.heap.used;
+    for (uint32_t i = 0; i < RUN; i++)
+        kv_keys_add(&s.keys, s.at[i] = key_new(&s.heap, name(i)), true);
+    for (uint32_t i = SLOTS - 1; i >= RUN; i--)
+        kv_keys_add(&s.keys, s.at[i] = key_new(&s.heap, name(i)), true);
+    size_t keys_bytes = SLOTS * (size_t)24; /* a name of four bytes */
+    ok = s.heap.used - index_bytes - keys_bytes < SLOTS * (size_t)20;
+    EXPECT(close_shelf(&s));
+    EXPECT(ok);
+}
+
 /* Few live keys among many dead ones: the walk goes around, not through. */
 TEST(kv_walk_skips_the_dead)
 {

@@ -125,6 +125,7 @@ static const struct {
     /* one place taken twice; a place left out; a version or a creation that cannot be */
     { ERR_CORRUPT, SPAN(HEAD KEY PUT("\5", "\0", "\0", "\1") REST "E\2\4") },
     { ERR_CORRUPT, SPAN(HEAD KEY PUT("\5", "\2", "\0", "\1") REST "E\2\4") },
+    { ERR_CORRUPT, SPAN(HEAD KEY PUT("\5", "\377\377\3", "\0", "\1") REST "E\2\4") },
     { ERR_CORRUPT, SPAN(HEAD KEY PUT("\5", "\1", "\0", "\2") REST "E\2\4") },
     { ERR_CORRUPT, SPAN(HEAD KEY PUT("\5", "\1", "\1", "\1") REST "E\2\4") },
     { ERR_CORRUPT, SPAN(HEAD KEY PUT("\2", "\0", "\1", "\1") REST "E\2\4") },

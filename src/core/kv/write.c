@@ -33,7 +33,7 @@ static const struct kv_version *before_transaction(const struct kv *kv, const st
 {
     if (!key->newest || key->newest->mod_revision <= kv->revision)
         return live_or_null(key->newest);
-    return kv->revision < kv->compact ? NULL : kv_visible(key, kv->revision);
+    return kv_visible(key, kv->revision);
 }
 
 /* Gives v its place: the newest of its key, the last of the history and of the transaction. */

@@ -151,5 +151,6 @@ void ws_end(struct ws *w, struct buf *out)
 
 bool ws_done(const struct ws *w)
 {
-    return wslay_event_get_close_sent(w->event) && wslay_event_get_close_received(w->event);
+    return wslay_event_get_close_sent(w->event) &&
+           (wslay_event_get_close_received(w->event) || !wslay_event_get_read_enabled(w->event));
 }
