@@ -149,7 +149,8 @@ static void end_compacted(struct watch_stream *s, struct watcher *w)
     int64_t compacted = kv_compact_revision(n->machine.kv);
     n->metrics.watch_compacted++;
     if (s->etcd) {
-        etcd_watch_canceled(&n->header, kv_revision(n->machine.kv), w->id, compacted, false, "",
+        /* etcd leaves the revision out of this one. */
+        etcd_watch_canceled(&n->header, 0, w->id, compacted, false, "",
                             call_message_begin(s->call));
         call_message_end(s->call);
         drop(s, w);

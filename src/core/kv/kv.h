@@ -94,8 +94,9 @@ struct kv_range_result {
 };
 
 /* ERR_KEY_EMPTY, ERR_SORT_OPTION, ERR_REVISION_FUTURE, ERR_COMPACTED. order NONE with a target
- * other than the key means ascending. Filters come before limit (etcd txn/range.go). A count at
- * the newest revision costs O(log n). */
+ * other than the key means ascending, of the first by key up to the limit and one more; with an
+ * order or a filter the limit comes last (etcd txn/range.go). A count at the newest revision costs
+ * O(log n). */
 enum err kv_range(const struct kv *kv, const struct kv_range *r, struct arena *arena,
                   struct kv_range_result *out) MUST_CHECK;
 

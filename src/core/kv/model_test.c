@@ -201,6 +201,11 @@ static bool filtered(const struct event *e, const struct kv_range *r)
            (r->max_create && e->create > r->max_create);
 }
 
+static bool has_order(const struct kv_range *r)
+{
+    return r->order != KV_ORDER_NONE || r->min_mod || r->max_mod || r->min_create || r->max_create;
+}
+
 static enum err model_range(const struct model *m, const struct kv_range *r,
                             const struct event **items, size_t *n, int64_t *count, bool *more)
 {
@@ -216,6 +221,9 @@ static enum err model_range(const struct model *m, const struct kv_range *r,
             continue;
         ++*count;
         if (r->count_only || filtered(e, r))
+            continue;
+        /* A target without an order: sorted is what the limit, and one more, gives by key (etcd). */
+        if (!has_order(r) && r->limit > 0 && *n > (size_t)r->limit)
             continue;
         size_t at = (*n)++;
         for (; at > 0 && goes_after(items[at - 1], e, r); at--)

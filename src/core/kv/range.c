@@ -160,7 +160,9 @@ enum err kv_range(const struct kv *kv, const struct kv_range *r, struct arena *a
     bool by_key = s.target == KV_BY_KEY, newest = revision == kv_newest(kv);
     /* A limit ends the walk early when what comes first in it comes first in the answer. */
     bool early = by_key && !has_filter(r) && (newest || !s.descend);
-    size_t most = early ? limit : SIZE_MAX;
+    /* With a target but no order etcd takes the limit, and one more, before it sorts. */
+    bool unordered = r->order == KV_ORDER_NONE && !has_filter(r) && limit < SIZE_MAX;
+    size_t most = early ? limit : unordered ? limit + 1 : SIZE_MAX;
     *out = (struct kv_range_result){ .keys_only = r->keys_only };
     if (b.single)
         one_key(kv, r, revision, &l, &out->count);

@@ -40,7 +40,7 @@ static enum err load(struct alloc *heap, struct span bytes, struct kv **out)
 /* Whatever is wrong with the bytes: an error, or a store that saves and loads the same again. */
 static bool stands(struct alloc *heap, struct span bytes, int *refused)
 {
-    struct kv *kv, *again;
+    struct kv *kv, *again = NULL;
     struct buf one, two;
     bool ok = true;
     if (load(heap, bytes, &kv) != ERR_OK) {
@@ -166,7 +166,7 @@ TEST(kv_save_of_nothing)
     alloc_heap(&heap);
     bool ok = true;
     for (int64_t compact = -1; ok && compact <= 1; compact++) {
-        struct kv *kv = kv_open(&heap), *again;
+        struct kv *kv = kv_open(&heap), *again = NULL;
         struct buf bytes;
         buf_open(&bytes, &heap);
         if (compact >= 0)

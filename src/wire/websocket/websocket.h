@@ -30,4 +30,5 @@ void ws_close(struct ws *w);
 enum err ws_feed(struct ws *w, struct span in, struct buf *out) MUST_CHECK;
 void ws_send(struct ws *w, struct span text, struct buf *out); /* one text message */
 void ws_end(struct ws *w, struct buf *out); /* begins the closing handshake: 1000 */
-bool ws_done(const struct ws *w);           /* closed on both sides, or broken by the peer and told so */
+/* Closed on both sides, or broken by the peer and told so. */
+bool ws_done(const struct ws *w);

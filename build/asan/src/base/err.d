@@ -1,5 +1,0 @@
-build/asan/src/base/err.o: src/base/err.c src/base/err.h src/base/err.def \
- src/base/check.h
-src/base/err.h:
-src/base/err.def:
-src/base/check.h:
