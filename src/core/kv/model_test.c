@@ -222,7 +222,7 @@ static enum err model_range(const struct model *m, const struct kv_range *r,
         ++*count;
         if (r->count_only || filtered(e, r))
             continue;
-        /* A target without an order: sorted is what the limit, and one more, gives by key (etcd). */
+        /* A target without an order: the limit, and one more, comes before sorting (etcd). */
         if (!has_order(r) && r->limit > 0 && *n > (size_t)r->limit)
             continue;
         size_t at = (*n)++;

@@ -87,10 +87,11 @@ static enum err check_put(const struct run *run, const struct kv_put *put)
     enum err e = kv_check_put(put);
     if (e)
         return e;
-    if (put->lease && !run->lease_known(run->context, put->lease))
-        return ERR_LEASE_NOT_FOUND;
+    /* In this order, unlike a put alone (etcd checkPut). */
     if ((put->ignore_value || put->ignore_lease) && !kv_get(run->kv, put->key, 0))
         return ERR_KEY_NOT_FOUND;
+    if (put->lease && !run->lease_known(run->context, put->lease))
+        return ERR_LEASE_NOT_FOUND;
     return ERR_OK;
 }
 
