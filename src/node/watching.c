@@ -10,7 +10,7 @@ struct watch_stream {
     struct node *node;
     struct call *call;
     struct watch_stream *next, *prev;
-    struct map watchers;   /* by id + 1 */
+    struct map watchers;   /* by id; the stream itself: ended by compaction, not yet canceled */
     struct watcher *first; /* all, through link[0], link[1] */
     int64_t next_id;
     bool etcd;            /* else REST */
@@ -153,7 +153,9 @@ static void end_compacted(struct watch_stream *s, struct watcher *w)
         etcd_watch_canceled(&n->header, 0, w->id, compacted, false, "",
                             call_message_begin(s->call));
         call_message_end(s->call);
+        int64_t id = w->id;
         drop(s, w);
+        map_set(&s->watchers, (uint64_t)id, s); /* etcd: until the client cancels it */
         return;
     }
     call_text(s->call, rest_watch_compacted(compacted, form_of(s), &n->apply));
@@ -240,7 +242,10 @@ static void remove_by_id(struct watch_stream *s, int64_t id)
     struct watcher *w = map_get(&s->watchers, (uint64_t)id);
     if (!w)
         return; /* etcd: no answer for an unknown id */
-    drop(s, w);
+    if ((void *)w == (void *)s)
+        map_remove(&s->watchers, (uint64_t)id);
+    else
+        drop(s, w);
     etcd_watch_canceled(&n->header, kv_revision(n->machine.kv), id, 0, false, "",
                         call_message_begin(s->call));
     call_message_end(s->call);

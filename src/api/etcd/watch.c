@@ -56,7 +56,8 @@ static void shape_of(const struct kv_change *c, bool prev_kv, struct shape *s)
         s->kv.value = kv_value(v);
         s->kv.lease = v->lease;
     }
-    if (prev_kv && c->prev) {
+    bool creation = v->create_revision == v->mod_revision; /* then etcd does not look for one */
+    if (prev_kv && c->prev && !creation) {
         const struct kv_version *p = c->prev;
         s->prev = (struct pb_key_value){ kv_key(p),  p->create_revision, p->mod_revision,
                                          p->version, kv_value(p),        p->lease };
