@@ -20,7 +20,7 @@ void buf_consume(struct buf *b, size_t n);   /* drops the first n bytes */
 
 static inline uint8_t *buf_room(struct buf *b, size_t more)
 {
-    if (b->cap - b->len < more)
+    if (b->cap - b->len < more || !b->data)
         buf_grow(b, more);
     return b->data + b->len;
 }

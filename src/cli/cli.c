@@ -1,3 +1,138 @@
 #include "cli/cli.h"
-int cli_run(int argc, char **argv){(void)argc;(void)argv;return 2;}
-int cli_docs(void){return 0;}
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/nearest.h"
+#include "base/version.h"
+#include "cli/cli_int.h"
+
+struct alloc cli_heap;
+
+#define COMMON "endpoint output timeout cacert cert key insecure-skip-verify help"
+#define RANGE "prefix from-key range-end"
+
+static const struct command commands[] = {
+    { "put", "KEY [VALUE|-]", "lease prev-kv ignore-value ignore-lease " COMMON,
+      "write a key; - or no value reads it from standard input", "confman put greeting hello", 1, 2,
+      run_put },
+    { "get", "KEY",
+      RANGE
+      " limit revision keys-only count-only sort-by order serializable print-value-only " COMMON,
+      "read a key or a range; exit status 1 when there is nothing", "confman get --prefix app/", 1,
+      1, run_get },
+    { "del", "KEY", RANGE " prev-kv " COMMON, "delete a key or a range; prints how many there were",
+      "confman del --prefix app/old/", 1, 1, run_del },
+    { "watch", "KEY", RANGE " revision prev-kv progress " COMMON,
+      "print changes as they happen, resuming by itself, until interrupted",
+      "confman watch --prefix app/ --revision 42", 1, 1, run_watch },
+    { "txn", "[FILE]", COMMON,
+      "run a transaction: compares, an empty line, operations when they hold, an empty line, "
+      "operations when not; from FILE or standard input",
+      "printf 'mod(\"k\") = \"0\"\\n\\nput k first\\n\\nget k\\n' | confman txn", 0, 1, run_txn },
+    { "lease", "grant TTL|revoke ID|keep-alive ID|timetolive ID|list", "once keys " COMMON,
+      "leases: TTL in seconds, IDs in hexadecimal", "confman lease grant 60", 1, 2, run_lease },
+    { "status", "", COMMON, "version, revision, sizes and leader of the server",
+      "confman status --output json", 0, 0, run_status },
+    { "compact", "REVISION", "physical " COMMON, "forget what is older than a revision",
+      "confman compact 1000", 1, 1, run_compact },
+};
+enum { COUNT = sizeof(commands) / sizeof(commands[0]) };
+
+int cli_complain(int status, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fputs("confman: ", stderr);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+    return status;
+}
+
+static const struct command *find(const char *name)
+{
+    for (int i = 0; i < COUNT; i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+static int help(void)
+{
+    printf("confman: configuration, coordination and discovery in one server\n\n"
+           "  confman server        run a node (confman server --help)\n");
+    for (int i = 0; i < COUNT; i++)
+        printf("  confman %-13s %s\n", commands[i].name, commands[i].text);
+    printf(
+        "  confman version       what this is\n\n"
+        "confman COMMAND --help tells its options and an example. Every command takes --endpoint\n"
+        "HOST:PORT (or CONFMAN_ENDPOINT; 127.0.0.1:2379 when neither is there), --output json,\n"
+        "--timeout SECONDS. Exit status: 0 done, 1 refused or not found, 2 wrong usage, 3 the\n"
+        "server cannot be reached or did not answer in time.\n");
+    return EXIT_DONE;
+}
+
+static int unknown(const char *name)
+{
+    const char *names[COUNT + 3] = { "server", "help", "version" };
+    for (int i = 0; i < COUNT; i++)
+        names[i + 3] = commands[i].name;
+    const char *near = nearest_word(name, names, COUNT + 3);
+    return near ? cli_complain(EXIT_USAGE, "unknown command \"%s\"; did you mean \"%s\"?", name,
+                               near)
+                : cli_complain(EXIT_USAGE, "unknown command \"%s\"; see confman help", name);
+}
+
+static int run(const struct command *c, int argc, char **argv)
+{
+    struct options o;
+    struct arena arena;
+    int status = options_read(c, argc, argv, &o);
+    if (status != EXIT_DONE)
+        return status;
+    if (o.help) {
+        options_help(c, false);
+        return EXIT_DONE;
+    }
+    arena_open(&arena, &cli_heap);
+    status = c->run(&o, &arena);
+    arena_close(&arena);
+    if (fflush(stdout) != 0)
+        return cli_complain(EXIT_REFUSED, "standard output cannot be written");
+    return status;
+}
+
+int cli_run(int argc, char **argv)
+{
+    alloc_heap(&cli_heap);
+    jsonr_use(&cli_heap);
+    if (argc == 0 || strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0)
+        return help();
+    if (strcmp(argv[0], "version") == 0 || strcmp(argv[0], "--version") == 0) {
+        printf("confman %s\n", CONFMAN_VERSION);
+        return EXIT_DONE;
+    }
+    bool wants_help = strcmp(argv[0], "help") == 0;
+    if (wants_help && argc == 1)
+        return help();
+    const struct command *c = find(wants_help ? argv[1] : argv[0]);
+    if (!c)
+        return unknown(wants_help ? argv[1] : argv[0]);
+    if (wants_help) {
+        options_help(c, false);
+        return EXIT_DONE;
+    }
+    return run(c, argc - 1, argv + 1);
+}
+
+int cli_docs(void)
+{
+    printf("# Command line\n\nMade from the table in `src/cli/cli.c` by `make docs`. The commands "
+           "speak to the etcd door, so they work against any etcd v3 server.\n\nExit status: 0 "
+           "done, 1 refused or not found, 2 wrong usage, 3 the server cannot be reached or did not "
+           "answer in time. In JSON, keys and values are strings when they are UTF-8, else "
+           "`{\"base64\": ...}`.\n");
+    for (int i = 0; i < COUNT; i++)
+        options_help(&commands[i], true);
+    return EXIT_DONE;
+}

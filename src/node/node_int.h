@@ -24,7 +24,7 @@
 #include "wire/http2/http2.h"
 #include "wire/websocket/websocket.h"
 
-#define CONFMAN_VERSION "0.1.0"
+#include "base/version.h"
 #define ETCD_VERSION "3.6.14" /* whose API we speak; clients decide by it what they may use */
 
 enum {

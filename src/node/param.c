@@ -37,6 +37,8 @@ static const struct param {
 };
 enum { COUNT = sizeof(table) / sizeof(table[0]) };
 
+static const char COMMAND_LINE[] = "command line";
+
 static void *field_of(struct params *p, const struct param *row)
 {
     return (char *)p + row->offset;
@@ -58,9 +60,13 @@ static enum err unknown(const char *where, const char *name, size_t len, char *w
         names[i] = table[i].name;
     snprintf(given, sizeof(given), "%.*s", (int)(len < 120 ? len : 120), name);
     const char *near = nearest_word(given, names, COUNT);
-    snprintf(why, PARAM_WHY_MAX, "%s: unknown parameter \"%s\"%s%s%s", where, given,
-             near ? "; did you mean \"" : "; see confman server --help", near ? near : "",
-             near ? "\"?" : "");
+    const char *dashes = strcmp(where, COMMAND_LINE) == 0 ? "--" : "";
+    if (near)
+        snprintf(why, PARAM_WHY_MAX, "%s: unknown parameter %s%s; did you mean %s%s?", where,
+                 dashes, given, dashes, near);
+    else
+        snprintf(why, PARAM_WHY_MAX, "%s: unknown parameter %s%s; see confman server --help", where,
+                 dashes, given);
     return ERR_BAD_REQUEST;
 }
 
@@ -205,7 +211,7 @@ static enum err read_flags(struct params *p, int argc, char **argv, char *why)
         size_t len = equals ? (size_t)(equals - name) : strlen(name);
         const struct param *row = find(name, len);
         if (!row)
-            return unknown("command line", name, len, why);
+            return unknown(COMMAND_LINE, name, len, why);
         const char *value = equals ? equals + 1 : NULL;
         if (!value && row->type == FLAG)
             value = "true";
@@ -215,7 +221,7 @@ static enum err read_flags(struct params *p, int argc, char **argv, char *why)
             snprintf(why, PARAM_WHY_MAX, "--%s needs a value (%s)", row->name, row->unit);
             return ERR_BAD_REQUEST;
         }
-        enum err e = set(p, row, value, "command line", why);
+        enum err e = set(p, row, value, COMMAND_LINE, why);
         if (e != ERR_OK)
             return e;
     }

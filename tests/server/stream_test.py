@@ -145,11 +145,14 @@ class EventsTest(Watching):
              self.node.url + self.path("&revision=%d" % (first["revision"] - 1))],
             stdout=subprocess.PIPE, text=True)
         try:
-            for item in (first, self.put("k", 1)):
+            for item in (None, first, self.put("k", 1)):
                 event = {}
                 while "data" not in event:
                     name, _, value = process.stdout.readline().rstrip("\n").partition(": ")
                     event[name] = value
+                if item is None:
+                    self.assertEqual(event["event"], "ready")
+                    continue
                 self.assertEqual((event["id"], json.loads(event["data"])),
                                  (str(item["revision"]), item))
         finally:
@@ -194,7 +197,7 @@ class WebSocketTest(Watching):
             self.assertEqual((told["type"], told["revision"]), ("delete", gone["revision"]))
             await asyncio.wait_for(await socket.ping(), SECONDS)
         async with websockets.connect(self.url("&revision=%d" % (item["revision"] - 1))) as socket:
-            revisions = [await told_next(socket)["revision"] for _ in range(2)]
+            revisions = [(await told_next(socket))["revision"] for _ in range(2)]
             self.assertEqual(revisions, [item["revision"], gone["revision"]])
 
     def test_large_message(self):
@@ -203,7 +206,7 @@ class WebSocketTest(Watching):
     async def large_message(self):
         async with websockets.connect(self.url(), max_size=None) as socket:
             await self.blocking(self.put, "k", "x" * 300_000)
-            self.assertEqual(len(await told_next(socket)["item"]["value"]), 300_000)
+            self.assertEqual(len((await told_next(socket))["item"]["value"]), 300_000)
 
     def test_close_is_answered(self):
         asyncio.run(asyncio.wait_for(self.close_is_answered(), 30))

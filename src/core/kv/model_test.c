@@ -348,10 +348,11 @@ static enum err model_check(const struct model *m, const struct kv_txn *t, bool 
                 : r->revision > 0 && r->revision < m->compact ? ERR_COMPACTED
                                                               : ERR_OK;
         else if (ops[i].type == KV_OP_PUT)
-            e = p->lease < 0                                          ? ERR_LEASE_NOT_FOUND
-                : (p->ignore_value || p->ignore_lease) &&
-                          !seen(m, key_number(p->key), m->revision) ? ERR_KEY_NOT_FOUND
-                                                                    : ERR_OK;
+            e = (p->ignore_value || p->ignore_lease) &&
+                        !seen(m, key_number(p->key), m->revision)
+                    ? ERR_KEY_NOT_FOUND
+                : p->lease < 0 ? ERR_LEASE_NOT_FOUND
+                               : ERR_OK;
     }
     return e;
 }

@@ -1,0 +1,90 @@
+/* cli_int: what the files of cli share: the options, the connection, the output. */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/span.h"
+#include "cli/cli.h"
+#include "wire/json/json.h"
+#include "wire/protobuf/etcd_pb.h"
+
+enum { EXIT_DONE = 0, EXIT_REFUSED = 1, EXIT_USAGE = 2, EXIT_UNREACHABLE = 3 };
+
+struct options {
+    const char *endpoint, *output, *cacert, *cert, *key;
+    const char *range_end, *sort_by, *order;
+    int64_t timeout, limit, revision, lease;
+    bool insecure_skip_verify, prefix, from_key, keys_only, count_only, serializable;
+    bool print_value_only, prev_kv, ignore_value, ignore_lease, progress, physical, once, keys;
+    bool help, json;
+    const char *args[3];
+    int n_args;
+};
+
+struct command {
+    const char *name, *arguments, *options; /* options: names, separated by spaces */
+    const char *text, *example;
+    int args_min, args_max;
+    int (*run)(const struct options *o, struct arena *arena);
+};
+
+/* Reads options of the command and the words between them. EXIT_DONE or EXIT_USAGE (then told). */
+int options_read(const struct command *c, int argc, char **argv, struct options *out);
+void options_help(const struct command *c, bool markdown);
+bool options_number(const char *text, int64_t *out);
+
+int cli_complain(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- the connection: one call at a time, blocking ---- */
+
+struct client;
+
+/* Tries the endpoints in turn. NULL: none answers; then it was told on standard error. */
+struct client *client_open(const struct options *o);
+void client_close(struct client *c);
+
+/* The exit status; response (in c's memory until the next call) is the answer's message. */
+int client_call(struct client *c, const char *path, const struct buf *request,
+                struct span *response);
+
+/* A stream: begin, send any number of messages, take what comes. */
+int client_begin(struct client *c, const char *path);
+int client_send(struct client *c, const struct buf *message);
+/* Waits for the next message, also beyond the time-out when for_ever. EXIT_DONE with an empty
+ * *message.data: the server ended the stream well. */
+int client_next(struct client *c, bool for_ever, struct span *message);
+
+/* Opens, calls, decodes nothing: EXIT_DONE and the response copied into the arena. */
+int call_once(const struct options *o, const char *path, const struct buf *request,
+              struct arena *arena, struct span *response);
+
+/* ---- output ---- */
+
+extern struct alloc cli_heap;
+
+void write_pair_json(struct jsonw *w, const struct pb_key_value *kv, bool value);
+void write_bytes_json(struct jsonw *w, const char *name, struct span bytes);
+void write_header_json(struct jsonw *w, const struct pb_response_header *h);
+void print_json(struct buf *b); /* with a newline; b is closed */
+void print_bytes(struct span s);
+void print_pair(const struct pb_key_value *kv, bool value_only, bool keys_only);
+
+/* The end of the range that the options ask for; "" for one key. *key may be changed. */
+struct span range_end_of(const struct options *o, struct span *key, struct arena *arena);
+
+/* ---- commands ---- */
+
+int run_put(const struct options *o, struct arena *arena);
+int run_get(const struct options *o, struct arena *arena);
+int run_del(const struct options *o, struct arena *arena);
+int run_watch(const struct options *o, struct arena *arena);
+int run_txn(const struct options *o, struct arena *arena);
+int run_lease(const struct options *o, struct arena *arena);
+int run_status(const struct options *o, struct arena *arena);
+int run_compact(const struct options *o, struct arena *arena);
+bool get_request(const struct options *o, struct span key, struct arena *arena,
+                 struct pb_range_request *out); /* false: a bad --sort-by or --order, told */
+void write_range_json(struct jsonw *w, const struct pb_range_response *r, bool keys_only);
+void print_range(const struct options *o, const struct pb_range_response *r);

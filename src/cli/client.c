@@ -1,0 +1,333 @@
+/* One blocking connection to the etcd door: HTTP/2 over a socket, over TLS when asked. */
+#include <stdlib.h>
+#include <string.h>
+#include "base/check.h"
+#include "cli/cli_int.h"
+#include "io/tcp/tcp.h"
+#include "io/tls/tls.h"
+#include "wire/grpc/grpc.h"
+
+enum { READ_BYTES = 64 << 10, MESSAGE_MAX = 1 << 30 };
+
+struct client {
+    char endpoint[TCP_ADDRESS_MAX];
+    int fd;
+    struct tls_context *tls_context;
+    struct tls *tls;
+    struct h2 *h2;
+    struct h2_stream *stream;
+    struct grpc_reader reader;
+    struct buf in, wire, plain, text, given;
+    struct span rest; /* of in, not yet cut into messages */
+    int code;         /* grpc-status; -1: none yet */
+    bool over;        /* the call has ended */
+};
+
+/* ---- events ---- */
+
+static void on_response(void *context, struct h2_stream *s, int status,
+                        const struct http_header *headers, size_t n)
+{
+    struct client *c = context;
+    (void)s;
+    c->code = grpc_status(headers, n, &c->text);
+    if (status != 200 && c->code < 0) {
+        c->code = 14;
+        buf_reset(&c->text);
+        buf_format(&c->text, "the server answered HTTP %d; is it an etcd door?", status);
+    }
+}
+
+static void on_data(void *context, struct h2_stream *s, struct span data)
+{
+    struct client *c = context;
+    (void)s;
+    buf_span(&c->in, data);
+}
+
+static void on_trailers(void *context, struct h2_stream *s, const struct http_header *headers,
+                        size_t n)
+{
+    struct client *c = context;
+    (void)s;
+    c->code = grpc_status(headers, n, &c->text);
+}
+
+static void on_end(void *context, struct h2_stream *s)
+{
+    (void)context, (void)s;
+}
+
+static void on_close(void *context, struct h2_stream *s, uint32_t code)
+{
+    struct client *c = context;
+    (void)code;
+    if (c->stream == s) {
+        c->stream = NULL;
+        c->over = true;
+    }
+}
+
+static const struct h2_events events = { .on_response = on_response,
+                                         .on_data = on_data,
+                                         .on_trailers = on_trailers,
+                                         .on_end = on_end,
+                                         .on_close = on_close };
+
+/* ---- bytes ---- */
+
+static bool send_all(struct client *c)
+{
+    h2_output(c->h2, c->tls ? &c->plain : &c->wire, SIZE_MAX);
+    if (c->tls && c->plain.len) {
+        if (tls_write(c->tls, buf_all(&c->plain), &c->wire) != ERR_OK)
+            return false;
+        buf_reset(&c->plain);
+    }
+    while (c->wire.len) {
+        long n = tcp_write(c->fd, buf_all(&c->wire));
+        if (n <= 0)
+            return false;
+        buf_consume(&c->wire, (size_t)n);
+    }
+    return true;
+}
+
+/* TCP_AGAIN when the time-out has passed, 0 or less when the server is gone. */
+static long receive(struct client *c, struct buf *plain)
+{
+    static uint8_t bytes[READ_BYTES];
+    bool ended = false;
+    long n = tcp_read(c->fd, bytes, sizeof(bytes));
+    if (n <= 0)
+        return n;
+    if (!c->tls)
+        buf_put(plain, bytes, (size_t)n);
+    else if (tls_feed(c->tls, span_of(bytes, (size_t)n), plain, &c->wire, &ended) != ERR_OK)
+        return TCP_GONE;
+    return n;
+}
+
+/* One round of sending what waits and reading what comes. */
+static int turn(struct client *c, bool for_ever)
+{
+    struct buf plain;
+    if (!send_all(c))
+        return cli_complain(EXIT_UNREACHABLE, "%s: the connection broke", c->endpoint);
+    if (c->over)
+        return EXIT_DONE;
+    buf_open(&plain, &cli_heap);
+    long n = receive(c, &plain);
+    enum err e = n > 0 && plain.len ? h2_feed(c->h2, buf_all(&plain)) : ERR_OK;
+    buf_close(&plain);
+    if (n == TCP_AGAIN)
+        return for_ever ? EXIT_DONE
+                        : cli_complain(EXIT_UNREACHABLE, "%s: no answer in time; see --timeout",
+                                       c->endpoint);
+    if (n <= 0 || e != ERR_OK)
+        return cli_complain(EXIT_UNREACHABLE, "%s: the connection broke", c->endpoint);
+    return EXIT_DONE;
+}
+
+/* ---- opening ---- */
+
+static bool shake_hands(struct client *c, char *why)
+{
+    bool ok = tls_start(c->tls, &c->wire) == ERR_OK;
+    while (ok && !tls_ready(c->tls)) {
+        struct buf none;
+        buf_open(&none, &cli_heap);
+        while (ok && c->wire.len) {
+            long n = tcp_write(c->fd, buf_all(&c->wire));
+            ok = n > 0;
+            if (ok)
+                buf_consume(&c->wire, (size_t)n);
+        }
+        ok = ok && receive(c, &none) > 0;
+        buf_close(&none);
+    }
+    if (!ok)
+        snprintf(why, TCP_WHY_MAX, "TLS: %s", tls_why(c->tls));
+    return ok;
+}
+
+static bool open_one(struct client *c, const struct options *o, const char *endpoint, char *why)
+{
+    struct tcp_address a;
+    bool https;
+    snprintf(c->endpoint, sizeof(c->endpoint), "%s", endpoint);
+    if (tcp_parse(endpoint, &a, &https) != ERR_OK) {
+        snprintf(why, TCP_WHY_MAX, "is not HOST:PORT");
+        return false;
+    }
+    if (!a.host[0])
+        snprintf(a.host, sizeof(a.host), "127.0.0.1");
+    if (tcp_connect(&a, o->timeout * 1000, &c->fd, why) != ERR_OK)
+        return false;
+    if (!https && !o->cacert && !o->insecure_skip_verify)
+        return true;
+    struct tls_options t = { .cert_file = o->cert,
+                             .key_file = o->key,
+                             .ca_file = o->cacert,
+                             .client = true,
+                             .skip_verify = o->insecure_skip_verify };
+    if (tls_context_open(&t, &c->tls_context, why) == ERR_OK) {
+        c->tls = tls_open(c->tls_context, a.host);
+        if (shake_hands(c, why))
+            return true;
+        tls_close(c->tls);
+        tls_context_close(c->tls_context);
+        c->tls = NULL;
+        c->tls_context = NULL;
+    }
+    tcp_close(c->fd);
+    return false;
+}
+
+struct client *client_open(const struct options *o)
+{
+    char list[1024], why[TCP_WHY_MAX + TLS_WHY_MAX], *rest = list;
+    struct client *c = mem_zero(&cli_heap, sizeof(*c));
+    struct h2_limits limits;
+    bool connected = false;
+    buf_open(&c->in, &cli_heap);
+    buf_open(&c->wire, &cli_heap);
+    buf_open(&c->plain, &cli_heap);
+    buf_open(&c->text, &cli_heap);
+    buf_open(&c->given, &cli_heap);
+    grpc_reader_open(&c->reader, &cli_heap);
+    snprintf(list, sizeof(list), "%s", o->endpoint);
+    for (char *one; !connected && (one = strsep(&rest, ",")) != NULL;) {
+        connected = open_one(c, o, one, why);
+        if (!connected)
+            cli_complain(EXIT_UNREACHABLE, "%s: cannot connect: %s", one, why);
+    }
+    if (connected) {
+        h2_limits_default(&limits);
+        c->h2 = h2_open(&cli_heap, H2_CLIENT, &limits, &events, c);
+        return c;
+    }
+    c->fd = -1;
+    client_close(c);
+    return NULL;
+}
+
+void client_close(struct client *c)
+{
+    if (c->h2)
+        h2_close(c->h2);
+    if (c->tls)
+        tls_close(c->tls);
+    if (c->tls_context)
+        tls_context_close(c->tls_context);
+    if (c->fd >= 0)
+        tcp_close(c->fd);
+    buf_close(&c->in);
+    buf_close(&c->wire);
+    buf_close(&c->plain);
+    buf_close(&c->text);
+    buf_close(&c->given);
+    grpc_reader_close(&c->reader);
+    mem_free(&cli_heap, c, sizeof(*c));
+}
+
+/* ---- calls ---- */
+
+int client_begin(struct client *c, const char *path)
+{
+    c->code = -1;
+    c->over = false;
+    c->rest = SPAN_NONE;
+    buf_reset(&c->in);
+    buf_reset(&c->text);
+    c->stream = grpc_request(c->h2, span_text(c->endpoint), span_text(path), c->tls != NULL);
+    return c->stream ? EXIT_DONE
+                     : cli_complain(EXIT_UNREACHABLE, "%s: takes no more calls", c->endpoint);
+}
+
+int client_send(struct client *c, const struct buf *message)
+{
+    if (!c->stream)
+        return EXIT_DONE; /* it has ended: client_next tells how */
+    struct buf *out = h2_write_begin(c->stream);
+    size_t start = grpc_message_begin(out);
+    buf_span(out, buf_all(message));
+    grpc_message_end(out, start);
+    h2_write_end(c->stream, false);
+    return send_all(c) ? EXIT_DONE
+                       : cli_complain(EXIT_UNREACHABLE, "%s: the connection broke", c->endpoint);
+}
+
+static int ended(struct client *c, struct span *message)
+{
+    *message = SPAN_NONE;
+    if (c->code == 0)
+        return EXIT_DONE;
+    if (c->code < 0)
+        return cli_complain(EXIT_UNREACHABLE, "%s: the call was cut off", c->endpoint);
+    int status = c->code == 14 || c->code == 4 ? EXIT_UNREACHABLE : EXIT_REFUSED;
+    return cli_complain(status, "%.*s", (int)c->text.len, (const char *)c->text.data);
+}
+
+int client_next(struct client *c, bool for_ever, struct span *message)
+{
+    for (;;) {
+        bool got;
+        size_t before = c->in.len;
+        c->rest = buf_all(&c->in);
+        enum err e = grpc_reader_next(&c->reader, &c->rest, MESSAGE_MAX, message, &got);
+        if (e != ERR_OK)
+            return cli_complain(EXIT_UNREACHABLE, "%s: a message that makes no sense", c->endpoint);
+        if (got) {
+            buf_reset(&c->given); /* the reader may point into in */
+            buf_span(&c->given, *message);
+            buf_consume(&c->in, before - c->rest.len);
+            *message = buf_all(&c->given);
+            return EXIT_DONE;
+        }
+        buf_consume(&c->in, before - c->rest.len);
+        if (c->over)
+            return ended(c, message);
+        int status = turn(c, for_ever);
+        if (status != EXIT_DONE)
+            return status;
+    }
+}
+
+int client_call(struct client *c, const char *path, const struct buf *request,
+                struct span *response)
+{
+    int status = client_begin(c, path);
+    if (status != EXIT_DONE)
+        return status;
+    struct buf *out = h2_write_begin(c->stream);
+    size_t start = grpc_message_begin(out);
+    buf_span(out, buf_all(request));
+    grpc_message_end(out, start);
+    h2_write_end(c->stream, true);
+    while (!c->over && status == EXIT_DONE)
+        status = turn(c, false);
+    if (status == EXIT_DONE && c->code != 0)
+        status = ended(c, response);
+    if (status != EXIT_DONE)
+        return status;
+    c->rest = buf_all(&c->in);
+    bool got;
+    enum err e = grpc_reader_next(&c->reader, &c->rest, MESSAGE_MAX, response, &got);
+    return e == ERR_OK && got
+               ? EXIT_DONE
+               : cli_complain(EXIT_UNREACHABLE, "%s: an answer that makes no sense", c->endpoint);
+}
+
+int call_once(const struct options *o, const char *path, const struct buf *request,
+              struct arena *arena, struct span *response)
+{
+    struct client *c = client_open(o);
+    if (!c)
+        return EXIT_UNREACHABLE;
+    int status = client_call(c, path, request, response);
+    if (status == EXIT_DONE)
+        *response = arena_copy(arena, *response);
+    client_close(c);
+    return status;
+}

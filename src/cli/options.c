@@ -1,0 +1,173 @@
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/nearest.h"
+#include "cli/cli_int.h"
+
+enum kind { FLAG, TEXT, NUMBER, HEX };
+
+static const struct option {
+    const char *name, *value, *text;
+    enum kind kind;
+    size_t offset;
+} table[] = {
+#define OPTION(name, field, kind, value, text)                                                     \
+    {                                                                                              \
+        name, value, text, kind, offsetof(struct options, field)                                   \
+    }
+    OPTION("endpoint", endpoint, TEXT, "HOST:PORT,...",
+           "servers to try in turn (CONFMAN_ENDPOINT)"),
+    OPTION("output", output, TEXT, "table|json", "for people or for programs"),
+    OPTION("timeout", timeout, NUMBER, "SECONDS", "how long to wait for the server (5)"),
+    OPTION("cacert", cacert, TEXT, "FILE", "authorities to trust (PEM); makes it TLS"),
+    OPTION("cert", cert, TEXT, "FILE", "certificate to show (PEM)"),
+    OPTION("key", key, TEXT, "FILE", "its private key (PEM)"),
+    OPTION("insecure-skip-verify", insecure_skip_verify, FLAG, "", "TLS, but trust any server"),
+    OPTION("help", help, FLAG, "", "this text"),
+    OPTION("prefix", prefix, FLAG, "", "all keys that begin with KEY"),
+    OPTION("from-key", from_key, FLAG, "", "KEY and all keys behind it"),
+    OPTION("range-end", range_end, TEXT, "KEY", "all keys from KEY to before this one"),
+    OPTION("limit", limit, NUMBER, "N", "at most this many"),
+    OPTION("revision", revision, NUMBER, "N", "as of, or from, this revision"),
+    OPTION("keys-only", keys_only, FLAG, "", "no values"),
+    OPTION("count-only", count_only, FLAG, "", "only how many there are"),
+    OPTION("sort-by", sort_by, TEXT, "key|version|create|mod|value", "what to sort by"),
+    OPTION("order", order, TEXT, "ascend|descend", "which way"),
+    OPTION("serializable", serializable, FLAG, "",
+           "whatever the asked server has, without a check"),
+    OPTION("print-value-only", print_value_only, FLAG, "", "no keys"),
+    OPTION("lease", lease, HEX, "ID", "the lease the key hangs on"),
+    OPTION("prev-kv", prev_kv, FLAG, "", "also what was there before"),
+    OPTION("ignore-value", ignore_value, FLAG, "", "keep the value that is there"),
+    OPTION("ignore-lease", ignore_lease, FLAG, "", "keep the lease that is there"),
+    OPTION("progress", progress, FLAG, "", "also tell how far it is when nothing happens"),
+    OPTION("physical", physical, FLAG, "", "wait until the memory is freed"),
+    OPTION("once", once, FLAG, "", "keep-alive: one renewal"),
+    OPTION("keys", keys, FLAG, "", "timetolive: the keys that hang on it"),
+};
+enum { COUNT = sizeof(table) / sizeof(table[0]) };
+
+/* Whether a space-separated list has the word. */
+static bool lists(const char *list, const char *word)
+{
+    size_t n = strlen(word);
+    for (const char *at = list; (at = strstr(at, word)) != NULL; at += n)
+        if ((at == list || at[-1] == ' ') && (at[n] == ' ' || at[n] == 0))
+            return true;
+    return false;
+}
+
+static const struct option *find(const struct command *c, const char *name, size_t len)
+{
+    for (int i = 0; i < COUNT; i++)
+        if (strlen(table[i].name) == len && strncmp(table[i].name, name, len) == 0 &&
+            lists(c->options, table[i].name))
+            return &table[i];
+    return NULL;
+}
+
+static int unknown(const struct command *c, const char *word)
+{
+    const char *names[COUNT];
+    char given[128];
+    size_t n = 0;
+    snprintf(given, sizeof(given), "%.*s", (int)strcspn(word + 2, "="), word + 2);
+    for (int i = 0; i < COUNT; i++)
+        if (lists(c->options, table[i].name))
+            names[n++] = table[i].name;
+    const char *near = nearest_word(given, names, n);
+    return near ? cli_complain(EXIT_USAGE, "%s: unknown option --%s; did you mean --%s?", c->name,
+                               given, near)
+                : cli_complain(EXIT_USAGE, "%s: unknown option --%s; see confman %s --help",
+                               c->name, given, c->name);
+}
+
+bool options_number(const char *text, int64_t *out)
+{
+    char *end;
+    errno = 0;
+    long long v = strtoll(text, &end, 10);
+    *out = v;
+    return !errno && *text && !*end;
+}
+
+static bool set(const struct option *o, struct options *out, const char *value)
+{
+    void *field = (char *)out + o->offset;
+    char *end;
+    switch (o->kind) {
+    case FLAG:
+        *(bool *)field = strcmp(value, "true") == 0;
+        return *(bool *)field || strcmp(value, "false") == 0;
+    case TEXT:
+        *(const char **)field = value;
+        return true;
+    case NUMBER:
+        return options_number(value, field) && *(int64_t *)field >= 0;
+    case HEX:
+        errno = 0;
+        *(int64_t *)field = (int64_t)strtoull(value, &end, 16);
+        return !errno && *value && !*end;
+    }
+    return false;
+}
+
+static int check(const struct command *c, struct options *out)
+{
+    if (out->help)
+        return EXIT_DONE;
+    if (out->n_args < c->args_min)
+        return cli_complain(EXIT_USAGE, "%s: wants %s; see confman %s --help", c->name,
+                            c->arguments, c->name);
+    out->json = strcmp(out->output, "json") == 0;
+    if (!out->json && strcmp(out->output, "table") != 0)
+        return cli_complain(EXIT_USAGE, "--output must be table or json, not \"%s\"", out->output);
+    if (out->prefix + out->from_key + (out->range_end != NULL) > 1)
+        return cli_complain(EXIT_USAGE, "--prefix, --from-key and --range-end exclude each other");
+    return EXIT_DONE;
+}
+
+int options_read(const struct command *c, int argc, char **argv, struct options *out)
+{
+    const char *endpoint = getenv("CONFMAN_ENDPOINT");
+    *out = (struct options){ .output = "table", .timeout = 5 };
+    out->endpoint = endpoint && endpoint[0] ? endpoint : "127.0.0.1:2379";
+    bool only_words = false;
+    for (int i = 0; i < argc; i++) {
+        const char *word = argv[i];
+        if (!only_words && strcmp(word, "--") == 0) {
+            only_words = true;
+            continue;
+        }
+        if (only_words || strncmp(word, "--", 2) != 0) {
+            if (out->n_args == c->args_max)
+                return cli_complain(EXIT_USAGE, "%s: \"%s\" is one word too many; it takes %s",
+                                    c->name, word, c->arguments[0] ? c->arguments : "none");
+            out->args[out->n_args++] = word;
+            continue;
+        }
+        const char *equals = strchr(word, '=');
+        size_t len = equals ? (size_t)(equals - word) - 2 : strlen(word) - 2;
+        const struct option *o = find(c, word + 2, len);
+        if (!o)
+            return unknown(c, word);
+        const char *value = equals ? equals + 1 : o->kind == FLAG ? "true" : NULL;
+        if (!value && i + 1 < argc)
+            value = argv[++i];
+        if (!value || !set(o, out, value))
+            return cli_complain(EXIT_USAGE, "--%s wants %s", o->name,
+                                o->kind == FLAG ? "true or false" : o->value);
+    }
+    return check(c, out);
+}
+
+void options_help(const struct command *c, bool markdown)
+{
+    printf(markdown ? "\n## confman %s %s\n\n%s.\n\n    %s\n\n" : "confman %s %s\n  %s\n\n  %s\n\n",
+           c->name, c->arguments, c->text, c->example);
+    for (int i = 0; i < COUNT; i++)
+        if (lists(c->options, table[i].name))
+            printf(markdown ? "- `--%s%s%s`: %s\n" : "  --%s%s%s\n      %s\n", table[i].name,
+                   table[i].value[0] ? " " : "", table[i].value, table[i].text);
+}
