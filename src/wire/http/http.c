@@ -10,6 +10,50 @@ bool http_header_find(const struct http_request *r, const char *name, struct spa
     return false;
 }
 
+bool http_is_word(struct span s, const char *word)
+{
+    if (s.len != strlen(word))
+        return false;
+    for (size_t i = 0; i < s.len; i++)
+        if (http_lower(s.data[i]) != (uint8_t)word[i])
+            return false;
+    return true;
+}
+
+static bool is_blank(uint8_t c)
+{
+    return c == ' ' || c == '\t';
+}
+
+struct span http_trim(struct span s)
+{
+    while (s.len && is_blank(s.data[0]))
+        s = span_from(s, 1);
+    while (s.len && is_blank(s.data[s.len - 1]))
+        s.len--;
+    return s;
+}
+
+bool http_lists(struct span value, const char *word)
+{
+    while (value.len) {
+        const uint8_t *comma = memchr(value.data, ',', value.len);
+        size_t n = comma ? (size_t)(comma - value.data) : value.len;
+        if (http_is_word(http_trim(span_of(value.data, n)), word))
+            return true;
+        value = span_from(value, comma ? n + 1 : n);
+    }
+    return false;
+}
+
+bool http_header_lists(const struct http_request *r, const char *name, const char *word)
+{
+    for (size_t i = 0; i < r->header_count; i++)
+        if (span_is(r->headers[i].name, name) && http_lists(r->headers[i].value, word))
+            return true;
+    return false;
+}
+
 void http_target(struct span target, struct span *path, struct span *query)
 {
     const uint8_t *mark = target.len ? memchr(target.data, '?', target.len) : NULL;
@@ -122,6 +166,7 @@ const char *http_status_text(int status)
         { 426, "Upgrade Required" },
         { 429, "Too Many Requests" },
         { 431, "Request Header Fields Too Large" },
+        { 499, "Client Closed Request" },
         { 500, "Internal Server Error" },
         { 501, "Not Implemented" },
         { 503, "Service Unavailable" },
