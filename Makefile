@@ -12,6 +12,7 @@
 # make bench       ./confman beside Debian's etcd on this machine
 # make cover       line coverage of the unit tests
 # make install     binary, systemd unit and man page under DESTDIR and PREFIX (/usr/local)
+# make docs        what is made from tables: docs/reference, the man page
 # make format      lay out the C code by .clang-format
 # make clean       delete what was built
 # make help        print this
@@ -48,7 +49,9 @@ all: ; +@$(MAKE) --no-print-directory $(JOBS) confman
 confman: build/release/confman ; @cp $< $@.new && mv $@.new $@ # one may be running
 $O/confman: $(OBJ) $O/src/main.o ; $(CC) $(CFLAGS) -o $@ $^ $(LIBS)
 $O/unit: $(OBJ) $(TEST:%.c=$O/%.o) $O/tests/unit_main.o ; $(CC) $(CFLAGS) -o $@ $^ $(LIBS)
-$O/story $O/crash $O/perf: $O/%: $(OBJ) ; $(CC) $(CFLAGS) -o $@ $^ $(LIBS)
+$O/story $O/perf: $O/%: $(OBJ) ; $(CC) $(CFLAGS) -o $@ $^ $(LIBS)
+# tests/crash has a disk of its own.
+$O/crash: $(filter-out $O/src/io/file/file.o,$(OBJ)) ; $(CC) $(CFLAGS) -o $@ $^ $(LIBS)
 $O/story: $(call runner,story)
 $O/crash: $(call runner,crash)
 $O/perf: $(call runner,perf)
@@ -115,13 +118,18 @@ install: all
 	sed 's:/usr/bin/:$(PREFIX)/bin/:' contrib/confman.service \
 		>$(DESTDIR)$(PREFIX)/lib/systemd/system/confman.service
 	install -m 644 docs/confman.1 $(DESTDIR)$(PREFIX)/share/man/man1/confman.1
+DOCS = parameters metrics rest errors cli
+docs: all
+	@mkdir -p docs/reference
+	@for d in $(DOCS); do ./confman docs $$d >docs/reference/$$d.md || exit 1; done
+	@./confman docs man >docs/confman.1
 format:
 	@tools/deps.sh format
 	clang-format-14 -i $$(git ls-files '*.c' '*.h')
 help: ; @sed -n 's/^# make/make/p' Makefile
 clean: ; rm -rf build confman
 .PHONY: all objects fuzzers run test tidy unit stories server fuzz race conformance soak bench cover install \
-        format help clean
+        docs format help clean
 # What is generated is kept, also when a build stops half-way.
 .SECONDARY:
 -include $(shell find build -name '*.d' 2>/dev/null)

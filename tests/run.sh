@@ -39,6 +39,7 @@ has() { ls $1 >/dev/null 2>&1; }
 
 step build make $jobs --no-print-directory confman objects
 step tidy tools/tidy.sh
+step docs tests/docs_fresh.sh
 step tidy_test tests/tidy_test.sh
 asan="build/asan/unit build/asan/confman"
 if step build_asan make $jobs --no-print-directory MODE=asan $asan; then

@@ -297,6 +297,8 @@ static void renew(struct call *call, int64_t id)
 void call_renewals_settle(struct node *n)
 {
     size_t count = n->renewals.n;
+    if (!count)
+        return;
     for (size_t i = 0; i < count; i++) {
         struct call *call = n->renewals.items[i];
         int64_t id = call->renewing;

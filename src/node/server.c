@@ -328,16 +328,3 @@ int node_run(int argc, char **argv)
     slog_level_set((enum slog_level)level);
     return run(&n);
 }
-
-int node_docs(const char *what)
-{
-    if (strcmp(what, "parameters") == 0)
-        param_markdown();
-    else if (strcmp(what, "metrics") == 0)
-        metric_markdown();
-    else if (strcmp(what, "man") == 0)
-        param_man();
-    else
-        return 2;
-    return 0;
-}

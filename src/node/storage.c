@@ -33,9 +33,14 @@ enum err storage_broken(enum err e, char *why)
     return e;
 }
 
-/* ---- identity: magic, checksum, format, cluster, member ---- */
+/* ---- identity: magic, format, cluster, member, checksum ---- */
 
-enum { IDENTITY_MAGIC = 0x49464e43, IDENTITY_BYTES = 28, IDENTITY_FORMAT = 1 };
+enum {
+    IDENTITY_MAGIC = 0x49464e43, /* "CNFI" */
+    IDENTITY_FORMAT = 1,
+    IDENTITY_BYTES = 28,
+    IDENTITY_BYTES_MAX = 4096, /* of any format; the last four are the checksum of the rest */
+};
 
 static enum err write_identity(struct storage *s, const char *path)
 {
@@ -66,35 +71,42 @@ static enum err write_identity(struct storage *s, const char *path)
 
 static enum err read_identity(struct storage *s, struct file *f, const char *path, char *why)
 {
-    uint8_t bytes[IDENTITY_BYTES];
+    uint8_t bytes[IDENTITY_BYTES_MAX];
     uint64_t size;
     enum err e = file_size(f, &size);
-    if (e == ERR_OK && size != IDENTITY_BYTES)
+    if (e == ERR_OK && (size < IDENTITY_BYTES || size > IDENTITY_BYTES_MAX))
         return storage_refuse(ERR_CORRUPT, why, path,
                               "has the wrong size; restore the directory from a backup");
     if (e == ERR_OK)
-        e = file_read(f, 0, bytes, sizeof(bytes));
+        e = file_read(f, 0, bytes, size);
     if (e != ERR_OK)
         return storage_broken(e, why);
-    struct span rest = span_of(bytes, sizeof(bytes));
+    struct span rest = span_of(bytes, size), end = span_of(bytes + size - 4, 4);
     uint32_t magic = 0, format = 0, crc = 0;
-    CHECK(span_u32(&rest, &magic) && span_u32(&rest, &format) && span_u64(&rest, &s->cluster) &&
-          span_u64(&rest, &s->member) && span_u32(&rest, &crc));
-    if (magic != IDENTITY_MAGIC || crc != crc32c(0, bytes, IDENTITY_BYTES - 4))
+    bool read = span_u32(&rest, &magic) && span_u32(&rest, &format) &&
+                span_u64(&rest, &s->cluster) && span_u64(&rest, &s->member) &&
+                span_u32(&end, &crc);
+    CHECK(read);
+    if (magic == IDENTITY_MAGIC && crc == crc32c(0, bytes, size - 4) && format > IDENTITY_FORMAT)
+        return storage_refuse(ERR_FORMAT, why, path, STORAGE_NEWER);
+    if (magic != IDENTITY_MAGIC || crc != crc32c(0, bytes, size - 4) || size != IDENTITY_BYTES ||
+        format != IDENTITY_FORMAT)
         return storage_refuse(ERR_CORRUPT, why, path,
                               "is damaged; restore the directory from a backup");
-    if (format != IDENTITY_FORMAT)
-        return storage_refuse(ERR_FORMAT, why, path,
-                              "was written by a newer version of confman; run that one");
     return ERR_OK;
 }
 
+/* A new directory gets an identity before anything else, so nothing stands there without one. */
 static enum err know_identity(struct storage *s, char *why)
 {
     char path[PATH_BYTES];
     struct file *f;
     storage_path(s, path, "identity", 0);
     enum err e = file_open(path, FILE_READ, &f);
+    if (e == ERR_NOT_FOUND && (s->segments.n || s->checkpoints.n))
+        return storage_refuse(ERR_CORRUPT, why, path,
+                              "is missing, but there is a log or a checkpoint; put it back from "
+                              "a backup");
     if (e == ERR_NOT_FOUND) {
         e = write_identity(s, path);
         return e == ERR_OK ? e : storage_broken(e, why);
@@ -139,42 +151,80 @@ static void see_file(void *context, const char *name)
     }
 }
 
-/* Spares beyond one, and what a crash left half made. */
-static enum err tidy_up(struct storage *s)
+static enum err has_segment_size(const struct storage *s, const char *path, bool *out)
 {
-    char path[PATH_BYTES];
+    uint64_t size = 0;
+    struct file *f;
+    enum err e = file_open(path, FILE_READ, &f);
+    if (e != ERR_OK)
+        return e;
+    e = file_size(f, &size);
+    file_close(f);
+    *out = size == s->segment_bytes;
+    return e;
+}
+
+/* Keeps one spare, as number 1: what the threads count from there on is new. */
+static enum err tidy_spares(struct storage *s)
+{
+    char path[PATH_BYTES], first[PATH_BYTES];
+    uint64_t kept = 0;
     enum err e = ERR_OK;
     for (size_t i = 0; i < s->spares.n && e == ERR_OK; i++) {
-        uint64_t size = 0;
-        struct file *f;
+        bool good = false;
         storage_path(s, path, "spare-", s->spares.items[i]);
-        e = file_open(path, FILE_READ, &f);
-        if (e != ERR_OK)
-            break;
-        e = file_size(f, &size);
-        file_close(f);
-        if (e == ERR_OK && (size != s->segment_bytes || s->spare_found))
+        if (!kept)
+            e = has_segment_size(s, path, &good);
+        if (e == ERR_OK && good)
+            kept = s->spares.items[i];
+        else if (e == ERR_OK)
             e = file_remove(path);
-        else
-            s->spare_found = s->spares.items[i];
     }
+    storage_path(s, path, "spare-", kept);
+    storage_path(s, first, "spare-", 1);
+    if (e == ERR_OK && kept > 1)
+        e = file_rename(path, first);
+    s->spare_found = kept ? 1 : 0;
+    return e;
+}
+
+/* Removes what a crash left half made. */
+static enum err tidy_up(struct storage *s)
+{
+    static const char *const parts[] = { "checkpoint.part", "identity.part" };
+    char path[PATH_BYTES];
+    enum err e = tidy_spares(s);
     for (size_t i = 0; i < s->parts.n && e == ERR_OK; i++) {
         storage_path(s, path, "part-", s->parts.items[i]);
         e = file_remove(path);
     }
-    static const char *const parts[] = { "checkpoint.part", "identity.part" };
     for (size_t i = 0; i < 2 && e == ERR_OK; i++) {
         storage_path(s, path, parts[i], 0);
         e = file_remove(path);
         e = e == ERR_NOT_FOUND ? ERR_OK : e;
     }
-    return e;
+    /* A process that was killed may have left names that are not on disk yet: we build on them. */
+    return e == ERR_OK ? file_sync_dir(s->dir) : e;
+}
+
+static enum err take_directory(struct storage *s, char *why)
+{
+    char path[PATH_BYTES];
+    storage_path(s, path, "LOCK", 0);
+    enum err e = file_make_dir(s->dir);
+    if (e == ERR_OK)
+        e = file_open(path, FILE_LOCK, &s->lock);
+    if (e == ERR_LOCKED)
+        return storage_refuse(e, why, s->dir,
+                              "is in use by another confman; stop that one first");
+    if (e == ERR_OK)
+        e = file_list(s->dir, see_file, s);
+    return e == ERR_OK ? e : storage_broken(e, why);
 }
 
 enum err storage_open(struct alloc *alloc, const struct storage_options *o, struct storage **out,
                       char *why)
 {
-    char path[PATH_BYTES];
     if (strlen(o->dir) >= PATH_BYTES - 64)
         return storage_refuse(ERR_BAD_REQUEST, why, o->dir, "the path is too long");
     struct storage *s = mem_zero(alloc, sizeof(*s));
@@ -185,20 +235,11 @@ enum err storage_open(struct alloc *alloc, const struct storage_options *o, stru
     s->salts.state = o->salt;
     s->segment_bytes = o->segment_bytes;
     buf_open(&s->batch, alloc);
-    storage_path(s, path, "LOCK", 0);
-    enum err e = file_make_dir(o->dir);
-    if (e == ERR_OK)
-        e = file_open(path, FILE_LOCK, &s->lock);
-    if (e == ERR_LOCKED)
-        storage_refuse(e, why, o->dir, "is in use by another confman; stop that one first");
-    else if (e != ERR_OK)
-        storage_broken(e, why);
+    enum err e = take_directory(s, why);
     if (e == ERR_OK)
         e = know_identity(s, why);
     if (e == ERR_OK) {
-        e = file_list(s->dir, see_file, s);
-        if (e == ERR_OK)
-            e = tidy_up(s);
+        e = tidy_up(s);
         if (e != ERR_OK)
             storage_broken(e, why);
     }
@@ -206,6 +247,7 @@ enum err storage_open(struct alloc *alloc, const struct storage_options *o, stru
         storage_close(s);
         return e;
     }
+    VEC_RESERVE(&s->checkpoints, alloc, s->checkpoints.n + 1);
     *out = s;
     return ERR_OK;
 }
@@ -221,6 +263,7 @@ void storage_close(struct storage *s)
     buf_close(&s->batch);
     VEC_CLOSE(&s->segments, s->alloc);
     VEC_CLOSE(&s->firsts, s->alloc);
+    VEC_CLOSE(&s->recycled, s->alloc);
     VEC_CLOSE(&s->spares, s->alloc);
     VEC_CLOSE(&s->parts, s->alloc);
     VEC_CLOSE(&s->checkpoints, s->alloc);
@@ -272,7 +315,8 @@ enum err storage_spare(struct storage *s, uint64_t number)
     return removed == ERR_IO ? removed : e;
 }
 
-/* Turns a spare file into the next segment: its header is on disk before its name. */
+/* Turns a spare file into the next segment: its header is on disk before its name. ERR_DISK_FULL
+ * only when nothing has changed yet. */
 static enum err begin_segment(struct storage *s, uint64_t spare, uint64_t last)
 {
     char from[PATH_BYTES], to[PATH_BYTES];
@@ -294,10 +338,8 @@ static enum err begin_segment(struct storage *s, uint64_t spare, uint64_t last)
     buf_reset(&s->batch);
     log_segment_encode(&next.segment, &s->batch);
     e = file_write(f, 0, buf_all(&s->batch));
-    if (e == ERR_OK)
-        e = file_rename(from, to);
-    if (e == ERR_OK)
-        e = file_sync_dir(s->dir);
+    if (e == ERR_OK && (file_rename(from, to) != ERR_OK || file_sync_dir(s->dir) != ERR_OK))
+        e = ERR_IO;
     if (e != ERR_OK) {
         file_close(f);
         return e;
@@ -314,21 +356,46 @@ static enum err begin_segment(struct storage *s, uint64_t spare, uint64_t last)
 
 static enum err make_room(struct storage *s, size_t size, uint64_t spare, bool *used)
 {
-    enum err e = ERR_OK;
     if (s->file && s->offset + size <= s->segment_bytes)
         return ERR_OK;
-    if (!spare) { /* none was ready: it takes a moment */
-        spare = SPARE_OF_DISK_THREAD;
-        e = storage_spare(s, spare);
-    } else {
-        *used = true;
+    if (s->recycled.n) {
+        enum err e = begin_segment(s, s->recycled.items[s->recycled.n - 1], s->last);
+        s->recycled.n -= e == ERR_OK;
+        return e;
     }
-    return e == ERR_OK ? begin_segment(s, spare, s->last) : e;
+    bool given = spare != 0;
+    enum err e = ERR_OK;
+    if (!given) { /* none was ready: it takes a moment */
+        spare = SPARE_OF_DISK_THREAD | (s->writer.segment.number + 1);
+        e = storage_spare(s, spare);
+    }
+    if (e == ERR_OK)
+        e = begin_segment(s, spare, s->last);
+    *used = given && e == ERR_OK;
+    return e;
+}
+
+void storage_note(struct storage *s, const struct log_record *r)
+{
+    switch (r->type) {
+    case LOG_ENTRY:
+        s->last = r->index;
+        return;
+    case LOG_HARD_STATE:
+        s->term = r->term;
+        s->vote = r->vote;
+        return;
+    case LOG_TRUNCATE:
+        s->last = r->index - 1;
+        return;
+    }
+    UNREACHABLE("a known record type");
 }
 
 enum err storage_append(struct storage *s, struct span records, uint64_t last, uint64_t spare,
                         bool *used)
 {
+    /* Room for the batch's head and the hard state in front of what is given. */
     size_t size = (LOG_BLOCK + records.len + LOG_BLOCK) / LOG_BLOCK * LOG_BLOCK;
     CHECK(LOG_BLOCK + size <= s->segment_bytes);
     *used = false;
@@ -337,6 +404,10 @@ enum err storage_append(struct storage *s, struct span records, uint64_t last, u
         return e;
     buf_reset(&s->batch);
     log_batch_begin(&s->writer, &s->batch);
+    if (s->offset == LOG_BLOCK && s->term) { /* the segment that had it may be trimmed */
+        struct log_record r = { .type = LOG_HARD_STATE, .term = s->term, .vote = s->vote };
+        log_batch_record(&s->batch, &r);
+    }
     buf_span(&s->batch, records);
     log_batch_end(&s->writer, &s->batch, 0);
     e = file_write(s->file, s->offset, buf_all(&s->batch));
@@ -344,27 +415,47 @@ enum err storage_append(struct storage *s, struct span records, uint64_t last, u
     if (e != ERR_OK)
         return ERR_IO;
     s->offset += s->batch.len;
-    s->last = last;
+    while (records.len) {
+        struct log_record r;
+        enum err known = log_record_next(&records, &r);
+        CHECK(known == ERR_OK);
+        storage_note(s, &r);
+    }
+    CHECK(s->last == last);
     buf_shrink(&s->batch, BATCH_KEEP);
+    return ERR_OK;
+}
+
+/* The oldest segment becomes a spare, or goes. Its name is gone from disk before the next one's
+ * is touched: a crash leaves no hole. */
+static enum err give_back(struct storage *s)
+{
+    char from[PATH_BYTES], to[PATH_BYTES];
+    uint64_t spare = SPARE_OF_DISK_THREAD | s->segments.items[0];
+    bool again = s->recycled.n < RECYCLED_MAX;
+    storage_path(s, from, "log-", s->segments.items[0]);
+    storage_path(s, to, "spare-", spare);
+    enum err e = again ? file_rename(from, to) : file_remove(from);
+    if (e == ERR_OK && again)
+        VEC_PUSH(&s->recycled, s->alloc, spare);
+    if (e != ERR_OK && e != ERR_NOT_FOUND) /* not there: the sync failed the last time */
+        return e;
+    e = file_sync_dir(s->dir);
+    if (e != ERR_OK)
+        return e;
+    s->segments.n--;
+    s->firsts.n--;
+    memmove(s->segments.items, s->segments.items + 1, s->segments.n * sizeof(uint64_t));
+    memmove(s->firsts.items, s->firsts.items + 1, s->firsts.n * sizeof(uint64_t));
     return ERR_OK;
 }
 
 enum err storage_trim(struct storage *s, uint64_t index)
 {
-    char path[PATH_BYTES];
-    size_t drop = 0;
-    /* Segment i ends where i + 1 begins; the newest always stays. */
-    while (drop + 1 < s->segments.n && s->firsts.items[drop + 1] <= index)
-        drop++;
-    for (size_t i = 0; i < drop; i++) {
-        storage_path(s, path, "log-", s->segments.items[i]);
-        enum err e = file_remove(path);
-        if (e != ERR_OK)
-            return e;
-    }
-    s->segments.n -= drop;
-    s->firsts.n -= drop;
-    memmove(s->segments.items, s->segments.items + drop, s->segments.n * sizeof(uint64_t));
-    memmove(s->firsts.items, s->firsts.items + drop, s->firsts.n * sizeof(uint64_t));
-    return drop ? file_sync_dir(s->dir) : ERR_OK;
+    enum err e = ERR_OK;
+    /* Segment i ends where i + 1 begins; the newest that has batches always stays. */
+    size_t stay = s->offset == LOG_BLOCK ? 2 : 1;
+    while (e == ERR_OK && s->segments.n > stay && s->firsts.items[1] <= index)
+        e = give_back(s);
+    return e;
 }

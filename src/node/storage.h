@@ -18,9 +18,9 @@ struct storage;
 
 enum {
     STORAGE_WHY_MAX = 1024,
-    STORAGE_CHECKPOINTS = 2, /* kept; the log reaches back to the older one */
+    STORAGE_CHECKPOINTS = 2,       /* kept; the log reaches back to the older one */
+    STORAGE_PIECE_MAX = 256 << 20, /* of a checkpoint: what a step makes, and one item more */
 };
-#define STORAGE_BLOCK (1 << 20) /* largest piece of a checkpoint */
 
 struct storage_options {
     const char *dir;

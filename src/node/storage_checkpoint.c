@@ -25,10 +25,17 @@ static enum err put(struct storage *s, struct span bytes)
     return e;
 }
 
+/* Writing must not allocate: the allocator is the disk thread's. A head is built in place. */
+static struct buf in_place(uint8_t *room, size_t size)
+{
+    return (struct buf){ .data = room, .cap = size };
+}
+
 enum err storage_checkpoint_begin(struct storage *s, uint64_t index, uint64_t term)
 {
     char path[PATH_BYTES];
-    struct buf b;
+    uint8_t room[HEAD_BYTES];
+    struct buf b = in_place(room, sizeof(room));
     CHECK(!s->part && index > 0);
     storage_path(s, path, "checkpoint.part", 0);
     enum err e = file_open(path, FILE_CREATE, &s->part);
@@ -38,7 +45,6 @@ enum err storage_checkpoint_begin(struct storage *s, uint64_t index, uint64_t te
     }
     s->part_index = index;
     s->part_offset = s->part_blocks = s->part_bytes = 0;
-    buf_open(&b, s->alloc);
     buf_u32(&b, HEAD_MAGIC);
     buf_u32(&b, CHECKPOINT_FORMAT);
     buf_u64(&b, s->cluster);
@@ -47,31 +53,24 @@ enum err storage_checkpoint_begin(struct storage *s, uint64_t index, uint64_t te
     buf_u64(&b, term);
     buf_u32(&b, crc32c(0, b.data, b.len));
     CHECK(b.len == HEAD_BYTES);
-    e = put(s, buf_all(&b));
-    buf_close(&b);
-    return e;
+    return put(s, buf_all(&b));
 }
 
 enum err storage_checkpoint_piece(struct storage *s, struct span piece)
 {
-    uint8_t head[PIECE_HEAD];
-    struct buf b;
-    CHECK(s->part && piece.len > 0 && piece.len <= UINT32_MAX);
-    buf_open(&b, s->alloc);
+    uint8_t room[PIECE_HEAD];
+    struct buf b = in_place(room, sizeof(room));
+    CHECK(s->part && piece.len > 0 && piece.len <= STORAGE_PIECE_MAX);
+    buf_u32(&b, PIECE_MAGIC);
+    buf_u32(&b, 0);
     buf_u32(&b, (uint32_t)piece.len);
     buf_u32(&b, (uint32_t)s->part_blocks);
-    uint32_t crc = crc32c(crc32c(0, b.data, 8), piece.data, piece.len);
-    struct buf h;
-    buf_open(&h, s->alloc);
-    buf_u32(&h, PIECE_MAGIC);
-    buf_u32(&h, crc);
-    buf_span(&h, buf_all(&b));
-    memcpy(head, h.data, PIECE_HEAD);
-    buf_close(&h);
-    buf_close(&b);
+    CHECK(b.len == PIECE_HEAD);
+    b.len = 4;
+    buf_u32(&b, crc32c(crc32c(0, room + 8, 8), piece.data, piece.len));
     s->part_blocks++;
     s->part_bytes += piece.len;
-    enum err e = put(s, span_of(head, PIECE_HEAD));
+    enum err e = put(s, span_of(room, PIECE_HEAD));
     return e == ERR_OK ? put(s, piece) : e;
 }
 
@@ -79,38 +78,38 @@ static enum err keep_newest(struct storage *s, uint64_t *log_from)
 {
     char path[PATH_BYTES];
     struct numbered *c = &s->checkpoints;
-    if (c->n == 0 || c->items[c->n - 1] != s->part_index)
-        VEC_PUSH(c, s->alloc, s->part_index);
-    while (c->n > STORAGE_CHECKPOINTS) {
+    enum err e = ERR_OK;
+    if (c->n == 0 || c->items[c->n - 1] != s->part_index) {
+        CHECK(c->n < c->cap);
+        c->items[c->n++] = s->part_index;
+    }
+    while (c->n > STORAGE_CHECKPOINTS) { /* one that cannot be removed is left for the next start */
         storage_path(s, path, "checkpoint-", c->items[0]);
-        enum err e = file_remove(path);
-        if (e != ERR_OK)
-            return e;
+        enum err removed = file_remove(path);
+        if (removed != ERR_OK && removed != ERR_NOT_FOUND)
+            e = removed;
         c->n--;
         memmove(c->items, c->items + 1, c->n * sizeof(uint64_t));
     }
     /* With one checkpoint alone there is no older one to fall back on: keep all of the log. */
     *log_from = c->n == STORAGE_CHECKPOINTS ? c->items[0] + 1 : 0;
-    return file_sync_dir(s->dir);
+    enum err synced = file_sync_dir(s->dir);
+    return e == ERR_OK ? synced : e;
 }
 
 enum err storage_checkpoint_commit(struct storage *s, uint64_t *log_from)
 {
     char part[PATH_BYTES], path[PATH_BYTES];
-    struct buf b;
-    buf_open(&b, s->alloc);
+    uint8_t room[END_BYTES];
+    struct buf b = in_place(room, sizeof(room));
+    buf_u32(&b, END_MAGIC);
+    buf_u32(&b, 0);
     buf_u64(&b, s->part_blocks);
     buf_u64(&b, s->part_bytes);
-    uint32_t crc = crc32c(0, b.data, b.len);
-    struct buf end;
-    buf_open(&end, s->alloc);
-    buf_u32(&end, END_MAGIC);
-    buf_u32(&end, crc);
-    buf_span(&end, buf_all(&b));
-    CHECK(end.len == END_BYTES);
-    enum err e = put(s, buf_all(&end));
-    buf_close(&b);
-    buf_close(&end);
+    CHECK(s->part && b.len == END_BYTES);
+    b.len = 4;
+    buf_u32(&b, crc32c(0, room + 8, END_BYTES - 8));
+    enum err e = put(s, span_of(room, END_BYTES));
     if (e == ERR_OK)
         e = file_sync(s->part);
     if (e != ERR_OK)
@@ -184,8 +183,7 @@ static enum err read_head(struct reading *r)
         return damaged(r);
     r->offset = HEAD_BYTES;
     if (format != CHECKPOINT_FORMAT)
-        return storage_refuse(ERR_FORMAT, r->why, r->path,
-                              "was written by a newer version of confman; run that one");
+        return storage_refuse(ERR_FORMAT, r->why, r->path, STORAGE_NEWER);
     if (cluster != r->s->cluster || member != r->s->member)
         return storage_refuse(ERR_FOREIGN, r->why, r->path,
                               "belongs to another cluster or member; put the right file back");
@@ -223,7 +221,8 @@ static enum err read_piece(struct reading *r, const struct storage_reader *reade
           span_u32(&rest, &number));
     if (magic == END_MAGIC)
         return read_end(r, head);
-    if (magic != PIECE_MAGIC || number != r->blocks || size > r->size - r->offset)
+    if (magic != PIECE_MAGIC || number != r->blocks || size > r->size - r->offset ||
+        size > STORAGE_PIECE_MAX)
         return damaged(r);
     buf_reset(&r->piece);
     e = take(r, buf_room(&r->piece, size), size);
@@ -236,9 +235,7 @@ static enum err read_piece(struct reading *r, const struct storage_reader *reade
     r->bytes += size;
     e = reader->piece(reader->context, buf_all(&r->piece));
     return e == ERR_CORRUPT  ? damaged(r)
-           : e == ERR_FORMAT ? storage_refuse(e, r->why, r->path,
-                                              "was written by a newer version "
-                                              "of confman; run that one")
+           : e == ERR_FORMAT ? storage_refuse(e, r->why, r->path, STORAGE_NEWER)
                              : e;
 }
 

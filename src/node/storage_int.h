@@ -7,8 +7,12 @@
 #include "io/file/file.h"
 #include "node/storage.h"
 
-enum { PATH_BYTES = 512, BATCH_KEEP = 1 << 20 };
-#define SPARE_OF_DISK_THREAD UINT64_MAX /* not a number that the writer thread counts up to */
+enum {
+    PATH_BYTES = 512,
+    BATCH_KEEP = 1 << 20,
+    RECYCLED_MAX = 2, /* old segments kept to be used again; the rest are removed */
+};
+#define SPARE_OF_DISK_THREAD (1ull << 63) /* or-ed to a segment's number: nobody counts that far */
 
 struct numbered {
     uint64_t *items; /* rising */
@@ -24,24 +28,30 @@ struct storage {
     uint64_t spare_found;
     struct numbered spares, parts; /* at open */
 
-    /* the disk thread's */
+    /* the disk thread's, as is alloc while the threads run */
     struct file *file; /* the newest segment; NULL: none yet */
     struct log_writer writer;
     uint64_t offset, last;
+    uint64_t term, vote; /* newest hard state: every segment begins with it */
     struct buf batch;
     struct numbered segments;
-    struct numbered firsts; /* index_first of each */
+    struct numbered firsts;   /* index_first of each */
+    struct numbered recycled; /* spares that were segments */
     struct prng salts;
 
     /* the writer thread's */
     struct file *part; /* the checkpoint being written */
     uint64_t part_index, part_offset, part_blocks, part_bytes;
-    struct numbered checkpoints; /* their indexes */
+    struct numbered checkpoints; /* their indexes; has room for one more */
 };
 
 void storage_path(const struct storage *s, char out[PATH_BYTES], const char *name, uint64_t number);
 enum err storage_refuse(enum err e, char *why, const char *path, const char *what);
 enum err storage_broken(enum err e, char *why); /* by file_why */
+#define STORAGE_NEWER "was written by a newer version of confman; run that one"
+
+/* Remembers what a record that is on disk says of the log's end and the hard state. */
+void storage_note(struct storage *s, const struct log_record *r);
 
 /* storage_checkpoint.c: the newest one, if any. */
 enum err checkpoint_read(struct storage *s, const struct storage_reader *reader, uint64_t *index,

@@ -62,28 +62,28 @@ static enum err take_records(struct recovery *r, struct span records, size_t off
         struct log_record record;
         if (log_record_next(&records, &record) != ERR_OK)
             return damaged(r, offset, "a record that no build wrote");
-        if (record.type == LOG_ENTRY) {
-            r->s->last = record.index;
-            if (record.index <= r->index)
-                continue;
-        }
+        storage_note(r->s, &record);
+        if (record.type == LOG_ENTRY && record.index <= r->index)
+            continue;
         enum err e = r->reader->record(r->reader->context, &record);
+        if (e == ERR_FORMAT)
+            return storage_refuse(e, r->why, r->path, STORAGE_NEWER);
         if (e != ERR_OK)
             return damaged(r, offset, "entries that do not follow one another");
     }
     return ERR_OK;
 }
 
-/* What a crash left of a batch that nobody was told of: zeros from there to the end. */
+/* What a crash left of a batch that nobody was told of: its head becomes zeros. What may stand
+ * behind it has no head of this segment, and the next batch is written over it. */
 static enum err cut(struct recovery *r, size_t offset)
 {
+    static const uint8_t zeros[LOG_BLOCK];
     struct file *f;
     enum err e = file_open(r->path, FILE_DSYNC, &f);
     if (e != ERR_OK)
         return storage_broken(e, r->why);
-    size_t len = r->bytes.len - offset;
-    memset(r->bytes.data + offset, 0, len);
-    e = file_write(f, offset, span_of(r->bytes.data + offset, len));
+    e = file_write(f, offset, span_of(zeros, sizeof(zeros)));
     file_close(f);
     return e == ERR_OK ? e : storage_broken(e, r->why);
 }
@@ -99,8 +99,7 @@ static enum err recover_segment(struct recovery *r, size_t i)
         return e;
     e = log_reader_open(&log, buf_all(&r->bytes));
     if (e == ERR_FORMAT)
-        return storage_refuse(e, r->why, r->path,
-                              "was written by a newer version of confman; run that one");
+        return storage_refuse(e, r->why, r->path, STORAGE_NEWER);
     if (e != ERR_OK)
         return damaged(r, 0, "the head is damaged");
     e = check_head(r, &log, i);
@@ -125,7 +124,6 @@ static enum err open_newest(struct recovery *r)
     struct storage *s = r->s;
     if (!s->segments.n) {
         s->writer = (struct log_writer){ .batch_next = 1 };
-        s->last = r->index;
         return ERR_OK;
     }
     enum err e = file_open(r->path, FILE_DSYNC, &s->file);
@@ -140,8 +138,12 @@ enum err storage_recover(struct storage *s, const struct storage_reader *reader,
     buf_open(&r.bytes, s->alloc);
     for (size_t i = 0; i < s->segments.n && e == ERR_OK; i++)
         e = recover_segment(&r, i);
+    if (e == ERR_OK && s->last < r.index)
+        s->last = r.index;
     if (e == ERR_OK)
         e = open_newest(&r);
+    if (e != ERR_OK && !why[0])
+        storage_broken(e, why);
     buf_close(&r.bytes);
     return e;
 }

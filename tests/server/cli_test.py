@@ -55,7 +55,10 @@ class CliTest(ServerTest):
 
             def heard():
                 self.cli("put", k, "watched value")
-                seen.append(process.stdout.read() or "")
+                try:
+                    seen.append(os.read(process.stdout.fileno(), 65536).decode())
+                except BlockingIOError:
+                    pass
                 return "watched value" in "".join(seen)
             wait_until(heard, 10, "the watch tells of a put")
         finally:

@@ -35,6 +35,18 @@ static enum err failed(const char *what, const char *path)
                                                                 : ERR_IO;
 }
 
+/* A process that was killed, or whose sync failed, may have left bytes in the kernel's cache that
+ * are not on disk, and the kernel would never write those of a failed sync. Nothing may be built on
+ * them: sync what can be, and let the cache forget the rest. */
+static enum err settle(int fd, const char *path)
+{
+    if (fdatasync(fd) != 0)
+        return failed("sync", path);
+    int error = posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+    errno = error;
+    return error ? failed("forget the cache of", path) : ERR_OK;
+}
+
 enum err file_open(const char *path, enum file_mode mode, struct file **out)
 {
     static const int flags[] = { [FILE_READ] = O_RDONLY,
@@ -44,8 +56,12 @@ enum err file_open(const char *path, enum file_mode mode, struct file **out)
     int fd = open(path, flags[mode] | O_CLOEXEC, 0600);
     if (fd < 0)
         return failed("open", path);
-    if (mode == FILE_LOCK && flock(fd, LOCK_EX | LOCK_NB) != 0) {
-        enum err e = failed("lock", path);
+    enum err e = ERR_OK;
+    if (mode == FILE_LOCK && flock(fd, LOCK_EX | LOCK_NB) != 0)
+        e = failed("lock", path);
+    if (mode == FILE_READ)
+        e = settle(fd, path);
+    if (e != ERR_OK) {
         close(fd);
         return e;
     }
@@ -109,11 +125,6 @@ enum err file_sync(struct file *f)
     return fdatasync(f->fd) == 0 ? ERR_OK : failed("sync", f->path);
 }
 
-enum err file_make_dir(const char *path)
-{
-    return mkdir(path, 0700) == 0 || errno == EEXIST ? ERR_OK : failed("make directory", path);
-}
-
 enum err file_sync_dir(const char *path)
 {
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -122,6 +133,16 @@ enum err file_sync_dir(const char *path)
     enum err e = fsync(fd) == 0 ? ERR_OK : failed("sync", path);
     close(fd);
     return e;
+}
+
+enum err file_make_dir(const char *path)
+{
+    char parent[NAME_MAX_BYTES];
+    if (mkdir(path, 0700) != 0)
+        return errno == EEXIST ? ERR_OK : failed("make directory", path);
+    int n = snprintf(parent, sizeof(parent), "%s/..", path);
+    CHECK(n > 0 && n < NAME_MAX_BYTES);
+    return file_sync_dir(parent);
 }
 
 enum err file_rename(const char *from, const char *to)
@@ -139,10 +160,10 @@ enum err file_list(const char *path, void (*each)(void *, const char *), void *c
     DIR *dir = opendir(path);
     if (!dir)
         return failed("open", path);
-    errno = 0;
-    for (struct dirent *e; (e = readdir(dir)) != NULL;)
-        if (e->d_name[0] != '.')
-            each(context, e->d_name);
+    struct dirent *entry;
+    while (errno = 0, (entry = readdir(dir)) != NULL)
+        if (entry->d_name[0] != '.')
+            each(context, entry->d_name);
     enum err e = errno ? failed("list", path) : ERR_OK;
     closedir(dir);
     return e;

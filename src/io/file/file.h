@@ -1,6 +1,6 @@
 /* file: everything of disk. Whole reads and writes, syncs, names; errors as the node wants them.
  *
- * Kept small so that tests can put another world behind it (tests/crash/disk.c): a disk that
+ * Kept small so that tests can put another world behind it (tests/crash/file_fault.c): a disk that
  * loses what was not synced, tears writes and fails at the N-th call. */
 #pragma once
 #include <stdbool.h>
@@ -12,7 +12,7 @@
 struct file;
 
 enum file_mode {
-    FILE_READ,
+    FILE_READ,   /* what stands on disk: what is only cached is synced, or forgotten, first */
     FILE_CREATE, /* new and empty, also when there was one */
     FILE_DSYNC,  /* an existing one, for writing; a write returns when it is on disk (O_DSYNC) */
     FILE_LOCK,   /* made when missing, and locked for as long as it is open: ERR_LOCKED */
@@ -28,7 +28,7 @@ enum err file_read(struct file *f, uint64_t offset, void *data,
 enum err file_write(struct file *f, uint64_t offset, struct span data) MUST_CHECK;
 enum err file_sync(struct file *f) MUST_CHECK; /* the data; never try again after it failed */
 
-enum err file_make_dir(const char *path) MUST_CHECK; /* also when it is there already */
+enum err file_make_dir(const char *path) MUST_CHECK; /* its name synced; fine when it is there */
 enum err file_sync_dir(const char *path) MUST_CHECK; /* names made, moved and removed in it */
 enum err file_rename(const char *from, const char *to) MUST_CHECK;
 enum err file_remove(const char *path) MUST_CHECK;

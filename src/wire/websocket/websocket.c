@@ -1,54 +1,69 @@
+/* wslay takes its memory from the C heap and cannot be told otherwise: its context of some 9 KiB,
+ * the message that is coming (message_bytes_max, and FRAGMENTS_MAX small pieces), and what waits to
+ * be written, which is flushed before each call of ours returns. So all of it is bounded, though
+ * the given allocator does not count it. */
 #include "wire/websocket/websocket.h"
 #include <openssl/evp.h>
 #include <wslay/wslay.h>
 #include "base/check.h"
 
+/* A piece of one byte costs wslay a hundred. */
+enum { FRAGMENTS_MAX = 1024 };
+
 struct ws {
     struct alloc *alloc;
     wslay_event_context_ptr event;
-    struct span in;  /* what ws_feed was given and wslay has not read */
-    struct buf *out; /* where wslay writes, during a call */
+    size_t fragments; /* of the message that is coming */
+    bool broken;      /* the peer was told so and nothing more is written */
+    struct span in;   /* what ws_feed was given and wslay has not read */
+    struct buf *out;  /* where wslay writes, during a call */
     void (*on_message)(void *context, struct span text);
     void *context;
 };
 
-static bool same_word(struct span s, const char *word)
-{
-    if (s.len != strlen(word))
-        return false;
-    for (size_t i = 0; i < s.len; i++)
-        if ((s.data[i] >= 'A' && s.data[i] <= 'Z' ? s.data[i] + 32 : s.data[i]) != word[i])
-            return false;
-    return true;
-}
-
 bool ws_wanted(const struct http_request *r)
 {
-    struct span upgrade;
-    return http_header_find(r, "upgrade", &upgrade) && same_word(upgrade, "websocket");
+    return http_header_lists(r, "upgrade", "websocket");
+}
+
+/* The only header of that name: RFC 6455 11.3 lets neither of ours come twice. */
+static bool find_one(const struct http_request *r, const char *name, struct span *out)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < r->header_count; i++)
+        if (span_is(r->headers[i].name, name)) {
+            *out = r->headers[i].value;
+            n++;
+        }
+    return n == 1;
 }
 
 /* 22 characters of base64 and "==": 16 bytes. */
 static bool is_key(struct span key)
 {
-    uint8_t bytes[24];
-    return key.len == 24 && EVP_DecodeBlock(bytes, key.data, 24) == 18 &&
-           memcmp(key.data + 22, "==", 2) == 0;
+    for (size_t i = 0; i + 2 < key.len; i++) {
+        uint8_t c = key.data[i];
+        if (!((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+              c == '+' || c == '/'))
+            return false;
+    }
+    return key.len == 24 && memcmp(key.data + 22, "==", 2) == 0;
 }
 
 enum err ws_accept(const struct http_request *r, struct buf *out)
 {
     static const char salt[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"; /* RFC 6455 1.3 */
     struct span key, version;
-    if (!span_is(r->method, "GET") || !http_header_find(r, "sec-websocket-key", &key) ||
-        !is_key(key) || !http_header_find(r, "sec-websocket-version", &version) ||
-        !span_is(version, "13"))
+    if (!span_is(r->method, "GET") || !ws_wanted(r) ||
+        !http_header_lists(r, "connection", "upgrade") || !find_one(r, "sec-websocket-key", &key) ||
+        !is_key(key) || !find_one(r, "sec-websocket-version", &version) || !span_is(version, "13"))
         return ERR_BAD_REQUEST;
     uint8_t input[24 + sizeof(salt)], digest[EVP_MAX_MD_SIZE], text[64];
     unsigned digest_size;
     memcpy(input, key.data, 24);
     memcpy(input + 24, salt, sizeof(salt) - 1);
-    CHECK(EVP_Digest(input, 24 + sizeof(salt) - 1, digest, &digest_size, EVP_sha1(), NULL) == 1);
+    if (EVP_Digest(input, 24 + sizeof(salt) - 1, digest, &digest_size, EVP_sha1(), NULL) != 1)
+        return ERR_INTERNAL; /* this machine's OpenSSL is set up without SHA-1 */
     int n = EVP_EncodeBlock(text, digest, (int)digest_size);
     buf_text(out,
              "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n"
@@ -82,13 +97,36 @@ static ssize_t take_output(wslay_event_context_ptr event, const uint8_t *data, s
     return (ssize_t)len;
 }
 
+/* Closes with that code (RFC 6455 7.4.1) and listens no more. */
+static void refuse(struct ws *w, uint16_t code)
+{
+    int rv = wslay_event_queue_close(w->event, code, NULL, 0);
+    CHECK(rv == 0 || rv == WSLAY_ERR_NO_MORE_MSG);
+    wslay_event_shutdown_read(w->event);
+}
+
+static void take_frame(wslay_event_context_ptr event,
+                       const struct wslay_event_on_frame_recv_start_arg *arg, void *context)
+{
+    struct ws *w = context;
+    (void)event;
+    if (wslay_is_ctrl_frame(arg->opcode))
+        return;
+    w->fragments = arg->opcode == WSLAY_CONTINUATION_FRAME ? w->fragments + 1 : 1;
+    if (w->fragments > FRAGMENTS_MAX)
+        refuse(w, WSLAY_CODE_MESSAGE_TOO_BIG);
+}
+
 static void take_message(wslay_event_context_ptr event,
                          const struct wslay_event_on_msg_recv_arg *arg, void *context)
 {
     struct ws *w = context;
-    (void)event;
-    if (!wslay_is_ctrl_frame(arg->opcode))
+    if (wslay_is_ctrl_frame(arg->opcode) || !wslay_event_get_read_enabled(event))
+        return;
+    if (arg->opcode == WSLAY_TEXT_FRAME)
         w->on_message(w->context, span_of(arg->msg, arg->msg_length));
+    else
+        refuse(w, WSLAY_CODE_UNSUPPORTED_DATA);
 }
 
 struct ws *ws_open(struct alloc *alloc, const struct ws_limits *limits,
@@ -96,6 +134,7 @@ struct ws *ws_open(struct alloc *alloc, const struct ws_limits *limits,
 {
     struct wslay_event_callbacks callbacks = { .recv_callback = give_input,
                                                .send_callback = take_output,
+                                               .on_frame_recv_start_callback = take_frame,
                                                .on_msg_recv_callback = take_message };
     struct ws *w = mem_zero(alloc, sizeof(*w));
     w->alloc = alloc;
@@ -121,36 +160,46 @@ static void flush(struct ws *w, struct buf *out)
 
 enum err ws_feed(struct ws *w, struct span in, struct buf *out)
 {
+    static const uint8_t protocol_error[] = { 0x88, 2, 1002 >> 8, 1002 & 0xff };
+    CHECK(!w->out);
     w->in = in;
     w->out = out;
-    int rv = wslay_event_recv(w->event);
-    flush(w, out);
-    /* After a close frame wslay reads no more: the rest is not ours to understand. */
-    return rv == 0 && !(wslay_event_get_read_enabled(w->event) && w->in.len)
-               ? ERR_OK
-               : ERR_MESSAGE_MALFORMED;
+    /* wslay answers frames that it cannot read at all with a close that has no code; RFC 6455
+     * 7.4.1 has one for them, so ours is written in its place. */
+    if (!w->broken && wslay_event_recv(w->event) != 0) {
+        w->broken = true;
+        if (!wslay_event_get_close_sent(w->event))
+            buf_put(out, protocol_error, sizeof(protocol_error));
+    }
+    w->in = SPAN_NONE;
+    w->out = NULL;
+    if (!w->broken)
+        flush(w, out);
+    bool well = wslay_event_get_read_enabled(w->event) || wslay_event_get_close_received(w->event);
+    return well ? ERR_OK : ERR_MESSAGE_MALFORMED;
+}
+
+/* In a message callback ws_feed flushes afterwards. */
+static void queued(struct ws *w, int rv, struct buf *out)
+{
+    CHECK(rv == 0 || rv == WSLAY_ERR_NO_MORE_MSG);
+    if (!w->out && !w->broken)
+        flush(w, out);
 }
 
 void ws_send(struct ws *w, struct span text, struct buf *out)
 {
     struct wslay_event_msg message = { WSLAY_TEXT_FRAME, text.data, text.len };
-    int rv = wslay_event_queue_msg(w->event, &message);
-    CHECK(rv == 0 || rv == WSLAY_ERR_NO_MORE_MSG);
-    /* In a message callback ws_feed flushes afterwards. */
-    if (!w->out)
-        flush(w, out);
+    queued(w, wslay_event_queue_msg(w->event, &message), out);
 }
 
 void ws_end(struct ws *w, struct buf *out)
 {
-    int rv = wslay_event_queue_close(w->event, 1000, NULL, 0);
-    CHECK(rv == 0 || rv == WSLAY_ERR_NO_MORE_MSG);
-    if (!w->out)
-        flush(w, out);
+    queued(w, wslay_event_queue_close(w->event, WSLAY_CODE_NORMAL_CLOSURE, NULL, 0), out);
 }
 
 bool ws_done(const struct ws *w)
 {
-    return wslay_event_get_close_sent(w->event) &&
-           (wslay_event_get_close_received(w->event) || !wslay_event_get_read_enabled(w->event));
+    return w->broken ||
+           (wslay_event_get_close_sent(w->event) && !wslay_event_get_read_enabled(w->event));
 }

@@ -1,0 +1,62 @@
+/* The pages that are made from tables: docs/reference/ and docs/confman.1, by `make docs`. */
+#include <stdio.h>
+#include <string.h>
+#include "base/err.h"
+#include "base/version.h"
+#include "node/metric.h"
+#include "node/node.h"
+#include "node/param.h"
+
+static void rest(void)
+{
+    printf("# REST\n\nMade from `src/api/rest/route.def` by `make docs`; how to use it: "
+           "[the guide](../guide.md).\n\n| methods | path | what |\n|---|---|---|\n");
+#define ROUTE(NAME, methods, path, text) printf("| %s | `%s` | %s |\n", methods, path, text);
+#include "api/rest/route.def"
+#undef ROUTE
+}
+
+static void errors(void)
+{
+    printf("# Errors\n\nMade from `src/base/err.def` by `make docs`. `code` is the stable name in "
+           "a REST problem; gRPC clients get the number and the text.\n\n"
+           "| code | HTTP | gRPC | text |\n|---|---|---|---|\n");
+    for (enum err e = ERR_OK + 1; e < ERR_COUNT; e++)
+        printf("| `%s` | %d | %d | %s |\n", err_code(e), err_http(e), err_grpc(e), err_text(e));
+}
+
+static void man(void)
+{
+    printf(".TH CONFMAN 1 \"\" \"confman " CONFMAN_VERSION "\"\n"
+           ".SH NAME\nconfman \\- configuration, coordination and discovery in one server\n"
+           ".SH SYNOPSIS\n\\fBconfman server\\fR [\\fIparameters\\fR]\n.br\n"
+           "\\fBconfman\\fR \\fIcommand\\fR [\\fIoptions\\fR]\n"
+           ".SH DESCRIPTION\n\\fBconfman server\\fR runs a node: a durable, revisioned store that "
+           "speaks etcd's v3 gRPC API and a REST API on one port. The other commands are its "
+           "client; \\fBconfman help\\fR lists them.\n"
+           ".SH PARAMETERS OF THE SERVER\nEach may also stand in the YAML file (\\fBname: "
+           "value\\fR) or in the environment (\\fBCONFMAN_NAME\\fR). Flags are stronger than the "
+           "environment, that than the file.\n");
+    param_man();
+    printf(".SH EXIT STATUS\nOf the server: 0 stopped cleanly, 1 it could not start or go on, 2 "
+           "wrong parameters. Of the client: 0 done, 1 refused or not found, 2 wrong usage, 3 the "
+           "server cannot be reached or did not answer in time.\n");
+}
+
+int node_docs(const char *what)
+{
+    static const struct {
+        const char *name;
+        void (*print)(void);
+    } pages[] = { { "parameters", param_markdown },
+                  { "metrics", metric_markdown },
+                  { "rest", rest },
+                  { "errors", errors },
+                  { "man", man } };
+    for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++)
+        if (strcmp(pages[i].name, what) == 0) {
+            pages[i].print();
+            return 0;
+        }
+    return 2;
+}

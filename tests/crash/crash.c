@@ -1,0 +1,495 @@
+/* Storage over a disk that fails at every call, one after another.
+ *
+ * A run: a process works until its N-th call of the disk meets a fault; the next ones may meet one
+ * as well; the last two meet none. Each process first reads what is there, and that must be
+ * all that was acknowledged, in order, and at most the one batch more that was under way. Storage
+ * may refuse to open only while its calls fail, and never says that bytes are damaged.
+ * Then bit rot: bytes that were synced are changed one at a time; storage must refuse them, or not
+ * have needed them. Only the newest batch cannot be told from one that was torn.
+ *
+ * `crash` runs N = 1, 2, ... for every fault until none is met; `crash FAULT N SEED` one of them,
+ * `crash rot 0 SEED` the second part. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/buf.h"
+#include "base/check.h"
+#include "base/prng.h"
+#include "file_fault.h"
+#include "node/storage.h"
+
+enum {
+    ENTRIES_MAX = 2000,
+    SEGMENT_BYTES = 64 << 10,
+    DATA_MAX = 6000,
+    STEPS = 45,
+    LIVES = 5,
+    SEEDS = 3,
+    FULL_RETRIES = 3,
+    ROT_SEEDS = 4,
+    ROT_FLIPS = 500,
+};
+
+static const char *const fault_names[FAULT_COUNT] = { "none", "error", "errors", "full",
+                                                      "fulls", "kill",  "power" };
+
+/* What a log says: entries 1 to last, how far they are committed, the hard state. */
+struct model {
+    uint64_t value[ENTRIES_MAX + 1], term[ENTRIES_MAX + 1];
+    uint64_t last, hard_term, hard_vote;
+};
+
+static struct model durable, pending, seen, before; /* before: without the newest batch */
+static bool has_pending;
+static uint64_t committed;
+static struct prng prng;
+static struct alloc heap;
+static char problem[2048];
+
+static bool failed(const char *what, const char *detail)
+{
+    snprintf(problem, sizeof(problem), "%s: %s", what, detail);
+    return false;
+}
+
+/* The data of an entry follows from its value. */
+static void put_data(struct buf *out, uint64_t value)
+{
+    struct prng p = { value };
+    buf_u64(out, value);
+    for (uint64_t len = prng_below(&p, 8) ? prng_below(&p, 200) : prng_below(&p, DATA_MAX); len > 0;
+         len--)
+        buf_u8(out, (uint8_t)prng_next(&p));
+}
+
+static bool same(const struct model *a, const struct model *b)
+{
+    return a->last == b->last && a->hard_term == b->hard_term && a->hard_vote == b->hard_vote &&
+           memcmp(a->value, b->value, (a->last + 1) * sizeof(*a->value)) == 0 &&
+           memcmp(a->term, b->term, (a->last + 1) * sizeof(*a->term)) == 0;
+}
+
+/* ---- reading ---- */
+
+struct reading {
+    uint64_t checkpoint;
+};
+
+static enum err take_piece(void *context, struct span piece)
+{
+    CHECK(context != NULL);
+    while (piece.len) {
+        uint64_t value, term;
+        if (!span_u64(&piece, &value) || !span_u64(&piece, &term) || seen.last == ENTRIES_MAX)
+            return ERR_CORRUPT;
+        seen.value[++seen.last] = value;
+        seen.term[seen.last] = term;
+    }
+    return ERR_OK;
+}
+
+static enum err take_checkpoint(void *context, uint64_t index, uint64_t term)
+{
+    struct reading *r = context;
+    r->checkpoint = index;
+    return index == seen.last && term == seen.term[index] ? ERR_OK : ERR_CORRUPT;
+}
+
+static enum err take_entry(const struct log_record *r)
+{
+    struct span data = r->data;
+    uint64_t value = 0;
+    struct buf b;
+    if (r->index != seen.last + 1 || !span_u64(&data, &value))
+        return ERR_CORRUPT;
+    buf_open(&b, &heap);
+    put_data(&b, value);
+    bool good = span_equal(buf_all(&b), r->data);
+    buf_close(&b);
+    seen.value[++seen.last] = value;
+    seen.term[seen.last] = r->term;
+    return good ? ERR_OK : ERR_CORRUPT;
+}
+
+static enum err take_record(void *context, const struct log_record *r)
+{
+    struct reading *reading = context;
+    switch (r->type) {
+    case LOG_ENTRY:
+        return take_entry(r);
+    case LOG_HARD_STATE:
+        seen.hard_term = r->term;
+        seen.hard_vote = r->vote;
+        return ERR_OK;
+    case LOG_TRUNCATE:
+        while (seen.last > reading->checkpoint && seen.last >= r->index)
+            seen.last--;
+        return ERR_OK;
+    }
+    return ERR_CORRUPT;
+}
+
+static enum err open_and_read(struct storage **s, char *why)
+{
+    struct storage_options o = { .dir = "data",
+                                 .cluster = 7,
+                                 .member = 8,
+                                 .salt = prng_next(&prng),
+                                 .segment_bytes = SEGMENT_BYTES };
+    struct reading r = { 0 };
+    struct storage_reader reader = { &r, take_piece, take_checkpoint, take_record };
+    seen = (struct model){ .last = 0 };
+    enum err e = storage_open(&heap, &o, s, why);
+    if (e != ERR_OK)
+        return e;
+    e = storage_recover(*s, &reader, why);
+    if (e != ERR_OK)
+        storage_close(*s);
+    return e;
+}
+
+/* ---- working ---- */
+
+struct work {
+    struct storage *s;
+    uint64_t spare, spares_made, trim_from;
+    uint64_t checkpoint, written; /* under way: its index, how many entries are in it */
+    struct model snapshot;
+    int fulls;
+};
+
+static void record(struct buf *out, struct log_record r)
+{
+    log_batch_record(out, &r);
+}
+
+/* Grows *m by a batch, and writes its records. */
+static void make_batch(struct model *m, struct buf *out)
+{
+    if (prng_below(&prng, 8) == 0 || m->hard_term == 0) {
+        m->hard_term++;
+        m->hard_vote = 1 + prng_below(&prng, 3);
+        record(out, (struct log_record){ .type = LOG_HARD_STATE,
+                                         .term = m->hard_term,
+                                         .vote = m->hard_vote });
+    }
+    if (m->last > committed && prng_below(&prng, 6) == 0) {
+        m->last = committed + prng_below(&prng, m->last - committed);
+        record(out, (struct log_record){ .type = LOG_TRUNCATE, .index = m->last + 1 });
+    }
+    for (uint64_t n = prng_below(&prng, 4); n > 0 && m->last < ENTRIES_MAX; n--) {
+        struct buf data;
+        buf_open(&data, &heap);
+        m->value[++m->last] = prng_next(&prng);
+        m->term[m->last] = m->hard_term;
+        put_data(&data, m->value[m->last]);
+        record(out, (struct log_record){ .type = LOG_ENTRY,
+                                         .entry_type = 2,
+                                         .index = m->last,
+                                         .term = m->hard_term,
+                                         .data = buf_all(&data) });
+        buf_close(&data);
+    }
+}
+
+static void commit(void)
+{
+    if (durable.last > committed)
+        committed += prng_below(&prng, durable.last - committed + 1);
+}
+
+/* False: the process ends here. */
+static bool append(struct work *w)
+{
+    struct buf records;
+    bool used = false;
+    enum err e;
+    buf_open(&records, &heap);
+    pending = durable;
+    make_batch(&pending, &records);
+    do {
+        e = ERR_OK;
+        if (records.len)
+            e = storage_append(w->s, buf_all(&records), pending.last, w->spare, &used);
+        w->spare = used ? 0 : w->spare;
+        if (e == ERR_DISK_FULL && ++w->fulls == FULL_RETRIES)
+            disk_arm(FAULT_NONE, 0); /* somebody has made room */
+    } while (e == ERR_DISK_FULL && w->fulls <= FULL_RETRIES);
+    buf_close(&records);
+    has_pending = e != ERR_OK;
+    if (e == ERR_OK) {
+        before = durable;
+        durable = pending;
+        commit();
+    }
+    return e == ERR_OK;
+}
+
+/* The same care that the node takes: what fails here is tried again later. */
+static void checkpoint(struct work *w)
+{
+    struct buf piece;
+    enum err e;
+    if (!w->checkpoint) {
+        if (!committed || prng_below(&prng, 6))
+            return;
+        w->checkpoint = committed;
+        w->written = 0;
+        w->snapshot = durable;
+        e = storage_checkpoint_begin(w->s, committed, durable.term[committed]);
+    } else if (w->written < w->checkpoint) {
+        buf_open(&piece, &heap);
+        for (uint64_t n = 1 + prng_below(&prng, 60); n > 0 && w->written < w->checkpoint; n--) {
+            buf_u64(&piece, w->snapshot.value[++w->written]);
+            buf_u64(&piece, w->snapshot.term[w->written]);
+        }
+        e = storage_checkpoint_piece(w->s, buf_all(&piece));
+        buf_close(&piece);
+    } else {
+        e = storage_checkpoint_commit(w->s, &w->trim_from);
+        w->checkpoint = 0;
+    }
+    if (e != ERR_OK) {
+        storage_checkpoint_cancel(w->s);
+        w->checkpoint = 0;
+    }
+}
+
+static bool work(struct work *w, int steps)
+{
+    for (int i = 0; i < steps; i++) {
+        if (!append(w))
+            return false;
+        if (!w->spare && prng_below(&prng, 2)) {
+            w->spares_made++;
+            if (storage_spare(w->s, w->spares_made) == ERR_OK)
+                w->spare = w->spares_made;
+        }
+        checkpoint(w);
+        if (w->trim_from && storage_trim(w->s, w->trim_from) == ERR_OK)
+            w->trim_from = 0;
+    }
+    return true;
+}
+
+/* ---- one process after another ---- */
+
+static bool check_seen(void)
+{
+    char text[200];
+    if (same(&seen, &durable) || (has_pending && same(&seen, &pending))) {
+        durable = seen;
+        has_pending = false;
+        return true;
+    }
+    snprintf(text, sizeof(text),
+             "read back %d entries, hard state %d/%d; acknowledged were %d, %d/%d%s",
+             (int)seen.last, (int)seen.hard_term, (int)seen.hard_vote, (int)durable.last,
+             (int)durable.hard_term, (int)durable.hard_vote,
+             has_pending ? ", and one batch was under way" : "");
+    return failed("what came back is not what was acknowledged", text);
+}
+
+/* One process's life. It may be refused only for the fault's sake. */
+static bool live(int steps)
+{
+    char why[STORAGE_WHY_MAX] = "";
+    struct work w = { .spare = 0 };
+    enum err e = open_and_read(&w.s, why);
+    if (e != ERR_OK) {
+        if (!why[0])
+            return failed("refused without a reason", err_text(e));
+        bool excused = disk_hit() && (e == ERR_IO || e == ERR_DISK_FULL);
+        return excused || failed("refused to open", why);
+    }
+    w.spare = storage_spare_found(w.s);
+    w.spares_made = w.spare;
+    bool good = check_seen();
+    bool alive = good && work(&w, steps);
+    storage_close(w.s);
+    if (good && !alive && !disk_hit())
+        return failed("a write failed without a fault", "");
+    return good;
+}
+
+static void begin(uint64_t seed)
+{
+    prng.state = seed;
+    disk_wipe(seed ^ 0x5555);
+    durable = pending = before = (struct model){ .last = 0 };
+    has_pending = false;
+    committed = 0;
+}
+
+/* met: whether the n-th call came at all. */
+static bool run(enum fault fault, uint64_t n, uint64_t seed, bool *met)
+{
+    begin(seed);
+    for (uint64_t i = 1; i < seed % SEEDS; i++) /* some begin with a directory that is in use */
+        if (!live(STEPS))
+            return false;
+    disk_arm(fault, n);
+    bool good = live(STEPS);
+    *met = disk_hit();
+    for (int i = 0; i < LIVES && good; i++) {
+        disk_restart(fault != FAULT_KILL && prng_below(&prng, 2));
+        if (i < LIVES - 2 && prng_below(&prng, 2))
+            disk_arm(FAULT_ERROR + (enum fault)prng_below(&prng, FAULT_COUNT - FAULT_ERROR),
+                     1 + prng_below(&prng, 60));
+        good = live(i < LIVES - 1 ? STEPS / 3 : 0);
+    }
+    CHECK(heap.used == 0);
+    return good;
+}
+
+/* ---- bit rot ---- */
+
+static const char *newest_segment(void)
+{
+    const char *newest = "";
+    for (size_t i = 0; disk_name(i); i++)
+        if (strncmp(disk_name(i), "log-", 4) == 0 && strcmp(disk_name(i), newest) > 0)
+            newest = disk_name(i);
+    return newest;
+}
+
+/* Reads a disk on which one byte of name is wrong. */
+static bool read_rotten(const char *name, const char *newest, int *refused, int *harmless)
+{
+    char why[STORAGE_WHY_MAX] = "";
+    struct storage *s;
+    enum err e = open_and_read(&s, why);
+    if (e == ERR_OK)
+        storage_close(s);
+    if (e == ERR_CORRUPT || e == ERR_FORMAT || e == ERR_FOREIGN) {
+        ++*refused;
+        bool told = strstr(why, name) != NULL || strncmp(name, "log-", 4) == 0;
+        return told || failed("refused, but the file is not named", why);
+    }
+    ++*harmless;
+    bool whole = e == ERR_OK && same(&seen, &durable);
+    bool newest_lost = e == ERR_OK && strcmp(name, newest) == 0 && same(&seen, &before);
+    return whole || newest_lost || failed("read damaged bytes as good ones", why);
+}
+
+static bool flip(const char *name, size_t at, int *refused, int *harmless)
+{
+    char copy[64], newest[64], text[100];
+    size_t len;
+    snprintf(copy, sizeof(copy), "%s", name);
+    snprintf(newest, sizeof(newest), "%s", newest_segment());
+    uint8_t *bytes = disk_bytes(copy, &len);
+    bytes[at] = (uint8_t)(bytes[at] ^ (1 + prng_below(&prng, 255)));
+    disk_restart(true);
+    bool good = read_rotten(copy, newest, refused, harmless);
+    disk_bring_back();
+    snprintf(text, sizeof(text), " (%s, byte %zu)", copy, at);
+    strncat(problem, text, sizeof(problem) - strlen(problem) - 1);
+    return good;
+}
+
+/* A damaged newest checkpoint is refused; moved away, the older one and the log give everything. */
+static bool fall_back(void)
+{
+    char name[64] = "", why[STORAGE_WHY_MAX] = "";
+    struct storage *s;
+    size_t len, checkpoints = 0;
+    for (size_t i = 0; disk_name(i); i++)
+        if (strncmp(disk_name(i), "checkpoint-", 11) == 0) {
+            checkpoints++;
+            if (strcmp(disk_name(i), name) > 0)
+                snprintf(name, sizeof(name), "%s", disk_name(i));
+        }
+    if (checkpoints < STORAGE_CHECKPOINTS)
+        return failed("the workload is too short", "there is one checkpoint only");
+    disk_bytes(name, &len)[len / 2] ^= 1;
+    disk_restart(true);
+    if (open_and_read(&s, why) != ERR_CORRUPT || !strstr(why, name))
+        return failed("a damaged checkpoint was not refused", why);
+    disk_remove(name);
+    enum err e = open_and_read(&s, why);
+    if (e == ERR_OK)
+        storage_close(s);
+    disk_bring_back();
+    return (e == ERR_OK && same(&seen, &durable)) || failed("no way back from a checkpoint", why);
+}
+
+static bool rot(uint64_t seed)
+{
+    int refused = 0, harmless = 0;
+    begin(seed);
+    for (int i = 0; i < 3; i++)
+        if (!live(2 * STEPS))
+            return false;
+    disk_restart(true);
+    if (!live(0))
+        return false;
+    disk_keep();
+    if (!fall_back())
+        return false;
+    for (size_t i = 0; disk_name(i); i++) {
+        char name[64];
+        size_t len;
+        snprintf(name, sizeof(name), "%s", disk_name(i));
+        disk_bytes(name, &len);
+        for (size_t at = 0; at < len && at < 80; at++)
+            if (!flip(name, at, &refused, &harmless))
+                return false;
+        for (int n = 0; n < ROT_FLIPS && len > 80; n++)
+            if (!flip(name, prng_below(&prng, len), &refused, &harmless))
+                return false;
+    }
+    if (!refused || !harmless)
+        return failed("the flips prove nothing", "all refused, or none");
+    return true;
+}
+
+/* ---- all of it ---- */
+
+static int say(bool good, const char *what, uint64_t n, uint64_t seed)
+{
+    if (!good)
+        fprintf(stderr, "FAIL crash: %s; again: crash %s %llu %llu\n", problem, what,
+                (unsigned long long)n, (unsigned long long)seed);
+    return !good;
+}
+
+static int run_all(void)
+{
+    int passed = 0, bad = 0;
+    for (int f = FAULT_ERROR; f < FAULT_COUNT; f++) {
+        for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+            bool met = true;
+            for (uint64_t n = 1; met && bad < 100; n++) {
+                bool good = run((enum fault)f, n, seed, &met);
+                bad += say(good, fault_names[f], n, seed);
+                passed += good;
+            }
+        }
+    }
+    for (uint64_t seed = 1; seed <= ROT_SEEDS; seed++) {
+        bool good = rot(seed);
+        bad += say(good, "rot", 0, seed);
+        passed += good;
+    }
+    printf("%d passed, %d failed\n", passed, bad);
+    return bad ? 1 : 0;
+}
+
+int main(int argc, char **argv)
+{
+    bool met;
+    alloc_heap(&heap);
+    if (argc == 1)
+        return run_all();
+    if (argc == 4) {
+        uint64_t n = strtoull(argv[2], NULL, 10), seed = strtoull(argv[3], NULL, 10);
+        if (strcmp(argv[1], "rot") == 0)
+            return say(rot(seed), argv[1], n, seed);
+        for (int f = FAULT_ERROR; f < FAULT_COUNT; f++)
+            if (strcmp(argv[1], fault_names[f]) == 0)
+                return say(run((enum fault)f, n, seed, &met), argv[1], n, seed);
+    }
+    fprintf(stderr, "crash [error|errors|full|fulls|kill|power|rot N SEED]\n");
+    return 2;
+}
