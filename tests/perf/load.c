@@ -1,0 +1,414 @@
+/* load: WORKLOAD --port P [-c connections] [-s streams] [-d seconds] [--keys N] ... : see usage(). */
+#include "load.h"
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+#include "base/check.h"
+#include "wire/protobuf/protobuf.h"
+
+enum { CONNECTIONS_MAX = 1024 };
+
+struct load {
+    const char *workload, *host;
+    int port;
+    uint32_t connections, streams;
+    double seconds, warm_seconds;
+    int64_t keys, key_bytes, value_bytes, fill, watchers;
+    bool linearizable;
+    int server_pid;
+
+    struct alloc heap;
+    struct prng prng;
+    struct wire wires[CONNECTIONS_MAX];
+    struct latency latency;
+    int64_t counting_from_us, end_us, errors, done, filled;
+    struct buf message, key, value;
+    int epoll;
+    /* fan-out */
+    int64_t events, puts, put_us, waiting;
+};
+
+static struct load l;
+
+static int usage(void)
+{
+    fprintf(stderr, "load put|range|txn|fill|fanout|idle --port P [--host H] [-c N] [-s N] [-d S]\n"
+                    "     [--keys N] [--key-bytes N] [--value-bytes N] [--linearizable]\n"
+                    "     [--watchers N] [--server-pid PID]\n");
+    return 2;
+}
+
+/* ---- messages ---- */
+
+static struct span make_key(int64_t number)
+{
+    buf_reset(&l.key);
+    buf_format(&l.key, "k%0*lld", (int)l.key_bytes - 1, (long long)number);
+    return buf_all(&l.key);
+}
+
+static void put_fields(struct buf *b, int64_t key)
+{
+    field_bytes(b, 1, make_key(key));
+    field_bytes(b, 2, buf_all(&l.value));
+}
+
+static void begin_put(struct wire_stream *s)
+{
+    buf_reset(&l.message);
+    put_fields(&l.message, s->key);
+    wire_call(s, "/etcdserverpb.KV/Put", buf_all(&l.message), true);
+}
+
+static void begin_range(struct wire_stream *s)
+{
+    buf_reset(&l.message);
+    field_bytes(&l.message, 1, make_key(s->key));
+    field_number(&l.message, 7, !l.linearizable);
+    wire_call(s, "/etcdserverpb.KV/Range", buf_all(&l.message), true);
+}
+
+static void nest(struct buf *out, uint32_t field, struct buf *inner)
+{
+    field_bytes(out, field, buf_all(inner));
+    buf_close(inner);
+}
+
+/* As Kubernetes updates: If mod_revision == what was last seen Then put Else get. */
+static void begin_txn(struct wire_stream *s)
+{
+    struct buf compare, put, op, get, other;
+    buf_open(&compare, &l.heap);
+    buf_open(&put, &l.heap);
+    buf_open(&op, &l.heap);
+    buf_open(&get, &l.heap);
+    buf_open(&other, &l.heap);
+    field_number(&compare, 2, 2); /* target: mod */
+    field_bytes(&compare, 3, make_key(s->key));
+    buf_varint(&compare, 6 << 3);
+    buf_varint(&compare, (uint64_t)s->revision);
+    put_fields(&put, s->key);
+    nest(&op, 2, &put);
+    field_bytes(&get, 1, make_key(s->key));
+    nest(&other, 1, &get);
+    buf_reset(&l.message);
+    nest(&l.message, 1, &compare);
+    nest(&l.message, 2, &op);
+    nest(&l.message, 3, &other);
+    s->keep = true;
+    wire_call(s, "/etcdserverpb.KV/Txn", buf_all(&l.message), true);
+}
+
+/* The revision in the header of a unary answer: what a put made the key's mod_revision. */
+static int64_t header_revision(const struct buf *answer)
+{
+    struct pb_field f, h;
+    struct span in = answer->len > 5 ? span_from(buf_all(answer), 5) : SPAN_NONE;
+    if (!in.len || !pb_next(&in, &f) || f.tag != (1 << 3 | 2))
+        return 0;
+    while (f.bytes.len && pb_next(&f.bytes, &h))
+        if (h.tag == 3 << 3)
+            return (int64_t)h.number;
+    return 0;
+}
+
+static void next_call(struct wire_stream *s)
+{
+    if (strcmp(l.workload, "fill") == 0) {
+        if (l.filled == l.fill)
+            return;
+        s->key = l.filled++;
+        begin_put(s);
+    } else if (strcmp(l.workload, "put") == 0) {
+        s->key = (int64_t)prng_below(&l.prng, (uint64_t)l.keys);
+        begin_put(s);
+    } else if (strcmp(l.workload, "range") == 0) {
+        s->key = (int64_t)prng_below(&l.prng, (uint64_t)l.keys);
+        begin_range(s);
+    } else {
+        begin_txn(s); /* each stream has its own key */
+    }
+}
+
+static void on_end(void *context, struct wire_stream *s, bool ok)
+{
+    int64_t now = clock_us();
+    (void)context;
+    l.done++;
+    l.errors += !ok;
+    if (now >= l.counting_from_us && s->began_us >= l.counting_from_us)
+        latency_add(&l.latency, now - s->began_us);
+    if (strcmp(l.workload, "txn") == 0)
+        s->revision = header_revision(&s->message);
+    if (now < l.end_us)
+        next_call(s);
+}
+
+/* ---- the server's own figures ---- */
+
+static double server_cpu_s(void)
+{
+    char path[64];
+    unsigned long user = 0, kernel = 0;
+    snprintf(path, sizeof(path), "/proc/%d/stat", l.server_pid);
+    FILE *f = l.server_pid ? fopen(path, "r") : NULL;
+    if (!f)
+        return 0;
+    if (fscanf(f, "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user,
+               &kernel) != 2)
+        user = kernel = 0;
+    fclose(f);
+    return (double)(user + kernel) / (double)sysconf(_SC_CLK_TCK);
+}
+
+static long server_rss_kib(void)
+{
+    char path[64], line[256];
+    long kib = 0;
+    snprintf(path, sizeof(path), "/proc/%d/status", l.server_pid);
+    FILE *f = l.server_pid ? fopen(path, "r") : NULL;
+    while (f && fgets(line, sizeof(line), f))
+        if (sscanf(line, "VmRSS: %ld", &kib) == 1)
+            break;
+    if (f)
+        fclose(f);
+    return kib;
+}
+
+/* ---- running ---- */
+
+static void broken(void)
+{
+    fprintf(stderr, "load: a connection broke\n");
+    exit(1);
+}
+
+static void open_all(const struct wire_events *events)
+{
+    l.epoll = epoll_create1(0);
+    for (uint32_t i = 0; i < l.connections; i++) {
+        if (!wire_open(&l.wires[i], &l.heap, l.host, l.port, l.streams, events, &l))
+            broken();
+        struct epoll_event e = { .events = EPOLLIN, .data.u32 = i };
+        CHECK(epoll_ctl(l.epoll, EPOLL_CTL_ADD, l.wires[i].fd, &e) == 0);
+    }
+}
+
+static void turn(int timeout_ms)
+{
+    struct epoll_event ready[64];
+    int n = epoll_wait(l.epoll, ready, 64, timeout_ms);
+    for (int i = 0; i < n; i++) {
+        struct wire *w = &l.wires[ready[i].data.u32];
+        if (!wire_receive(w) || !wire_flush(w))
+            broken();
+    }
+    for (uint32_t i = 0; n == 0 && i < l.connections; i++)
+        if (!wire_flush(&l.wires[i]))
+            broken();
+}
+
+static void report(double took_s, double cpu_s, uint64_t count)
+{
+    const struct latency *a = &l.latency;
+    printf("workload=%s connections=%u streams=%u requests=%llu errors=%lld seconds=%.2f "
+           "per_s=%.0f p50_us=%lld p90_us=%lld p99_us=%lld p999_us=%lld max_us=%lld "
+           "server_cpu_us=%.2f rss_kib=%ld\n",
+           l.workload, l.connections, l.streams, (unsigned long long)count, (long long)l.errors,
+           took_s, (double)count / took_s, (long long)latency_at(a, 0.5),
+           (long long)latency_at(a, 0.9), (long long)latency_at(a, 0.99),
+           (long long)latency_at(a, 0.999), (long long)a->max_us,
+           count ? cpu_s * 1e6 / (double)count : 0, server_rss_kib());
+}
+
+static int run_calls(void)
+{
+    static const struct wire_events events = { .on_end = on_end };
+    bool filling = strcmp(l.workload, "fill") == 0;
+    open_all(&events);
+    int64_t begin = clock_us();
+    l.counting_from_us = filling ? begin : begin + (int64_t)(l.warm_seconds * 1e6);
+    l.end_us = filling ? INT64_MAX : l.counting_from_us + (int64_t)(l.seconds * 1e6);
+    for (uint32_t i = 0; i < l.connections; i++) {
+        for (uint32_t k = 0; k < l.streams; k++) {
+            l.wires[i].streams[k].key = i * l.streams + k;
+            next_call(&l.wires[i].streams[k]);
+        }
+        if (!wire_flush(&l.wires[i]))
+            broken();
+    }
+    while (!filling && clock_us() < l.counting_from_us)
+        turn(1);
+    double cpu = server_cpu_s();
+    int64_t from = clock_us(), before = l.done;
+    while (filling ? l.done < l.fill : clock_us() < l.end_us)
+        turn(10);
+    int64_t to = clock_us();
+    report((double)(to - from) / 1e6, server_cpu_s() - cpu, (uint64_t)(l.done - before));
+    return l.errors ? 1 : 0;
+}
+
+/* ---- watches ---- */
+
+/* Whole messages off the front of what came on a watch stream; those with events are counted. */
+static void on_watch_data(void *context, struct wire_stream *s)
+{
+    struct span in = buf_all(&s->message);
+    (void)context;
+    while (in.len >= 5) {
+        size_t size = (size_t)in.data[1] << 24 | (size_t)in.data[2] << 16 |
+                      (size_t)in.data[3] << 8 | in.data[4];
+        if (in.len - 5 < size)
+            break;
+        struct span m = span_of(in.data + 5, size);
+        struct pb_field f;
+        while (m.len && pb_next(&m, &f)) {
+            if (f.tag == (11 << 3 | 2)) {
+                l.events++;
+                latency_add(&l.latency, clock_us() - l.put_us);
+            } else if (f.tag == 3 << 3) {
+                l.waiting--; /* created */
+            }
+        }
+        in = span_from(in, 5 + size);
+    }
+    buf_consume(&s->message, s->message.len - in.len);
+}
+
+static void on_watch_end(void *context, struct wire_stream *s, bool ok)
+{
+    (void)context, (void)s;
+    l.done++;
+    l.errors += !ok;
+}
+
+static void create_watchers(bool one_key)
+{
+    uint32_t lanes = l.connections * (l.streams - 1); /* the last stream of each puts */
+    l.waiting = l.watchers;
+    for (int64_t i = 0; i < l.watchers; i++) {
+        uint32_t lane = (uint32_t)(i % lanes);
+        struct wire *w = &l.wires[lane % l.connections];
+        struct wire_stream *s = &w->streams[lane / l.connections];
+        struct buf create, message;
+        buf_open(&create, &l.heap);
+        buf_open(&message, &l.heap);
+        field_bytes(&create, 1, make_key(one_key ? 0 : i + 1));
+        field_bytes(&message, 1, buf_all(&create));
+        s->keep = true;
+        if (!s->id)
+            wire_call(s, "/etcdserverpb.Watch/Watch", buf_all(&message), false);
+        else
+            wire_more(s, buf_all(&message));
+        buf_close(&create);
+        buf_close(&message);
+        if (i % 500 == 499 || i + 1 == l.watchers)
+            while (l.waiting > l.watchers - i - 1)
+                turn(1), turn(0);
+    }
+}
+
+static int run_watches(void)
+{
+    static const struct wire_events events = { .on_end = on_watch_end, .on_data = on_watch_data };
+    bool fanout = strcmp(l.workload, "fanout") == 0;
+    l.streams++;
+    open_all(&events);
+    for (uint32_t i = 0; i < l.connections; i++)
+        if (!wire_flush(&l.wires[i]))
+            broken();
+    long before = server_rss_kib();
+    create_watchers(fanout);
+    if (!fanout) {
+        usleep(500000);
+        printf("workload=idle watchers=%lld connections=%u streams=%u rss_before_kib=%ld "
+               "rss_kib=%ld bytes_each=%.0f\n",
+               (long long)l.watchers, l.connections, l.streams - 1, before, server_rss_kib(),
+               (double)(server_rss_kib() - before) * 1024 / (double)l.watchers);
+        return 0;
+    }
+    struct wire_stream *putter = &l.wires[0].streams[l.streams - 1];
+    double cpu = server_cpu_s();
+    int64_t begin = clock_us(), rounds = 0;
+    while (clock_us() - begin < (int64_t)(l.seconds * 1e6)) {
+        int64_t want = l.events + l.watchers, put_done = l.done + 1;
+        putter->key = 0;
+        l.put_us = clock_us();
+        begin_put(putter);
+        if (!wire_flush(putter->wire))
+            broken();
+        while (l.events < want || l.done < put_done)
+            turn(100);
+        rounds++;
+    }
+    double took = (double)(clock_us() - begin) / 1e6;
+    report(took, server_cpu_s() - cpu, (uint64_t)(rounds * l.watchers));
+    return l.errors ? 1 : 0;
+}
+
+/* ---- options ---- */
+
+static bool take_option(const char *name, const char *value)
+{
+    const struct {
+        const char *name;
+        int64_t *number;
+    } numbers[] = { { "--keys", &l.keys },
+                    { "--key-bytes", &l.key_bytes },
+                    { "--value-bytes", &l.value_bytes },
+                    { "--watchers", &l.watchers },
+                    { "--fill", &l.fill } };
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+        if (strcmp(name, numbers[i].name) == 0) {
+            *numbers[i].number = atoll(value);
+            return true;
+        }
+    if (strcmp(name, "--port") == 0)
+        l.port = atoi(value);
+    else if (strcmp(name, "--host") == 0)
+        l.host = value;
+    else if (strcmp(name, "--server-pid") == 0)
+        l.server_pid = atoi(value);
+    else if (strcmp(name, "-c") == 0)
+        l.connections = (uint32_t)atoi(value);
+    else if (strcmp(name, "-s") == 0)
+        l.streams = (uint32_t)atoi(value);
+    else if (strcmp(name, "-d") == 0)
+        l.seconds = atof(value);
+    else
+        return false;
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    static const char *const workloads[] = { "put", "range", "txn", "fill", "fanout", "idle" };
+    bool known = false;
+    l = (struct load){ .host = "127.0.0.1", .connections = 8, .streams = 32, .seconds = 3,
+                       .warm_seconds = 0.5, .keys = 10000, .key_bytes = 32, .value_bytes = 256,
+                       .fill = 10000, .watchers = 1000, .prng = { 1 } };
+    l.workload = argc > 1 ? argv[1] : "";
+    for (size_t i = 0; i < sizeof(workloads) / sizeof(workloads[0]); i++)
+        known = known || strcmp(l.workload, workloads[i]) == 0;
+    for (int i = 2; i < argc; i++) {
+        if (strcmp(argv[i], "--linearizable") == 0)
+            l.linearizable = true;
+        else if (i + 1 >= argc || !take_option(argv[i], argv[i + 1]))
+            return usage();
+        else
+            i++;
+    }
+    if (!known || !l.port || l.connections > CONNECTIONS_MAX || !l.connections || !l.streams)
+        return usage();
+    alloc_heap(&l.heap);
+    buf_open(&l.message, &l.heap);
+    buf_open(&l.key, &l.heap);
+    buf_open(&l.value, &l.heap);
+    for (int64_t i = 0; i < l.value_bytes; i++)
+        buf_u8(&l.value, (uint8_t)('a' + prng_below(&l.prng, 26)));
+    bool watches = strcmp(l.workload, "fanout") == 0 || strcmp(l.workload, "idle") == 0;
+    return watches ? run_watches() : run_calls();
+}
