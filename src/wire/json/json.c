@@ -19,24 +19,51 @@ void jsonr_use(struct alloc *alloc)
     json_set_alloc_funcs(give, take_back);
 }
 
-enum err jsonr_read(struct span text, json_t **out, char *why)
+/* No text has more values than this: one, and one behind each of [ { , : outside of strings. */
+static size_t values_at_most(struct span text)
 {
-    json_error_t error;
-    CHECK(memory != NULL);
-    if (text.len > JSONR_BYTES_MAX)
-        return ERR_BODY_TOO_LARGE;
-    *out = json_loadb((const char *)text.data, text.len,
-                      JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
-    if (*out)
-        return ERR_OK;
-    struct alloc *a = memory;
+    size_t n = 1;
+    bool in_string = false;
+    for (size_t i = 0; i < text.len; i++) {
+        uint8_t c = text.data[i];
+        if (c == '"')
+            in_string = !in_string;
+        else if (in_string)
+            i += c == '\\';
+        else
+            n += c == '[' || c == '{' || c == ',' || c == ':';
+    }
+    return n;
+}
+
+static void tell(char *why, int line, int column, const char *text)
+{
     struct buf b;
-    buf_open(&b, a);
-    buf_format(&b, "line %d, column %d: %.120s", error.line, error.column, error.text);
+    buf_open(&b, memory);
+    buf_format(&b, "line %d, column %d: %.120s", line, column, text);
     size_t n = b.len < JSONR_WHY_MAX - 1 ? b.len : JSONR_WHY_MAX - 1;
     memcpy(why, b.data, n);
     why[n] = 0;
     buf_close(&b);
+}
+
+/* The bounds are kept by looking first: jansson does not survive every refusal of memory. It also
+ * overlooks a NUL byte behind a number or a word (2.14), which has no place in JSON anywhere. */
+enum err jsonr_read(struct span text, json_t **out, char *why)
+{
+    json_error_t error;
+    CHECK(memory != NULL);
+    if (text.len > JSONR_BYTES_MAX || values_at_most(text) > JSONR_VALUES_MAX)
+        return ERR_BODY_TOO_LARGE;
+    if (text.len && memchr(text.data, 0, text.len)) {
+        tell(why, 1, 1, "there is a NUL byte in the text");
+        return ERR_BODY_NOT_JSON;
+    }
+    *out = json_loadb((const char *)text.data, text.len,
+                      JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
+    if (*out)
+        return ERR_OK;
+    tell(why, error.line, error.column, error.text);
     return ERR_BODY_NOT_JSON;
 }
 
@@ -102,28 +129,39 @@ static size_t sequence(struct span s)
     return n;
 }
 
-static void quoted(struct buf *out, struct span s)
+/* One character that cannot be copied without a look; tells how many bytes it had. */
+static size_t quote_one(struct buf *out, struct span s)
 {
     static const char short_escapes[] = "\bb\ff\nn\rr\tt\"\"\\\\";
+    uint8_t c = s.data[0];
+    size_t n = sequence(s);
+    for (size_t i = 0; i + 1 < sizeof(short_escapes); i += 2)
+        if ((uint8_t)short_escapes[i] == c) {
+            buf_u8(out, '\\');
+            buf_u8(out, (uint8_t)short_escapes[i + 1]);
+            return 1;
+        }
+    if (c < 0x20 || c == 0x7f)
+        buf_format(out, "\\u%04x", c);
+    else if (n)
+        buf_put(out, s.data, n);
+    else
+        buf_text(out, "\xef\xbf\xbd");
+    return n ? n : 1;
+}
+
+static void quoted(struct buf *out, struct span s)
+{
     buf_u8(out, '"');
     while (s.len) {
-        uint8_t c = s.data[0];
-        size_t n = sequence(s);
-        const char *e = NULL;
-        for (size_t i = 0; i < sizeof(short_escapes) - 1; i += 2)
-            if ((uint8_t)short_escapes[i] == c)
-                e = &short_escapes[i + 1];
-        if (e) {
-            buf_u8(out, '\\');
-            buf_u8(out, (uint8_t)*e);
-        } else if (c < 0x20 || c == 0x7f) {
-            buf_format(out, "\\u%04x", c);
-        } else if (n) {
-            buf_put(out, s.data, n);
-        } else {
-            buf_text(out, "\xef\xbf\xbd");
-        }
-        s = span_from(s, n ? n : 1);
+        size_t n = 0;
+        while (n < s.len && s.data[n] >= 0x20 && s.data[n] < 0x7f && s.data[n] != '"' &&
+               s.data[n] != '\\')
+            n++;
+        buf_put(out, s.data, n);
+        s = span_from(s, n);
+        if (s.len)
+            s = span_from(s, quote_one(out, s));
     }
     buf_u8(out, '"');
 }

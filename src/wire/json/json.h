@@ -1,19 +1,31 @@
 /* json: reading by jansson (strict: no repeated names, bounded depth and size), writing straight
- * into a buffer, and base64. One thread; jansson's memory comes from json_use's allocator. */
+ * into a buffer, and base64.
+ *
+ * jansson has one allocator for the whole process, and an allocator belongs to one thread: only
+ * the thread that called jsonr_use may read JSON or touch a json_t. Writing and base64 are
+ * anybody's. */
 #pragma once
 #include <jansson.h>
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/span.h"
 
-enum { JSONR_BYTES_MAX = 8 << 20, JSONR_WHY_MAX = 200 };
+enum {
+    JSONR_BYTES_MAX = 8 << 20,
+    JSONR_VALUES_MAX = 1 << 18, /* names too; each takes up to some 150 bytes of memory */
+    JSONR_DEPTH_MAX = JSON_PARSER_MAX_DEPTH, /* of arrays and objects: 2048 */
+    JSONR_WHY_MAX = 200
+};
 
-/* Before anything else: where jansson gets its memory, for the whole process. */
+/* Before anything else: where jansson gets its memory, for the whole process. What was read before
+ * must have been given back. */
 void jsonr_use(struct alloc *alloc);
 
-/* Any JSON value. *out is the caller's, to be given to json_decref. why (JSONR_WHY_MAX bytes)
- * tells the place. ERR_BODY_NOT_JSON, ERR_BODY_TOO_LARGE. Whole numbers stay exact in 64 bits;
- * larger ones are refused. */
+/* One JSON value of any type (RFC 8259), and nothing behind it. *out is the caller's, to be given
+ * to json_decref. ERR_BODY_NOT_JSON: why (JSONR_WHY_MAX bytes) tells the place and the reason; also
+ * for a repeated name, a name with NUL, too much depth, a whole number that 64 bits do not hold, or
+ * another that a double does not. ERR_BODY_TOO_LARGE: too many bytes or values; why is left
+ * alone. Whole numbers stay exact; strings may contain NUL and are valid UTF-8. */
 enum err jsonr_read(struct span text, json_t **out, char *why) MUST_CHECK;
 
 /* ---- writing: commas and quotes are seen to; what opens must be closed ---- */
@@ -36,4 +48,5 @@ void jsonw_raw(struct jsonw *w, struct span json); /* JSON text as it is */
 /* ---- base64 (RFC 4648), strict; url: the alphabet of section 5, without padding ---- */
 
 void jsonw_base64(struct span s, bool url, struct buf *out);
-bool jsonr_base64(struct span s, bool url, struct buf *out); /* false: not base64 */
+/* False: not base64, or not the one way to write those bytes; out may have got some of them. */
+bool jsonr_base64(struct span s, bool url, struct buf *out);
