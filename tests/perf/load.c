@@ -1,4 +1,4 @@
-/* load: WORKLOAD --port P [-c connections] [-s streams] [-d seconds] [--keys N] ... : see usage(). */
+/* load: WORKLOAD --port P [-c connections] [-s streams] [-d seconds] [--keys N] ...: see usage. */
 #include "load.h"
 #include <poll.h>
 #include <stdio.h>
@@ -387,9 +387,17 @@ int main(int argc, char **argv)
 {
     static const char *const workloads[] = { "put", "range", "txn", "fill", "fanout", "idle" };
     bool known = false;
-    l = (struct load){ .host = "127.0.0.1", .connections = 8, .streams = 32, .seconds = 3,
-                       .warm_seconds = 0.5, .keys = 10000, .key_bytes = 32, .value_bytes = 256,
-                       .fill = 10000, .watchers = 1000, .prng = { 1 } };
+    l = (struct load){ .host = "127.0.0.1",
+                       .connections = 8,
+                       .streams = 32,
+                       .seconds = 3,
+                       .warm_seconds = 0.5,
+                       .keys = 10000,
+                       .key_bytes = 32,
+                       .value_bytes = 256,
+                       .fill = 10000,
+                       .watchers = 1000,
+                       .prng = { 1 } };
     l.workload = argc > 1 ? argv[1] : "";
     for (size_t i = 0; i < sizeof(workloads) / sizeof(workloads[0]); i++)
         known = known || strcmp(l.workload, workloads[i]) == 0;

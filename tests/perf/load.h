@@ -29,7 +29,7 @@ struct wire_stream {
     struct wire *wire;
     uint32_t id;
     int64_t began_us;
-    int64_t key;        /* for the workload */
+    int64_t key; /* for the workload */
     int64_t revision;
     struct buf message; /* of a streaming answer, as far as it has come; or of a unary one */
     bool keep;          /* wants the answer's bytes */
@@ -62,7 +62,7 @@ void wire_close(struct wire *w);
 /* Begins a call on s: path, message; end: no more is sent on it. */
 void wire_call(struct wire_stream *s, const char *path, struct span message, bool end);
 void wire_more(struct wire_stream *s, struct span message); /* another message of a stream */
-bool wire_flush(struct wire *w);  /* false: broken */
+bool wire_flush(struct wire *w);                            /* false: broken */
 bool wire_receive(struct wire *w);
 
 /* ---- protobuf by hand ---- */

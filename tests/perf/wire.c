@@ -10,7 +10,15 @@
 #include "base/check.h"
 #include "load.h"
 
-enum { DATA = 0, HEADERS = 1, RST_STREAM = 3, SETTINGS = 4, PING = 6, GOAWAY = 7, WINDOW_UPDATE = 8 };
+enum {
+    DATA = 0,
+    HEADERS = 1,
+    RST_STREAM = 3,
+    SETTINGS = 4,
+    PING = 6,
+    GOAWAY = 7,
+    WINDOW_UPDATE = 8
+};
 enum { END_STREAM = 1, ACK = 1, END_HEADERS = 4 };
 enum { WINDOW = 1 << 30, GIVE_BACK = 1 << 20 };
 
@@ -31,9 +39,9 @@ void field_bytes(struct buf *b, uint32_t field, struct span s)
 
 static void frame_head(struct buf *b, size_t len, int type, int flags, uint32_t id)
 {
-    uint8_t head[9] = { (uint8_t)(len >> 16), (uint8_t)(len >> 8), (uint8_t)len, (uint8_t)type,
-                        (uint8_t)flags,       (uint8_t)(id >> 24), (uint8_t)(id >> 16),
-                        (uint8_t)(id >> 8),   (uint8_t)id };
+    uint8_t head[9] = { (uint8_t)(len >> 16), (uint8_t)(len >> 8), (uint8_t)len,
+                        (uint8_t)type,        (uint8_t)flags,      (uint8_t)(id >> 24),
+                        (uint8_t)(id >> 16),  (uint8_t)(id >> 8),  (uint8_t)id };
     buf_put(b, head, 9);
 }
 
@@ -243,8 +251,8 @@ static void cut_frames(struct wire *w)
         size_t len = (size_t)p[0] << 16 | (size_t)p[1] << 8 | p[2];
         if (w->in.len - at < 9 + len)
             break;
-        uint32_t id = ((uint32_t)p[5] << 24 | (uint32_t)p[6] << 16 | (uint32_t)p[7] << 8 | p[8]) &
-                      0x7fffffff;
+        uint32_t id =
+            ((uint32_t)p[5] << 24 | (uint32_t)p[6] << 16 | (uint32_t)p[7] << 8 | p[8]) & 0x7fffffff;
         take_frame(w, p[3], p[4], id, span_of(p + 9, len));
         at += 9 + len;
     }
