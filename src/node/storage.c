@@ -453,9 +453,10 @@ static enum err give_back(struct storage *s)
 enum err storage_trim(struct storage *s, uint64_t index)
 {
     enum err e = ERR_OK;
-    /* Segment i ends where i + 1 begins; the newest that has batches always stays. */
-    size_t stay = s->offset == LOG_BLOCK ? 2 : 1;
-    while (e == ERR_OK && s->segments.n > stay && s->firsts.items[1] <= index)
+    /* With what was written last stays the hard state, also when the newest segment is empty. */
+    CHECK(index <= s->last);
+    /* Segment i ends where i + 1 begins. */
+    while (e == ERR_OK && s->segments.n > 1 && s->firsts.items[1] <= index)
         e = give_back(s);
     return e;
 }

@@ -70,7 +70,8 @@ enum err storage_checkpoint_piece(struct storage *s, struct span piece) MUST_CHE
 enum err storage_checkpoint_commit(struct storage *s, uint64_t *log_from) MUST_CHECK;
 void storage_checkpoint_cancel(struct storage *s);
 
-/* Gives back the segments whose entries are all before index. */
+/* Gives back the segments whose entries are all before index, which storage_checkpoint_commit told:
+ * they become spares, or go. */
 enum err storage_trim(struct storage *s, uint64_t index) MUST_CHECK;
 
 uint64_t storage_free_bytes(const struct storage *s); /* of the disk; any thread */

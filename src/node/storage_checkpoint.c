@@ -74,6 +74,8 @@ enum err storage_checkpoint_piece(struct storage *s, struct span piece)
     return e == ERR_OK ? put(s, piece) : e;
 }
 
+/* One sync for the new name and those that go: should only the latter reach the disk, the checkpoint
+ * before is there, and the log behind it. */
 static enum err keep_newest(struct storage *s, uint64_t *log_from)
 {
     char path[PATH_BYTES];
@@ -119,8 +121,6 @@ enum err storage_checkpoint_commit(struct storage *s, uint64_t *log_from)
     storage_path(s, part, "checkpoint.part", 0);
     storage_path(s, path, "checkpoint-", s->part_index);
     e = file_rename(part, path);
-    if (e == ERR_OK)
-        e = file_sync_dir(s->dir);
     return e == ERR_OK ? keep_newest(s, log_from) : e;
 }
 

@@ -250,6 +250,13 @@ uint8_t *disk_bytes(const char *name, size_t *len)
     return inode->disk;
 }
 
+void disk_cut(const char *name, size_t len)
+{
+    struct inode *x = &disk.inodes[find(&disk.now, name)->inode];
+    CHECK(len <= x->disk_len);
+    x->disk_len = x->now_len = len;
+}
+
 void disk_remove(const char *name)
 {
     forget(&disk.now, name);

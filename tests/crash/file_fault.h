@@ -32,6 +32,7 @@ void disk_restart(bool power);
 enum { DISK_FILES_MAX = 64 };
 const char *disk_name(size_t i); /* NULL: no more */
 uint8_t *disk_bytes(const char *name, size_t *len);
+void disk_cut(const char *name, size_t len);
 void disk_remove(const char *name);
 void disk_keep(void);
 void disk_bring_back(void);

@@ -315,6 +315,27 @@ TEST(log_leftovers_of_an_earlier_use)
     }
 }
 
+/* A batch that is good for itself, but not the one that the next was written behind. */
+TEST(log_batch_of_another_history)
+{
+    struct sample s;
+    struct prng p = { 12 };
+    struct log_reader r;
+    struct buf other;
+    enum err e;
+    make_sample(&s, 10);
+    buf_open(&other, &heap);
+    struct log_writer w = s.writer;
+    w.batch_next = 9;
+    w.chain = 77;
+    add_batch(&w, &p, 50, &other);
+    memcpy(s.bytes.data + s.begin[0], other.data, other.len);
+    EXPECT(read_all(buf_all(&s.bytes), &r, &e) == 1 && e == ERR_CORRUPT);
+    EXPECT(r.offset == s.begin[1]);
+    buf_close(&other);
+    buf_close(&s.bytes);
+}
+
 /* A client may write what looks like a batch, but does not know the salt. */
 TEST(log_batches_inside_of_data)
 {
