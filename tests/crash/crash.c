@@ -1,14 +1,14 @@
 /* Storage over a disk that fails at every call, one after another.
  *
  * A run: a process works until its N-th call of the disk meets a fault; the next ones may meet one
- * as well; the last two meet none. Each process first reads what is there, and that must be
- * all that was acknowledged, in order, and at most the one batch more that was under way. Storage
- * may refuse to open only while its calls fail, and never says that bytes are damaged.
- * Then bit rot: bytes that were synced are changed one at a time, files are cut; storage must refuse
- * them, or not have needed them. Only the newest batch cannot be told from one that was torn.
+ * as well; the last two meet none. Each process first reads what is there, and that must be all
+ * that was acknowledged, in order, and at most the one batch more that was under way. Storage may
+ * refuse to open only while its calls fail, and never says that bytes are damaged. Then bit rot:
+ * bytes that were synced are changed one at a time, files are cut; storage must refuse them, or not
+ * have needed them. Only the newest batch cannot be told from one that was torn.
  *
- * `crash` runs N = 1, 2, ... for every fault until none is met; `crash FAULT N SEED` one of them,
- * `crash rot 0 SEED` the second part. */
+ * `crash` runs N = 1, 2, ... for every fault until none is met; `crash FAULT N SEED` one of
+ * them, `crash rot 0 SEED` the second part. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
