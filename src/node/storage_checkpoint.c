@@ -74,8 +74,8 @@ enum err storage_checkpoint_piece(struct storage *s, struct span piece)
     return e == ERR_OK ? put(s, piece) : e;
 }
 
-/* One sync for the new name and those that go: should only the latter reach the disk, the checkpoint
- * before is there, and the log behind it. */
+/* One sync for the new name and those that go: should only the latter reach the disk, the
+ * checkpoint before is there, and the log behind it. */
 static enum err keep_newest(struct storage *s, uint64_t *log_from)
 {
     char path[PATH_BYTES];

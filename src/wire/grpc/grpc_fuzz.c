@@ -1,5 +1,5 @@
-/* Any bytes as a gRPC stream, cut anywhere: no crash, no message over the limit, nothing leaked, and
- * the same messages however they were cut. */
+/* Any bytes as a gRPC stream, cut anywhere: no crash, no message over the limit, nothing leaked,
+ * and the same messages however they were cut. */
 #include "base/check.h"
 #include "base/crc.h"
 #include "wire/grpc/grpc.h"
