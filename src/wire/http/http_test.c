@@ -56,6 +56,8 @@ TEST(http_decode_percent)
     struct span nul;
     EXPECT(http_decode(SPAN("a%00b"), false, arena, &nul) == ERR_OK);
     EXPECT(nul.len == 3 && memcmp(nul.data, "a\0b", 3) == 0);
+    EXPECT(http_decode(span_of("%41", 2), false, arena, &nul) == ERR_BAD_REQUEST);
+    EXPECT(http_decode(span_of("%41", 1), false, arena, &nul) == ERR_BAD_REQUEST);
     arena_close(arena);
     EXPECT(f.heap.used == 0);
 }
@@ -123,7 +125,7 @@ TEST(http_query_each_in_order_until_an_error)
     struct arena *arena = open_arena(&f);
     struct buf out;
     buf_open(&out, &f.heap);
-    EXPECT(http_query_each(SPAN("a=1&b=2&a=3&c"), arena, write_pair, &out) == ERR_OK);
+    EXPECT(http_query_each(SPAN("&a=1&b=2&&a=3&c&"), arena, write_pair, &out) == ERR_OK);
     EXPECT(span_is(buf_all(&out), "a>1\nb>2\na>3\nc>\n"));
     buf_reset(&out);
     EXPECT(http_query_each(SPAN("a&stop=x&b"), arena, write_pair, &out) == ERR_NOT_FOUND);

@@ -208,6 +208,10 @@ TEST(json_size_and_values_are_bounded)
     EXPECT(jsonr_read(buf_all(&b), &value, why) == ERR_BODY_NOT_JSON);
     buf_u8(&b, ',');
     EXPECT(jsonr_read(buf_all(&b), &value, why) == ERR_BODY_TOO_LARGE);
+    for (size_t i = 0; i < 4; i++) {
+        b.data[100] = (uint8_t) "[{:,"[i];
+        EXPECT(jsonr_read(buf_all(&b), &value, why) == ERR_BODY_TOO_LARGE);
+    }
     b.data[0] = '"'; /* in strings nothing counts, also behind an escaped quote */
     b.data[1] = '\\';
     b.data[2] = '"';
@@ -363,6 +367,7 @@ TEST(json_base64_refused)
         { "Zm 9", false },   { "-__-", false },       { "Zg=a", false },   { "Z=g=", false },
         { "Zm9vZg", false }, { "\xc3\xa9zz", false }, { "Zg==", true },    { "Z", true },
         { "Zh", true },      { "Zm9", true },         { "+//+", true },    { "Zm9vZ", true },
+        { "A", true },       { "Zm9vA", true },
     };
     struct buf out;
     alloc_heap(&heap);
