@@ -54,7 +54,7 @@ class Api:
     def __init__(self, endpoint):
         self.channel = grpc.insecure_channel(endpoint, options=[
             ("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1),
-            ("grpc.enable_retries", 0)])
+            ("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)])
         for method, (service, request, response, kind) in METHODS.items():
             call = getattr(self.channel, kind)(
                 "/etcdserverpb.%s/%s" % (service, method),

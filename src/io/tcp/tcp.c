@@ -50,6 +50,7 @@ static int look_up(const struct tcp_address *a, bool passive, struct addrinfo **
 {
     struct addrinfo hints = { 0 };
     hints.ai_socktype = SOCK_STREAM;
+    hints.ai_family = passive && !a->host[0] ? AF_INET6 : AF_UNSPEC; /* "::" takes both kinds */
     hints.ai_flags = passive ? AI_PASSIVE : 0;
     return getaddrinfo(a->host[0] ? a->host : NULL, a->port, &hints, out);
 }
@@ -81,14 +82,14 @@ static void set(int fd, int level, int option, int value)
     CHECK(setsockopt(fd, level, option, &value, sizeof(value)) == 0);
 }
 
-static int try_listen(const struct addrinfo *i)
+static int try_listen(const struct addrinfo *i, bool both)
 {
     int fd = socket(i->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return -1;
     set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
     if (i->ai_family == AF_INET6)
-        set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+        set(fd, IPPROTO_IPV6, IPV6_V6ONLY, !both);
     if (bind(fd, i->ai_addr, i->ai_addrlen) == 0 && listen(fd, BACKLOG) == 0)
         return fd;
     int saved = errno;
@@ -99,17 +100,23 @@ static int try_listen(const struct addrinfo *i)
 
 enum err tcp_listen(const struct tcp_address *a, int *fd, char *why)
 {
+    static const struct tcp_address every_ipv4 = { "0.0.0.0", "" };
     struct addrinfo *list;
     int failed = look_up(a, true, &list);
     if (failed) {
         snprintf(why, TCP_WHY_MAX, "%.200s:%s: %.100s", a->host, a->port, gai_strerror(failed));
         return ERR_IO;
     }
-    *fd = try_listen(list);
+    *fd = try_listen(list, !a->host[0]);
     int saved = errno;
     freeaddrinfo(list);
     if (*fd >= 0)
         return ERR_OK;
+    if (!a->host[0] && saved == EAFNOSUPPORT) { /* a kernel without IPv6 */
+        struct tcp_address ipv4 = every_ipv4;
+        memcpy(ipv4.port, a->port, sizeof(ipv4.port));
+        return tcp_listen(&ipv4, fd, why);
+    }
     snprintf(why, TCP_WHY_MAX, "%.200s:%s: %s", a->host, a->port, strerror(saved));
     return ERR_IO;
 }
@@ -233,8 +240,11 @@ void tcp_peer(int fd, char out[TCP_ADDRESS_MAX])
     out[0] = 0;
     if (getpeername(fd, (struct sockaddr *)&s, &len) == 0 &&
         getnameinfo((struct sockaddr *)&s, len, host, sizeof(host), port, sizeof(port),
-                    NI_NUMERICHOST | NI_NUMERICSERV) == 0)
-        snprintf(out, TCP_ADDRESS_MAX, strchr(host, ':') ? "[%s]:%s" : "%s:%s", host, port);
+                    NI_NUMERICHOST | NI_NUMERICSERV) == 0) {
+        /* An IPv4 peer of an IPv6 listener. */
+        const char *name = strncmp(host, "::ffff:", 7) == 0 && strchr(host, '.') ? host + 7 : host;
+        snprintf(out, TCP_ADDRESS_MAX, strchr(name, ':') ? "[%s]:%s" : "%s:%s", name, port);
+    }
 }
 
 void tcp_close(int fd)

@@ -13,9 +13,6 @@ struct job {
     struct job *next; /* the worker's while it has the job */
 };
 
-/* Workers of one loop share its wake-up: at most THREAD_WORKERS_MAX of them. */
-enum { THREAD_WORKERS_MAX = 8 };
-
 struct worker *thread_open(struct alloc *alloc, struct loop *loop, const char *name);
 void thread_submit(struct worker *w, struct job *job);
 /* Runs what was submitted, then ends the thread. Jobs that are done are not called back any

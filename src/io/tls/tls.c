@@ -85,6 +85,8 @@ enum err tls_context_open(const struct tls_options *o, struct tls_context **out,
         CHECK(SSL_CTX_set_alpn_protos(ctx, protocols, 3) == 0);
     else
         SSL_CTX_set_alpn_select_cb(ctx, choose, NULL);
+    /* Without one, a client that shows a certificate could not resume its session. */
+    CHECK(SSL_CTX_set_session_id_context(ctx, protocols, sizeof(protocols)) == 1);
     enum err e = load(ctx, o, why);
     if (e != ERR_OK) {
         SSL_CTX_free(ctx);
@@ -245,8 +247,15 @@ const char *tls_why(const struct tls *t)
 void tls_peer_name(const struct tls *t, struct buf *out)
 {
     X509 *cert = SSL_get0_peer_certificate(t->ssl);
-    char name[256];
-    if (cert && X509_NAME_get_text_by_NID(X509_get_subject_name(cert), NID_commonName, name,
-                                          sizeof(name)) > 0)
-        buf_text(out, name);
+    const X509_NAME *subject = cert ? X509_get_subject_name(cert) : NULL;
+    int at = subject ? X509_NAME_get_index_by_NID(subject, NID_commonName, -1) : -1;
+    unsigned char *text = NULL;
+    if (at < 0)
+        return;
+    const ASN1_STRING *name = X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at));
+    int len = ASN1_STRING_to_UTF8(&text, name);
+    /* "root" and "root", a zero byte, "@evil" are two names. */
+    if (len > 0 && len <= TLS_NAME_MAX && !memchr(text, 0, (size_t)len))
+        buf_put(out, text, (size_t)len);
+    OPENSSL_free(text);
 }

@@ -8,12 +8,13 @@
 struct tls_context; /* certificates and rules; for many connections of one thread */
 struct tls;         /* one connection */
 
-enum { TLS_WHY_MAX = 400 };
+enum { TLS_WHY_MAX = 400, TLS_NAME_MAX = 256 };
 
 struct tls_options {
     const char *cert_file, *key_file; /* PEM; a server needs both, a client may have both */
-    const char *ca_file; /* server: clients must show a certificate it signed; client: whom
-                                       * to trust ("" or NULL: the system's authorities) */
+    /* Server: clients must show a certificate that it signed. Client: whom to trust; "" or NULL:
+     * the system's authorities. */
+    const char *ca_file;
     bool client;
     bool skip_verify; /* client: trust anybody */
 };
@@ -40,5 +41,6 @@ void tls_goodbye(struct tls *t, struct buf *wire);
 bool tls_ready(const struct tls *t);      /* the handshake is over */
 bool tls_is_h2(const struct tls *t);      /* ALPN chose HTTP/2 */
 const char *tls_why(const struct tls *t); /* after an error: OpenSSL's words */
-void tls_peer_name(const struct tls *t,
-                   struct buf *out); /* common name of the peer's certificate */
+/* The common name of the peer's certificate, in UTF-8; nothing when there is none, or one that has
+ * zero bytes or more than TLS_NAME_MAX. */
+void tls_peer_name(const struct tls *t, struct buf *out);
