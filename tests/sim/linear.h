@@ -11,7 +11,7 @@
  * key        text without spaces, not empty; every key begins absent
  * value      put: the new value. cas: OLD>NEW, if the value is OLD then put NEW; OLD is "-" for
  *            "if the key is absent". get, delete: "-"
- *            Values are text without spaces and ">", not empty, never "-" or "!"
+ *            Values are text without spaces and ">", not empty, never "-", "!" or "1"
  * invoke_us  when the client began, of one clock for all clients (so is return_us)
  * return_us  when it knew; "-" for unknown
  * outcome    ok: it took effect once, between the two times. fail: it certainly never takes effect
