@@ -66,11 +66,13 @@ struct disk_job {
 };
 
 struct node {
+    struct alloc own_alloc;     /* of this struct */
     struct alloc alloc;         /* connections, calls, queues */
     struct alloc store_alloc;   /* the machine and the log's tail */
     struct alloc storage_alloc; /* storage: used on its threads */
     struct alloc json_alloc;
     struct params params;
+    uint32_t segment_bytes; /* of the log: LOG_SEGMENT_BYTES but in tests */
     struct metrics metrics;
     struct loop *loop;
     struct arena turn;  /* scratch of one turn */
@@ -235,8 +237,13 @@ bool watching_catch_up(struct node *n); /* true: more to do at once */
 void watching_progress(struct node *n); /* the interval has passed */
 void watching_stop_all(struct node *n); /* ends every stream: the server stops */
 
-/* ---- server.c ---- */
+/* ---- server.c: one node of a process; in tests there are several ---- */
 
+/* Reads the data directory and listens. NULL: it cannot; why is in the log, and the process should
+ * end, for nothing is given back. */
+struct node *node_open(const struct params *p, uint32_t segment_bytes);
+void node_serve(struct node *n); /* until it has stopped */
+void node_close(struct node *n);
 void server_stop(struct node *n); /* as SIGTERM does */
 
 /* ---- small.c: /metrics, /health..., /version ---- */

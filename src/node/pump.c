@@ -5,7 +5,6 @@
  * is committed is applied and answered. While the disk is busy the next batch grows: group
  * commit without a timer. */
 #include "node/node_int.h"
-#include <unistd.h>
 #include "base/check.h"
 
 /* ---- proposals ---- */
@@ -122,7 +121,7 @@ static void apply_command(struct node *n, const struct raft_entry *e, struct pro
     if (err != ERR_OK) {
         slog(SLOG_ERROR, "the log holds a command that this build cannot apply; run a newer one",
              "index=%llu error=%s", (unsigned long long)e->index, slog_quote(err_text(err)));
-        _exit(1);
+        loop_die();
     }
     count_applied(&n->metrics, &reply);
     if (count)
@@ -270,7 +269,7 @@ static void disk_done(struct job *job)
         /* A write or sync that failed leaves the disk unknown: nothing may go on from here. */
         slog(SLOG_ERROR, "writing the log failed; look at the disk, then start again", "error=%s",
              slog_quote(err_text(d->err)));
-        _exit(1);
+        loop_die();
     }
     n->metrics.batches++;
     n->metrics.log_bytes += d->records.len;

@@ -109,7 +109,7 @@ static int open_storage(struct node *n)
                                  .cluster = loop_random() | 1,
                                  .member = loop_random() | 1,
                                  .salt = loop_random(),
-                                 .segment_bytes = LOG_SEGMENT_BYTES };
+                                 .segment_bytes = n->segment_bytes };
     if (storage_open(&n->storage_alloc, &o, &n->storage, why) != ERR_OK)
         return refuse("the data directory cannot be opened", why);
     n->header.cluster_id = storage_cluster(n->storage);
@@ -284,7 +284,15 @@ static void close_parts(struct node *n)
     CHECK(n->alloc.used == 0); /* nothing is leaked */
 }
 
-static int run(struct node *n)
+static void open_allocators(struct node *n)
+{
+    alloc_heap(&n->alloc);
+    alloc_heap(&n->store_alloc);
+    alloc_heap(&n->storage_alloc);
+    alloc_heap(&n->json_alloc);
+}
+
+static int start(struct node *n)
 {
     open_parts(n);
     if (open_tls(n) != 0 || open_storage(n) != 0 || recover(n) != 0)
@@ -300,31 +308,54 @@ static int run(struct node *n)
     slog(SLOG_INFO, "confman " CONFMAN_VERSION, "member=%llx cluster=%llx data_dir=%s url=%s",
          (unsigned long long)n->header.member_id, (unsigned long long)n->header.cluster_id,
          slog_quote(n->params.data_dir), n->client_url);
-    loop_run(n->loop, on_turn, n, n->params.spin_us);
-    close_parts(n);
-    slog(SLOG_INFO, "stopped", "revision_kept=true");
     return 0;
+}
+
+struct node *node_open(const struct params *p, uint32_t segment_bytes)
+{
+    struct alloc heap;
+    alloc_heap(&heap);
+    struct node *n = mem_zero(&heap, sizeof(*n));
+    n->own_alloc = heap;
+    n->params = *p;
+    n->segment_bytes = segment_bytes;
+    open_allocators(n);
+    return start(n) == 0 ? n : NULL;
+}
+
+void node_serve(struct node *n)
+{
+    loop_run(n->loop, on_turn, n, n->params.spin_us);
+}
+
+void node_close(struct node *n)
+{
+    struct alloc heap = n->own_alloc;
+    close_parts(n);
+    mem_free(&heap, n, sizeof(*n));
+    slog(SLOG_INFO, "stopped", "revision_kept=true");
 }
 
 int node_run(int argc, char **argv)
 {
-    static struct node n;
+    static struct params params;
     char why[PARAM_WHY_MAX];
     if (argc > 0 && (strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0)) {
         param_help();
         return 0;
     }
-    alloc_heap(&n.alloc);
-    alloc_heap(&n.store_alloc);
-    alloc_heap(&n.storage_alloc);
-    alloc_heap(&n.json_alloc);
-    enum err e = param_read(&n.params, argc, argv, why);
-    int level = e == ERR_OK ? slog_level_of(n.params.log_level) : 0;
+    enum err e = param_read(&params, argc, argv, why);
+    int level = e == ERR_OK ? slog_level_of(params.log_level) : 0;
     if (e != ERR_OK || level < 0) {
         fprintf(stderr, "confman server: %s\n",
                 e != ERR_OK ? why : "log-level must be debug, info, warn or error");
         return 2;
     }
     slog_level_set((enum slog_level)level);
-    return run(&n);
+    struct node *n = node_open(&params, LOG_SEGMENT_BYTES);
+    if (!n)
+        return 1;
+    node_serve(n);
+    node_close(n);
+    return 0;
 }
