@@ -60,6 +60,7 @@ struct disk_job {
     struct node *node;
     struct buf records;
     uint64_t last, spare;
+    uint64_t number; /* of the newest update in it */
     bool spare_used, waiting; /* waiting: for room; to be tried again */
     int64_t took_us;
     enum err err;
@@ -98,7 +99,7 @@ struct node {
     size_t pending_head, pending_count;
     uint64_t pending_first;
     struct buf records; /* log records waiting for the disk */
-    uint64_t records_last;
+    uint64_t records_last, records_number;
     uint64_t read_id;
     struct worker *disk, *writer; /* log; checkpoints */
     struct disk_job disk_job;

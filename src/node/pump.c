@@ -169,6 +169,14 @@ static void apply_committed(struct node *n)
 
 static void queue_records(struct node *n, const struct raft_update *u)
 {
+    if (!u->number)
+        return;
+    n->records_number = u->number;
+    if (u->cut) {
+        struct log_record r = { .type = LOG_TRUNCATE, .index = u->cut };
+        log_batch_record(&n->records, &r);
+        n->records_last = u->cut - 1;
+    }
     if (u->hard_state_changed) {
         struct log_record r = { .type = LOG_HARD_STATE, .term = u->term, .vote = u->vote };
         log_batch_record(&n->records, &r);
@@ -274,7 +282,7 @@ static void disk_done(struct job *job)
     n->metrics.batches++;
     n->metrics.log_bytes += d->records.len;
     histogram_add(&n->metrics.sync_seconds, d->took_us);
-    struct raft_event event = { .type = RAFT_PERSISTED, .persisted_index = d->last };
+    struct raft_event event = { .type = RAFT_PERSISTED, .persisted = d->number };
     enum err e = pump_raft(n, &event);
     CHECK(e == ERR_OK);
     apply_committed(n);
@@ -289,6 +297,7 @@ static void write_out(struct node *n)
         struct buf empty = d->records;
         d->records = n->records;
         d->last = n->records_last;
+        d->number = n->records_number;
         buf_shrink(&empty, KEEP_BYTES);
         n->records = empty;
     }
@@ -319,7 +328,8 @@ enum err pump_read(struct node *n, const struct request *r, struct arena *arena,
             return e;
         if (n->update.n_reads != 1 || n->update.reads[0].id != n->read_id)
             return ERR_NO_LEADER;
-        CHECK(n->update.reads[0].index <= n->machine.applied_index);
+        if (n->update.reads[0].index > n->machine.applied_index)
+            return ERR_NO_LEADER;
     }
     machine_read(&n->machine, r, loop_now_ms(n->loop), arena, reply);
     n->metrics.ranges += r->type == REQUEST_RANGE;

@@ -77,9 +77,9 @@ static int recover(struct node *n)
     struct storage_reader reader = { &r, take_piece, take_checkpoint, take_record };
     int64_t start_us = loop_clock_us();
     enum err e = storage_recover(n->storage, &reader, why);
-    uint64_t self = storage_member(n->storage);
+    struct raft_member self = { .id = storage_member(n->storage), .votes = RAFT_VOTER };
     if (e == ERR_OK) {
-        r.start.self = self;
+        r.start.self = self.id;
         r.start.members = &self;
         r.start.n_members = 1;
         r.start.entries = r.entries.items;

@@ -81,6 +81,7 @@ const struct raft_entry *entries_add(struct entries *e, uint64_t term, enum raft
         memcpy(copy, data.data, data.len);
     c->used += data.len;
     c->index_last = index;
+    e->bytes += data.len;
     struct raft_entry *x = &e->items[e->head + e->n++];
     *x = (struct raft_entry){ index, term, type, span_of(copy, data.len) };
     return x;
@@ -112,6 +113,8 @@ void entries_drop(struct entries *e, uint64_t index)
         return;
     e->base_term = entries_term(e, index);
     size_t n = (size_t)(index - e->base_index);
+    for (size_t i = 0; i < n; i++)
+        e->bytes -= e->items[e->head + i].data.len;
     e->base_index = index;
     e->n -= n;
     e->head = e->n ? e->head + n : 0;
@@ -121,4 +124,23 @@ void entries_drop(struct entries *e, uint64_t index)
     /* The last one is kept for what comes next. */
     if (e->first && e->first->index_last <= index)
         e->first->used = 0;
+}
+
+void entries_cut(struct entries *e, uint64_t index)
+{
+    CHECK(index > e->base_index);
+    for (; entries_last(e) >= index; e->n--)
+        e->bytes -= e->items[e->head + e->n - 1].data.len;
+    for (struct entry_chunk *c = e->first; c; c = c->next)
+        if (c->index_last >= index)
+            c->index_last = index - 1;
+}
+
+void entries_shrink(struct entries *e, uint64_t index, size_t bytes)
+{
+    size_t held = e->bytes + e->n * sizeof(*e->items);
+    uint64_t upto = e->base_index;
+    while (held > bytes && upto < index)
+        held -= sizeof(*e->items) + entries_at(e, ++upto)->data.len;
+    entries_drop(e, upto);
 }

@@ -1,29 +1,6 @@
-#include "core/raft/raft.h"
-#include "base/buf.h"
-#include "base/check.h"
-#include "base/vec.h"
-#include "core/raft/entries.h"
-
-struct member {
-    uint64_t id;
-    uint64_t match; /* everything up to here is known to be on its disk */
-    bool granted;   /* its vote for us in this term is on its disk */
-};
-
-struct raft {
-    struct alloc *alloc;
-    bool started;
-    uint64_t self, term, vote, leader;
-    enum raft_role role;
-    struct member *members;
-    size_t n_members;
-    struct entries entries;
-    uint64_t commit;
-    size_t uncommitted_bytes;
-    int64_t timeout_ms;
-    VEC(struct raft_read) waiting; /* for the first commit of the term */
-    VEC(struct raft_read) ready;   /* given out with this step's update */
-};
+/* The step: events in, an update out. Rules of elections, replication and membership are in the
+ * files of these names. */
+#include "core/raft/raft_int.h"
 
 struct raft *raft_open(struct alloc *alloc)
 {
@@ -39,116 +16,70 @@ void raft_close(struct raft *r)
     if (!r)
         return;
     entries_close(&r->entries);
-    mem_free(r->alloc, r->members, r->n_members * sizeof(*r->members));
+    configs_close(r);
+    VEC_CLOSE(&r->configs, r->alloc);
+    VEC_CLOSE(&r->peers, r->alloc);
+    VEC_CLOSE(&r->writing, r->alloc);
     VEC_CLOSE(&r->waiting, r->alloc);
-    VEC_CLOSE(&r->ready, r->alloc);
+    VEC_CLOSE(&r->messages, r->alloc);
+    VEC_CLOSE(&r->reads, r->alloc);
+    VEC_CLOSE(&r->snapshots, r->alloc);
     mem_free(r->alloc, r, sizeof(*r));
 }
 
-/* ---- members ---- */
+/* ---- records ---- */
 
-static struct member *myself(const struct raft *r)
-{
-    for (size_t i = 0; i < r->n_members; i++)
-        if (r->members[i].id == r->self)
-            return &r->members[i];
-    UNREACHABLE("not a member");
-}
-
-static size_t quorum(const struct raft *r)
-{
-    return r->n_members / 2 + 1;
-}
-
-static bool elected(const struct raft *r)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < r->n_members; i++)
-        n += r->members[i].granted;
-    return n >= quorum(r);
-}
-
-/* The highest index that a quorum has on disk. */
-static uint64_t quorum_index(const struct raft *r)
-{
-    uint64_t best = 0;
-    for (size_t i = 0; i < r->n_members; i++) {
-        size_t n = 0;
-        for (size_t k = 0; k < r->n_members; k++)
-            n += r->members[k].match >= r->members[i].match;
-        if (n >= quorum(r) && r->members[i].match > best)
-            best = r->members[i].match;
-    }
-    return best;
-}
-
-static enum err set_members(struct raft *r, const uint64_t *ids, size_t n)
-{
-    if (n > 1)
-        return ERR_NOT_BUILT;
-    mem_free(r->alloc, r->members, r->n_members * sizeof(*r->members));
-    r->members = n ? mem_zero(r->alloc, n * sizeof(*r->members)) : NULL;
-    r->n_members = n;
-    for (size_t i = 0; i < n; i++)
-        r->members[i].id = ids[i];
-    return ERR_OK;
-}
-
-/* Raft 4.1: the newest membership in the log counts, committed or not. */
-static enum err set_members_from(struct raft *r, struct span data)
-{
-    uint64_t n, id;
-    if (!span_u64(&data, &n) || n == 0 || data.len % 8 || data.len / 8 != n)
-        return ERR_CORRUPT;
-    if (n > 1)
-        return ERR_NOT_BUILT;
-    bool read = span_u64(&data, &id);
-    CHECK(read);
-    return set_members(r, &id, 1);
-}
-
-/* ---- the log ---- */
-
-static uint64_t last_index(const struct raft *r)
+uint64_t last_index(const struct raft *r)
 {
     return entries_last(&r->entries);
 }
 
-static void append(struct raft *r, enum raft_entry_type type, const struct span *data, size_t n,
-                   size_t bytes, struct raft_update *out)
+uint64_t next_number(const struct raft *r)
 {
-    CHECK(r->role == RAFT_LEADER && out->n_entries == 0);
+    return r->number + 1;
+}
+
+void hard_state(struct raft *r, uint64_t term, uint64_t vote)
+{
+    CHECK(term >= r->term && (term > r->term || r->vote == 0 || r->vote == vote));
+    r->out->hard_state_changed |= term != r->term || vote != r->vote;
+    r->term = term;
+    r->vote = vote;
+}
+
+void append(struct raft *r, uint64_t term, enum raft_entry_type type, const struct span *data,
+            size_t n, size_t bytes)
+{
+    struct raft_update *out = r->out;
+    uint64_t first = out->n_entries ? out->entries[0].index : last_index(r) + 1;
     entries_reserve(&r->entries, n, bytes);
-    for (size_t i = 0; i < n; i++) {
-        const struct raft_entry *x = entries_add(&r->entries, r->term, type, data[i]);
-        if (i == 0)
-            out->entries = x;
-    }
-    out->n_entries = n;
+    for (size_t i = 0; i < n; i++)
+        entries_add(&r->entries, term, type, data[i]);
     r->uncommitted_bytes += bytes;
+    out->n_entries += n;
+    out->entries = entries_at(&r->entries, first); /* entries may have moved */
 }
 
-/* Raft 6.4: a leader knows what is committed only after an entry of its own term is. */
-static bool committed_in_term(const struct raft *r)
+void cut(struct raft *r, uint64_t index)
 {
-    return r->role == RAFT_LEADER && entries_term(&r->entries, r->commit) == r->term;
+    CHECK(index > r->commit && index <= last_index(r) && !r->out->cut && !r->out->n_entries);
+    for (uint64_t i = index; i <= last_index(r); i++)
+        r->uncommitted_bytes -= entries_at(&r->entries, i)->data.len;
+    entries_cut(&r->entries, index);
+    configs_cut(r, index);
+    r->out->cut = index;
+    /* What is on its way to the disk will be void there too. */
+    for (size_t i = 0; i < r->writing.n; i++)
+        if (r->writing.items[i].last >= index)
+            r->writing.items[i].last = index - 1;
+    if (r->persisted >= index)
+        r->persisted = index - 1;
 }
 
-static void release_reads(struct raft *r)
+void set_commit(struct raft *r, uint64_t index)
 {
-    for (size_t i = 0; i < r->waiting.n; i++) {
-        struct raft_read read = { r->waiting.items[i].id, r->commit };
-        VEC_PUSH(&r->ready, r->alloc, read);
-    }
-    r->waiting.n = 0;
-}
-
-static void advance_commit(struct raft *r)
-{
-    uint64_t index = quorum_index(r);
     CHECK(index <= last_index(r));
-    /* Raft 3.6.2: only entries of this term commit by counting; they take the older with them. */
-    if (index <= r->commit || entries_term(&r->entries, index) != r->term)
+    if (index <= r->commit)
         return;
     for (uint64_t i = r->commit + 1; i <= index; i++) {
         const struct raft_entry *x = entries_at(&r->entries, i);
@@ -156,89 +87,99 @@ static void advance_commit(struct raft *r)
         r->uncommitted_bytes -= x->data.len;
     }
     r->commit = index;
-    release_reads(r);
+    configs_committed(r);
 }
 
-/* ---- elections ---- */
-
-static void campaign(struct raft *r, struct raft_update *out)
+struct raft_message *message(struct raft *r, enum raft_message_type type, uint64_t to)
 {
-    CHECK(r->role == RAFT_FOLLOWER && r->term < UINT64_MAX);
-    r->role = RAFT_CANDIDATE;
-    r->term++;
-    r->vote = r->self;
-    r->leader = 0;
-    for (size_t i = 0; i < r->n_members; i++)
-        r->members[i].granted = false;
-    r->timeout_ms = INT64_MAX; /* our own vote has to reach the disk first, however long it takes */
-    out->hard_state_changed = true;
+    struct raft_message m = { .type = type, .from = r->self, .to = to, .term = r->term };
+    VEC_PUSH(&r->messages, r->alloc, m);
+    return &r->messages.items[r->messages.n - 1];
 }
 
-static void lead(struct raft *r, struct raft_update *out)
-{
-    CHECK(r->role == RAFT_CANDIDATE && r->vote == r->self);
-    r->role = RAFT_LEADER;
-    r->leader = r->self;
-    struct span nothing = SPAN_NONE;
-    append(r, RAFT_EMPTY, &nothing, 1, 0, out); /* Raft 3.6.2, 6.4 */
-}
-
-/* ---- events ---- */
+/* ---- start ---- */
 
 static enum err load_entries(struct raft *r, const struct raft_start *s)
 {
     for (size_t i = 0; i < s->n_entries; i++) {
         const struct raft_entry *x = &s->entries[i];
         uint64_t last = last_index(r);
-        if (x->index != last + 1 || x->term < entries_term(&r->entries, last) ||
-            x->term > s->term)
+        if (x->index != last + 1 || x->term < entries_term(&r->entries, last) || x->term > s->term)
             return ERR_CORRUPT;
         if (x->type < RAFT_EMPTY || x->type > RAFT_MEMBERS)
             return ERR_FORMAT;
         entries_add(&r->entries, x->term, x->type, x->data);
         r->uncommitted_bytes += x->data.len;
-        enum err err = x->type == RAFT_MEMBERS ? set_members_from(r, x->data) : ERR_OK;
+        enum err err = x->type == RAFT_MEMBERS ? config_push(r, x->index, x->data) : ERR_OK;
         if (err)
             return err;
     }
     return ERR_OK;
 }
 
-static enum err start(struct raft *r, const struct raft_event *event, struct raft_update *out)
+/* A new cluster's log begins, on every member alike, with its membership as entry 1 of term 1. */
+static void found(struct raft *r, struct span members)
 {
-    (void)out;
+    hard_state(r, 1, 0);
+    append(r, 1, RAFT_MEMBERS, &members, 1, members.len);
+    enum err e = config_push(r, 1, members);
+    CHECK(e == ERR_OK);
+}
+
+static enum err start(struct raft *r, const struct raft_event *event)
+{
     const struct raft_start *s = event->start;
+    struct buf members;
     CHECK(!r->started && s->self != 0);
     r->started = true;
     r->self = s->self;
     r->term = s->term;
     r->vote = s->vote;
+    r->prng.state = s->random;
+    r->keep_bytes = s->keep_bytes;
+    r->lease_ms = s->lease_ms;
+    CHECK(r->lease_ms >= 0 && r->lease_ms <= RAFT_ELECTION_MS);
     if (s->snapshot_term > s->term || (s->snapshot_index == 0) != (s->snapshot_term == 0))
         return ERR_CORRUPT;
     entries_open(&r->entries, r->alloc, s->snapshot_index, s->snapshot_term);
-    r->commit = s->snapshot_index;
-    enum err err = set_members(r, s->members, s->n_members);
-    if (!err)
+    r->commit = r->applied = r->persisted = s->snapshot_index;
+    buf_open(&members, r->alloc);
+    if (s->n_members)
+        raft_members_encode(s->members, s->n_members, &members);
+    bool new = s->snapshot_index == 0 && s->n_entries == 0 && s->term == 0 && s->n_members > 0;
+    enum err err = config_push(r, s->snapshot_index, new ? SPAN_NONE : buf_all(&members));
+    if (err == ERR_OK)
         err = load_entries(r, s);
-    if (err)
+    if (err == ERR_OK && new)
+        found(r, buf_all(&members));
+    buf_close(&members);
+    if (err != ERR_OK)
         return err;
-    if (r->n_members != 1 || r->members[0].id != r->self)
-        return ERR_FOREIGN;
-    myself(r)->match = last_index(r);
-    r->timeout_ms = event->now_ms; /* nobody else could lead: no need to listen for one */
+    if (!new)
+        r->persisted = last_index(r);
+    r->role = RAFT_FOLLOWER;
+    /* Before the crash we may have promised a leader not to vote for others in its lease. */
+    r->loyal_until = r->lease_ms ? r->now_ms + RAFT_ELECTION_MS : r->now_ms;
+    election_timer(r);
     return ERR_OK;
 }
 
-static enum err timeout(struct raft *r, const struct raft_event *event, struct raft_update *out)
+/* ---- other events ---- */
+
+static enum err timeout(struct raft *r, const struct raft_event *event)
 {
-    if (r->role == RAFT_FOLLOWER && event->now_ms >= r->timeout_ms)
-        campaign(r, out);
+    if (event->now_ms < r->timeout_ms)
+        return ERR_OK;
+    if (r->role == RAFT_LEADER)
+        on_heartbeat_timeout(r);
+    else
+        on_election_timeout(r);
     return ERR_OK;
 }
 
-static enum err submit(struct raft *r, const struct raft_event *event, struct raft_update *out)
+static enum err submit(struct raft *r, const struct raft_event *event)
 {
-    if (r->role != RAFT_LEADER)
+    if (r->role != RAFT_LEADER || r->transfer_to)
         return ERR_NO_LEADER;
     size_t n = event->submit.n, bytes = 0;
     uint64_t uncommitted = last_index(r) - r->commit; /* what a start found may be over the limit */
@@ -251,66 +192,255 @@ static enum err submit(struct raft *r, const struct raft_event *event, struct ra
     }
     if (r->uncommitted_bytes + bytes > RAFT_UNCOMMITTED_BYTES_MAX)
         return ERR_OVERLOADED;
-    append(r, RAFT_COMMAND, event->submit.data, n, bytes, out);
+    append(r, r->term, RAFT_COMMAND, event->submit.data, n, bytes);
     return ERR_OK;
 }
 
-static enum err persisted(struct raft *r, const struct raft_event *event, struct raft_update *out)
+static enum err persisted(struct raft *r, const struct raft_event *event)
 {
-    struct member *me = myself(r);
-    CHECK(event->persisted_index >= me->match && event->persisted_index <= last_index(r));
-    me->match = event->persisted_index;
-    if (r->role == RAFT_CANDIDATE) {
-        me->granted = true; /* Raft 3.8: a vote counts once it is on disk, our own too */
-        if (elected(r))
-            lead(r, out);
-    } else if (r->role == RAFT_LEADER) {
+    size_t done = 0;
+    CHECK(event->persisted <= r->number);
+    while (done < r->writing.n && r->writing.items[done].number <= event->persisted)
+        r->persisted = r->writing.items[done++].last;
+    r->writing.n -= done;
+    memmove(r->writing.items, r->writing.items + done, r->writing.n * sizeof(*r->writing.items));
+    CHECK(r->persisted <= last_index(r));
+    struct peer *me = peer_of(r, r->self);
+    if (me && r->persisted > me->match)
+        me->match = r->persisted;
+    promise_persisted(r);
+    own_vote_persisted(r);
+    if (r->role == RAFT_LEADER)
         advance_commit(r);
+    else
+        acknowledge(r, false);
+    return ERR_OK;
+}
+
+static enum err read(struct raft *r, const struct raft_event *event)
+{
+    return on_read(r, event->read_id);
+}
+
+/* Raft 3.3: a higher term makes us a follower of it. */
+static void see_term(struct raft *r, const struct raft_message *m)
+{
+    bool asks_first = m->type == RAFT_PREVOTE || (m->type == RAFT_PREVOTE_REPLY && m->granted);
+    if (m->term > r->term && !asks_first)
+        follow(r, m->term, m->type == RAFT_APPEND ? m->from : 0);
+}
+
+/* A sender that is behind hears of our term. */
+static void answer_old(struct raft *r, const struct raft_message *m)
+{
+    if (m->type == RAFT_APPEND)
+        message(r, RAFT_APPEND_REPLY, m->from);
+    else if (m->type == RAFT_VOTE)
+        message(r, RAFT_VOTE_REPLY, m->from);
+    else if (m->type == RAFT_PREVOTE)
+        message(r, RAFT_PREVOTE_REPLY, m->from);
+}
+
+static enum err receive(struct raft *r, const struct raft_event *event)
+{
+    const struct raft_message *m = event->message;
+    if (m->to != r->self || m->from == r->self || m->from == 0)
+        return ERR_OK;
+    /* Raft 4.2.3: no vote against a leader that lives, and its term does not count. */
+    if (m->type == RAFT_VOTE && m->term > r->term && !m->transfer && loyal(r))
+        return ERR_OK;
+    see_term(r, m);
+    if (m->term < r->term) {
+        answer_old(r, m);
+        return ERR_OK;
+    }
+    switch (m->type) {
+    case RAFT_PREVOTE:
+        on_prevote(r, m);
+        break;
+    case RAFT_VOTE:
+        on_vote(r, m);
+        break;
+    case RAFT_PREVOTE_REPLY:
+    case RAFT_VOTE_REPLY:
+        on_vote_reply(r, m);
+        break;
+    case RAFT_APPEND:
+        on_append(r, m);
+        break;
+    case RAFT_APPEND_REPLY:
+        on_append_reply(r, m);
+        break;
+    case RAFT_TIMEOUT_NOW:
+        if (r->role == RAFT_FOLLOWER && m->from == r->leader && is_voter(r, r->self))
+            campaign(r, true);
+        break;
+    case RAFT_MESSAGE_TYPES:
+    default:
+        break;
     }
     return ERR_OK;
 }
 
-static enum err read(struct raft *r, const struct raft_event *event, struct raft_update *out)
+static enum err unreachable(struct raft *r, const struct raft_event *event)
 {
-    (void)out;
-    if (r->role != RAFT_LEADER)
-        return ERR_NO_LEADER;
-    if (r->waiting.n == RAFT_READS_MAX)
-        return ERR_OVERLOADED;
-    struct raft_read want = { event->read_id, 0 };
-    VEC_PUSH(&r->waiting, r->alloc, want);
-    /* The quorum that has to confirm that we still lead (Raft 6.4) is ourselves. */
-    if (committed_in_term(r))
-        release_reads(r);
+    struct peer *p = peer_of(r, event->peer.id);
+    if (r->role == RAFT_LEADER && p && p->id != r->self && p->mode == PEER_REPLICATE)
+        probe(r, p, p->match + 1);
+    /* Its process has ended, so its lease and our patience have too; with leases by the clock we
+     * cannot tell the process from its successor's. */
+    if (r->role == RAFT_FOLLOWER && event->peer.gone && event->peer.id == r->leader &&
+        r->lease_ms == 0 && is_voter(r, r->self)) {
+        r->leader = 0;
+        r->loyal_until = r->now_ms;
+        r->timeout_ms = r->now_ms + RAFT_ELECTION_MS / 20 +
+                        (int64_t)prng_below(&r->prng, RAFT_ELECTION_MS / 4);
+    }
     return ERR_OK;
 }
 
-static enum err (*const handlers[])(struct raft *, const struct raft_event *,
-                                    struct raft_update *) = {
-    [RAFT_START] = start,         [RAFT_TIMEOUT] = timeout, [RAFT_SUBMIT] = submit,
-    [RAFT_PERSISTED] = persisted, [RAFT_READ] = read,
+static enum err change(struct raft *r, const struct raft_event *event)
+{
+    return config_change(r, event->change.members, event->change.n);
+}
+
+static enum err transfer(struct raft *r, const struct raft_event *event)
+{
+    struct peer *p = peer_of(r, event->transfer_to);
+    if (r->role != RAFT_LEADER)
+        return ERR_NO_LEADER;
+    if (!p || !(p->votes & RAFT_VOTER))
+        return ERR_NOT_FOUND;
+    if (p->id == r->self)
+        return ERR_OK;
+    r->transfer_to = p->id;
+    r->transfer_until = r->now_ms + RAFT_ELECTION_MS;
+    r->lease_until = 0; /* the vote that comes need not wait for it */
+    p->due = true;
+    if (p->match == last_index(r))
+        message(r, RAFT_TIMEOUT_NOW, p->id);
+    return ERR_OK;
+}
+
+static enum err snapshot(struct raft *r, const struct raft_event *event)
+{
+    struct peer *p = peer_of(r, event->snapshot.peer);
+    if (r->role != RAFT_LEADER || !p || p->mode != PEER_SNAPSHOT || !p->snapshot_asked)
+        return ERR_OK;
+    p->snapshot_asked = false;
+    if (!event->snapshot.index) /* the next heartbeat asks again */
+        return ERR_OK;
+    if (event->snapshot.index > p->match && event->snapshot.index <= r->commit)
+        p->match = event->snapshot.index;
+    probe(r, p, p->match + 1);
+    p->due = true;
+    return ERR_OK;
+}
+
+static enum err installed(struct raft *r, const struct raft_event *event)
+{
+    uint64_t index = event->installed.index, term = event->installed.term;
+    struct buf members;
+    CHECK(raft_wants(r, index, term) && r->writing.n == 0 && event->installed.n_members > 0);
+    entries_close(&r->entries);
+    entries_open(&r->entries, r->alloc, index, term);
+    r->uncommitted_bytes = 0;
+    r->commit = r->applied = r->persisted = index;
+    if (r->matched < index)
+        r->matched = index;
+    configs_close(r);
+    buf_open(&members, r->alloc);
+    raft_members_encode(event->installed.members, event->installed.n_members, &members);
+    enum err e = config_push(r, index, buf_all(&members));
+    buf_close(&members);
+    follow(r, term > r->term ? term : r->term, r->leader);
+    acknowledge(r, true);
+    return e;
+}
+
+/* ---- the step ---- */
+
+static enum err (*const handlers[RAFT_EVENT_TYPES])(struct raft *, const struct raft_event *) = {
+    [RAFT_START] = start,         [RAFT_TIMEOUT] = timeout,   [RAFT_SUBMIT] = submit,
+    [RAFT_PERSISTED] = persisted, [RAFT_READ] = read,         [RAFT_RECEIVE] = receive,
+    [RAFT_CHANGE] = change,       [RAFT_TRANSFER] = transfer, [RAFT_UNREACHABLE] = unreachable,
+    [RAFT_SNAPSHOT] = snapshot,   [RAFT_INSTALLED] = installed,
 };
+
+/* What is committed, and on our own disk too: so a checkpoint is never ahead of the log. */
+static uint64_t may_apply(const struct raft *r)
+{
+    return r->commit < r->persisted ? r->commit : r->persisted;
+}
+
+/* Raft 4.2.2: a leader that is no voter any more goes; one that has everything need not wait. */
+static void hand_over(struct raft *r)
+{
+    for (size_t i = 0; i < r->peers.n; i++) {
+        const struct peer *p = &r->peers.items[i];
+        if (!(p->votes & RAFT_VOTER) || p->match < r->commit)
+            continue;
+        message(r, RAFT_TIMEOUT_NOW, p->id);
+        break;
+    }
+    follow(r, r->term, 0);
+}
+
+static void number_records(struct raft *r)
+{
+    struct raft_update *out = r->out;
+    if (!out->hard_state_changed && !out->cut && !out->n_entries)
+        return;
+    struct writing w = { ++r->number, last_index(r) };
+    VEC_PUSH(&r->writing, r->alloc, w);
+    out->number = r->number;
+}
+
+static void finish(struct raft *r)
+{
+    struct raft_update *out = r->out;
+    if (r->role == RAFT_LEADER) {
+        config_settle(r);
+        send_all(r);
+        r->timeout_ms = r->peers.n > 1 ? r->heartbeat_ms : INT64_MAX;
+    }
+    if (r->resign)
+        hand_over(r);
+    r->resign = false;
+    number_records(r);
+    out->term = r->term;
+    out->vote = r->vote;
+    out->messages = r->messages.items;
+    out->n_messages = r->messages.n;
+    out->commit_index = may_apply(r);
+    out->role = r->role;
+    out->leader = r->leader;
+    out->reads = r->reads.items;
+    out->n_reads = r->reads.n;
+    out->snapshots = r->snapshots.items;
+    out->n_snapshots = r->snapshots.n;
+    out->timeout_ms = r->timeout_ms;
+}
 
 enum err raft_step(struct raft *r, const struct raft_event *event, struct raft_update *out)
 {
     CHECK(r->started || event->type == RAFT_START);
-    CHECK((size_t)event->type < sizeof(handlers) / sizeof(*handlers));
+    CHECK((size_t)event->type < RAFT_EVENT_TYPES);
     uint64_t term = r->term, commit = r->commit;
-    r->ready.n = 0;
+    r->reads.n = r->messages.n = r->snapshots.n = 0;
     *out = (struct raft_update){ 0 };
-    enum err err = handlers[event->type](r, event, out);
-    CHECK(r->term >= term && r->commit >= commit);
+    r->out = out;
+    r->now_ms = event->now_ms;
+    enum err err = handlers[event->type](r, event);
+    if (r->configs.n)
+        finish(r);
+    r->out = NULL;
+    CHECK(r->term >= term && r->commit >= commit && r->commit <= last_index(r));
     CHECK(r->role != RAFT_LEADER || (r->leader == r->self && r->vote == r->self));
-    out->term = r->term;
-    out->vote = r->vote;
-    out->commit_index = r->commit;
-    out->role = r->role;
-    out->leader = r->leader;
-    out->reads = r->ready.items;
-    out->n_reads = r->ready.n;
-    out->timeout_ms = r->timeout_ms;
     return err;
 }
+
+/* ---- looking in ---- */
 
 bool raft_entry_at(const struct raft *r, uint64_t index, struct raft_entry *out)
 {
@@ -325,8 +455,44 @@ uint64_t raft_last_index(const struct raft *r)
     return last_index(r);
 }
 
+uint64_t raft_term_at(const struct raft *r, uint64_t index)
+{
+    if (index < r->entries.base_index || index > last_index(r))
+        return 0;
+    return entries_term(&r->entries, index);
+}
+
+const struct raft_member *raft_members(const struct raft *r, size_t *n)
+{
+    *n = config_now(r)->n;
+    return config_now(r)->members;
+}
+
+bool raft_wants(const struct raft *r, uint64_t index, uint64_t term)
+{
+    return index > r->commit && term > 0 && raft_term_at(r, index) != term;
+}
+
+bool raft_progress(const struct raft *r, uint64_t id, struct raft_progress *out)
+{
+    const struct peer *p = peer_of(r, id);
+    if (!p || r->role != RAFT_LEADER)
+        return false;
+    *out = (struct raft_progress){ p->match, p->id == r->self ? r->now_ms : p->heard_ms,
+                                   p->mode == PEER_SNAPSHOT };
+    return true;
+}
+
 void raft_applied(struct raft *r, uint64_t index)
 {
-    CHECK(index <= r->commit);
-    entries_drop(&r->entries, index);
+    CHECK(index <= may_apply(r) && index >= r->applied);
+    r->applied = index;
+    size_t keep = r->keep_bytes;
+    for (size_t i = 0; i < r->peers.n; i++)
+        if (r->role == RAFT_LEADER && r->peers.items[i].mode == PEER_SNAPSHOT)
+            keep = r->keep_bytes * KEEP_FACTOR;
+    if (r->peers.n > 1)
+        entries_shrink(&r->entries, index, keep);
+    else
+        entries_drop(&r->entries, index);
 }

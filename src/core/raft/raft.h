@@ -51,12 +51,13 @@ struct raft_entry {
 /* ---- membership ---- */
 
 /* A member has a vote in the membership that is, in the one before (joint consensus, Raft 4.3:
- * until it is left, both have to agree), in both, or in none: a learner. */
-enum { RAFT_VOTER = 1, RAFT_VOTER_BEFORE = 2 };
+ * until it is left, both have to agree), in both, or in none: a learner. RAFT_GOES: it is no
+ * member any more when joint consensus is left. */
+enum { RAFT_VOTER = 1, RAFT_VOTER_BEFORE = 2, RAFT_GOES = 4 };
 
 struct raft_member {
     uint64_t id;
-    unsigned votes;   /* RAFT_VOTER | RAFT_VOTER_BEFORE; 0: learner */
+    unsigned votes;   /* the flags above; 0: learner */
     struct span info; /* the node's: names and addresses; raft only carries it */
 };
 
@@ -211,6 +212,10 @@ uint64_t raft_term_at(const struct raft *r, uint64_t index); /* 0: not held */
 
 /* The newest membership in the log, committed or not (Raft 4.1); valid until the next step. */
 const struct raft_member *raft_members(const struct raft *r, size_t *n);
+/* Whether a snapshot of index would bring anything new: install no other, it could take entries
+ * away that this node has promised to keep. */
+bool raft_wants(const struct raft *r, uint64_t index, uint64_t term);
+
 /* Of a follower, as its leader knows it. */
 struct raft_progress {
     uint64_t match;
