@@ -44,15 +44,18 @@ METHODS = {
     "LeaseTimeToLive": ("Lease", "LeaseTimeToLiveRequest", "LeaseTimeToLiveResponse",
                         "unary_unary"),
     "LeaseLeases": ("Lease", "LeaseLeasesRequest", "LeaseLeasesResponse", "unary_unary"),
+    "MemberList": ("Cluster", "MemberListRequest", "MemberListResponse", "unary_unary"),
     "Status": ("Maintenance", "StatusRequest", "StatusResponse", "unary_unary"),
+    "HashKV": ("Maintenance", "HashKVRequest", "HashKVResponse", "unary_unary"),
 }
 
 
 class Api:
     """api.Put(pb.PutRequest(...)); unary ones have .future() as well."""
 
-    def __init__(self, endpoint):
+    def __init__(self, endpoint, options=()):
         self.channel = grpc.insecure_channel(endpoint, options=[
+            *options,
             ("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1),
             ("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)])
         for method, (service, request, response, kind) in METHODS.items():
