@@ -35,7 +35,7 @@ JOBS   = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 ONLY  ?= src
 SRC  := $(shell find $(ONLY) -name '*.c' ! -name '*_test.c' ! -name '*_fuzz.c' ! -name main.c)
-TEST := $(shell find $(ONLY) -name '*_test.c')
+TEST := $(shell find $(ONLY) -name '*_test.c') tests/sim/linear_test.c
 FUZZ := $(shell find $(ONLY) -name '*_fuzz.c')
 # Made from proto/: the protobuf codec, before anything that includes it.
 PROTO := $(basename $(notdir $(wildcard proto/*.proto)))
@@ -48,10 +48,13 @@ runner = $(patsubst %.c,$O/%.o,$(wildcard tests/$1/*.c))
 all: ; +@$(MAKE) --no-print-directory $(JOBS) confman
 confman: build/release/confman ; @cp $< $@.new && mv $@.new $@ # one may be running
 $O/confman: $(OBJ) $O/src/main.o ; $(CC) $(CFLAGS) -o $@ $^ $(LIBS)
-$O/unit: $(OBJ) $(TEST:%.c=$O/%.o) $O/tests/unit_main.o ; $(CC) $(CFLAGS) -o $@ $^ $(LIBS)
+$O/unit: $(OBJ) $(TEST:%.c=$O/%.o) $O/tests/sim/linear.o $O/tests/unit_main.o ; $(CC) $(CFLAGS) -o $@ $^ $(LIBS)
 $O/story $O/perf: $O/%: $(OBJ) ; $(CC) $(CFLAGS) -o $@ $^ $(LIBS)
 # tests/crash has a disk of its own.
 $O/crash: $(filter-out $O/src/io/file/file.o,$(OBJ)) ; $(CC) $(CFLAGS) -o $@ $^ $(LIBS)
+# Checks a history written by a test: linear FILE...
+$O/linear: $(filter $O/src/base/%,$(OBJ)) $(addprefix $O/tests/sim/,linear.o linear_main.o)
+	$(CC) $(CFLAGS) -o $@ $^
 $O/story: $(call runner,story)
 $O/crash: $(call runner,crash)
 $O/perf: $(call runner,perf)
