@@ -65,12 +65,12 @@ xargs awk '
     }' <"$work/src" >"$work/out"
 check layers
 
-# 2. core, wire and api call nothing but base, one another and what tools/pure names.
+# 2. core, wire, api and link call nothing but base, one another and what tools/pure names.
 objects_of() {
     grep -E "^src/($1)/.*\.c$" "$work/src" | grep -vE '_(test|fuzz)\.c$' |
         sed "s:^:$objects/:; s:c$:o:"
 }
-pure=$(objects_of 'core|wire|api'; find "$objects/gen" -name '*.o' 2>/dev/null)
+pure=$(objects_of 'core|wire|api|link'; find "$objects/gen" -name '*.o' 2>/dev/null)
 base=$(objects_of base)
 : >"$work/out"
 for o in $pure $base; do [ -e "$o" ] || echo "$o"; done >"$work/unbuilt"
@@ -100,7 +100,7 @@ fi
 check purity
 
 # 3. Threads, locks and the outside world only in io.
-others=$(objects_of 'base|core|wire|api|node|cli')
+others=$(objects_of 'base|core|wire|api|link|node|cli')
 others=$(for o in $others "$objects/src/main.o"; do [ ! -e "$o" ] || echo "$o"; done)
 echo "$others" | xargs -r nm -A -u | awk '
     $NF ~ /^(pthread_|sem_|mtx_|cnd_|thrd_|epoll_|socket$|accept4?$|bind$|listen$|f(data)?sync$)/ {

@@ -25,6 +25,34 @@ static void errors(void)
         printf("| `%s` | %d | %d | %s |\n", err_code(e), err_http(e), err_grpc(e), err_text(e));
 }
 
+static void peer(void)
+{
+    printf("# What members say to each other\n\nMade from `src/link/peer/peer.def` by `make docs`; "
+           "how they say it: [formats/peer.md](../formats/peer.md).\n\n"
+           "| type | name | what | fields |\n|---|---|---|---|\n");
+#define U8(x) " " #x " u8,"
+#define FLAG(x) " " #x " flag,"
+#define ID(x) " " #x " id,"
+#define NUMBER(x) " " #x " number,"
+#define SIGNED(x) " " #x " signed,"
+#define BYTES(x, max) " " #x " bytes,"
+#define TEXT(x, max) " " #x " text,"
+#define CODE(x) " " #x " error,"
+#define MESSAGE(x) " a raft message,"
+#define REFUSAL(number, NAME, text)
+#define FRAME(number, NAME, name, text, fields)                                                    \
+    printf("| %d | %s | %s |%.*s |\n", number, #NAME, text, (int)sizeof(fields) - 2, fields);
+#include "link/peer/peer.def"
+#undef FRAME
+#undef REFUSAL
+#define FRAME(number, NAME, name, text, fields)
+#define REFUSAL(number, NAME, text) printf("| %d | %s | %s |\n", number, #NAME, text);
+    printf("\n## Reasons of REFUSE\n| reason | name | what |\n|---|---|---|\n");
+#include "link/peer/peer.def"
+#undef FRAME
+#undef REFUSAL
+}
+
 static void man(void)
 {
     printf(".TH CONFMAN 1 \"\" \"confman " CONFMAN_VERSION "\"\n"
@@ -52,6 +80,7 @@ int node_docs(const char *what)
                   { "metrics", metric_markdown },
                   { "rest", rest },
                   { "errors", errors },
+                  { "peer", peer },
                   { "man", man } };
     for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++)
         if (strcmp(pages[i].name, what) == 0) {
