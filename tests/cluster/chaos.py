@@ -4,28 +4,23 @@ Clients put, read, swap and delete; watchers follow from node to node; meanwhile
 killed, halted, cut off and slowed down, and disks get full. At the end all heals. Then every node
 must have the same content, what was acknowledged must be there, watches must have told all of it
 in order, and the history must be linearizable: by revisions (history.py), and by `linear`, which
-sees nothing but times and values.
+knows nothing but times and values.
 """
 import argparse
 import os
 import random
-import subprocess
-import sys
 import threading
 import time
 
 import clients
 import history
 from cluster import Cluster, target
-from kill import History
-from node import ROOT, wait_until
+from node import wait_until
+from witness import Witness, show
 
-CLIENTS = 10
-WATCHERS = 2
 RECOVER_SECONDS = 30    # after a fault is over, until every node takes writes again
 # Small, so that checkpoints are written and followers need them while it goes on.
 ARGS = {"confman": ("--checkpoint-log-bytes", "1048576"), "etcd": ("--snapshot-count", "2000")}
-LINEAR_SECONDS = 300
 
 
 class Chaos:
@@ -179,7 +174,7 @@ class Chaos:
         return died
 
 
-# name: weight, and whether another fault may go on at the same time
+# name: weight
 FAULTS = {
     "kill_one": 4, "kill_leader": 6, "kill_majority": 3, "kill_all": 2, "vanish_leader": 3,
     "halt_one": 2, "halt_leader": 3, "part_leader": 6, "part_minority": 3, "part_all": 1,
@@ -188,11 +183,11 @@ FAULTS = {
 }
 
 
-def takes_writes(m):
-    op = history.Op(-1, "put", "probe/%d" % m.number, "x", 0)
+def serves(m):
+    """Whether a member has a leader that has a majority: a linearizable read."""
     api = m.api()
     try:
-        clients.call(api, op)
+        clients.call(api, history.Op(-1, "get", "x", history.ABSENT, 0))
         return True
     except clients.grpc.RpcError:
         return False
@@ -205,13 +200,7 @@ class Run:
         self.c, self.options = cluster, options
         self.r = random.Random(options.seed)
         self.chaos = Chaos(cluster, self.r)
-        self.stop = threading.Event()
-        endpoints = {m.number: m.endpoint for m in cluster.members.values()}
-        self.clients = [clients.Client(i, options.seed, endpoints, self.stop)
-                        for i in range(CLIENTS)]
-        self.heard = [History() for _ in range(WATCHERS)]
-        self.watchers = [clients.Watcher(h, options.seed + i, endpoints, self.stop)
-                         for i, h in enumerate(self.heard)]
+        self.witness = Witness(cluster, options.seed)
         self.faults, self.played, self.recoveries = [], [], []
 
     def pick(self):
@@ -225,23 +214,22 @@ class Run:
             print("%8.1f s: %s" % (time.monotonic() - self.began, " + ".join(names)), flush=True)
         ends = [self.chaos.fault(name) for name in names]
         time.sleep(seconds)
-        self.chaos.c.proxy.tell("heal")
+        self.c.proxy.tell("heal")
         for end in ends:
             end()
         self.faults += self.chaos.rise()
         began = time.monotonic()
         for m in self.c.members.values():
             try:
-                wait_until(lambda m=m: takes_writes(m), RECOVER_SECONDS,
-                           "member %d takes writes after %s" % (m.number, " + ".join(names)))
+                wait_until(lambda m=m: serves(m), RECOVER_SECONDS,
+                           "member %d serves again after %s" % (m.number, " + ".join(names)))
             except AssertionError as e:
                 self.faults.append("%s\n%s" % (e, m.log_tail()))
         self.recoveries.append(time.monotonic() - began)
 
     def play(self):
         self.began = time.monotonic()
-        for thread in self.clients + self.watchers:
-            thread.start()
+        self.witness.start()
         time.sleep(0.5)
         plan = [p.split("+") for p in self.options.plan.split(",") if p]
         while not self.faults:
@@ -253,80 +241,13 @@ class Run:
                 names = [self.pick() for _ in range(1 + (self.r.random() < 0.25))]
             self.round(names, self.r.uniform(0.5, self.options.fault_seconds))
             time.sleep(self.r.uniform(0.2, 1.5))
-        self.stop.set()
-        for thread in self.clients + self.watchers:
-            thread.join()
-
-    def read_all(self, ops):
-        """A last linearizable read of every key, at one node after another."""
-        endpoints = {m.number: m.endpoint for m in self.c.members.values()}
-        last = clients.Client(CLIENTS, 0, endpoints, self.stop)
-        for i, key in enumerate(sorted({op.key for op in ops})):
-            last.node = list(endpoints)[i % len(endpoints)]
-            last.play(history.Op(CLIENTS, "get", key, history.ABSENT, clients.now_us(),
-                                 node=last.node))
-        self.faults += ["the last read failed: " + history.describe(op)
-                        for op in last.ops if op.outcome != "ok"]
-        return last.ops
-
-    def events(self, revision):
-        """Every member's own events; they must be the same, and what the watchers heard."""
-        told = {}
-        never = threading.Event()
-        for m in self.c.members.values():
-            told[m.number] = History()
-            clients.watch_once(m.endpoint, told[m.number], 60, never, revision)
-            self.faults += ["member %d: %s" % (m.number, f) for f in told[m.number].faults]
-        events = told[m.number].events
-        for number, other in told.items():
-            if other.events != events:
-                self.faults.append("the events of members %d and %d differ" % (number, m.number))
-        for heard in self.heard:
-            self.faults += heard.faults
-            self.faults += ["a watcher heard something else at revision %d" % r
-                            for r, e in heard.events.items() if events.get(r) != e][:5]
-        return events
+        self.witness.stop()
 
     def check(self):
-        """Everything heals; then what must be true."""
-        try:
-            revision = self.c.settle()
-        except AssertionError as e:
-            self.faults.append(str(e))
-            return
-        ops = [op for c in self.clients for op in c.ops]
-        ops += self.read_all(ops)
-        events = self.events(revision)
-        probes = [op for op in ops if op.key.startswith("probe/")]
-        assert not probes
-        self.faults += history.check(ops, {
-            r: [e for e in group if not e[1].key.startswith(b"probe/")]
-            for r, group in events.items()})
-        strange = [op for c in self.clients for op in c.strange]
-        self.faults += ["an answer nobody should get: " + history.describe(op) for op in strange]
-        self.report(ops, revision)
-        history.write(ops, self.options.history)
-        self.faults += linear(self.options.history)
-
-    def report(self, ops, revision):
-        count = {o: sum(op.outcome == o for op in ops) for o in ("ok", "fail", "unknown")}
-        print("seed %d, %s, %d nodes, %.0f s: %d faults, %d operations (%d ok, %d failed, "
-              "%d unknown), revision %d; recovery %.1f s at most" % (
-                  self.options.seed, self.c.kind, len(self.c.members),
-                  time.monotonic() - self.began, len(self.played), len(ops), count["ok"],
-                  count["fail"], count["unknown"], revision, max(self.recoveries, default=0)))
-
-
-def linear(path):
-    """Faults that the other checker finds; it is built by `make`."""
-    binary = os.path.join(ROOT, os.environ.get("LINEAR_BIN", "build/release/linear"))
-    if not os.path.exists(binary):
-        print("%s is not built: checked by revisions only" % binary)
-        return []
-    done = subprocess.run([binary, path], capture_output=True, text=True, check=False,
-                          timeout=LINEAR_SECONDS)
-    print((done.stdout.strip().splitlines() or ["linear: no word"])[-1])
-    return [] if done.returncode == 0 else ["linear: %s%s" % (done.stdout, done.stderr)]
+        self.faults += self.witness.verify()
+        print("seed %d, %s, %d nodes: %d faults; all served again within %.1f s of each" % (
+            self.options.seed, self.c.kind, len(self.c.members), len(self.played),
+            max(self.recoveries, default=0)))
 
 
 def arguments():
@@ -337,13 +258,8 @@ def arguments():
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 31))
     parser.add_argument("--target", default=target())
     parser.add_argument("--plan", default="", help="these faults and no others: a,b+c")
-    parser.add_argument("--history", help="where to write what the clients saw")
     parser.add_argument("--verbose", action="store_true")
-    options = parser.parse_args()
-    if not options.history:
-        os.makedirs(os.path.join(ROOT, "build", "chaos"), exist_ok=True)
-        options.history = os.path.join(ROOT, "build", "chaos", "history-%d.txt" % options.seed)
-    return options
+    return parser.parse_args()
 
 
 def main():
@@ -355,13 +271,9 @@ def main():
         run = Run(cluster, options)
         run.play()
         run.check()
-        if run.faults:
-            print("FAIL chaos, seed %d: %d faults; the first:" % (options.seed, len(run.faults)))
-            print("\n".join(run.faults[:5]))
-            print("after: %s; history: %s" % (" ".join(run.played), options.history))
-        print("%d passed, %d failed" % (not run.faults, bool(run.faults)))
-        sys.stdout.flush()
-    os._exit(1 if run.faults else 0)
+        good = show("chaos", run.faults, ", seed %d, after %s; history: %s" % (
+            options.seed, " ".join(run.played), run.witness.path))
+    os._exit(0 if good else 1)
 
 
 if __name__ == "__main__":

@@ -124,6 +124,9 @@ class Client(threading.Thread):
                 self.stopping.wait(0.05)
             elif self.pace:
                 self.stopping.wait(self.random.uniform(0, 2 * self.pace))
+        self.close()
+
+    def close(self):
         for api in self.apis.values():
             api.close()
 

@@ -21,7 +21,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import grpc
 
 from etcd_api import Api, pb
-from node import Node, confman_bin, target, wait_until
+from node import ROOT, Node, confman_bin, target, wait_until
 from proxy import Proxy
 
 READY_SECONDS = 60

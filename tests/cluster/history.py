@@ -10,9 +10,14 @@ gives the text that the checker `linear` reads, which knows nothing of revisions
 import bisect
 import collections
 import dataclasses
+import os
+import subprocess
+
+from cluster import ROOT
 
 ABSENT = "-"
 UNSEEN = "!"
+LINEAR_SECONDS = 300
 
 
 @dataclasses.dataclass
@@ -169,3 +174,15 @@ def check(ops, events):
         if op.outcome == "ok":
             faults += (check_write if op.writes() else check_read)(op, truth)
     return faults + check_values(ops, truth) + check_time(ops, truth)
+
+
+def linear(path):
+    """What the other checker says of a written history, and the faults it finds."""
+    binary = os.path.join(ROOT, os.environ.get("LINEAR_BIN", "build/release/linear"))
+    if not os.path.exists(binary):
+        return "%s is not built, checked by revisions only" % binary, []
+    done = subprocess.run([binary, path], capture_output=True, text=True, check=False,
+                          timeout=LINEAR_SECONDS)
+    word = (done.stdout.strip().splitlines() or ["linear: no word"])[-1]
+    return word, [] if done.returncode == 0 else ["linear %s: %s%s" % (
+        path, done.stdout, done.stderr)]
