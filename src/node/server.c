@@ -109,6 +109,7 @@ static int open_storage(struct node *n)
                                  .cluster = loop_random() | 1,
                                  .member = loop_random() | 1,
                                  .salt = loop_random(),
+                                 .incarnation = loop_random() | 1,
                                  .segment_bytes = n->segment_bytes };
     if (storage_open(&n->storage_alloc, &o, &n->storage, why) != ERR_OK)
         return refuse("the data directory cannot be opened", why);

@@ -33,12 +33,13 @@ enum err storage_broken(enum err e, char *why)
     return e;
 }
 
-/* ---- identity: magic, format, cluster, member, checksum ---- */
+/* ---- identity: magic, format, cluster, member, incarnation, checksum ---- */
 
 enum {
     IDENTITY_MAGIC = 0x49464e43, /* "CNFI" */
-    IDENTITY_FORMAT = 1,
-    IDENTITY_BYTES = 28,
+    IDENTITY_FORMAT = 2,
+    IDENTITY_BYTES = 36,
+    IDENTITY_BYTES_1 = 28, /* format 1 has no incarnation */
     IDENTITY_BYTES_MAX = 4096, /* of any format; the last four are the checksum of the rest */
 };
 
@@ -52,6 +53,7 @@ static enum err write_identity(struct storage *s, const char *path)
     buf_u32(&b, IDENTITY_FORMAT);
     buf_u64(&b, s->cluster);
     buf_u64(&b, s->member);
+    buf_u64(&b, s->incarnation);
     buf_u32(&b, crc32c(0, b.data, b.len));
     storage_path(s, part, "identity.part", 0);
     enum err e = file_open(part, FILE_CREATE, &f);
@@ -69,12 +71,14 @@ static enum err write_identity(struct storage *s, const char *path)
     return e;
 }
 
-static enum err read_identity(struct storage *s, struct file *f, const char *path, char *why)
+/* lacks: it is of a format that had no incarnation. */
+static enum err read_identity(struct storage *s, struct file *f, const char *path, bool *lacks,
+                              char *why)
 {
     uint8_t bytes[IDENTITY_BYTES_MAX];
     uint64_t size;
     enum err e = file_size(f, &size);
-    if (e == ERR_OK && (size < IDENTITY_BYTES || size > IDENTITY_BYTES_MAX))
+    if (e == ERR_OK && (size < IDENTITY_BYTES_1 || size > IDENTITY_BYTES_MAX))
         return storage_refuse(ERR_CORRUPT, why, path,
                               "has the wrong size; restore the directory from a backup");
     if (e == ERR_OK)
@@ -89,10 +93,14 @@ static enum err read_identity(struct storage *s, struct file *f, const char *pat
     CHECK(read);
     if (magic == IDENTITY_MAGIC && crc == crc32c(0, bytes, size - 4) && format > IDENTITY_FORMAT)
         return storage_refuse(ERR_FORMAT, why, path, STORAGE_NEWER);
-    if (magic != IDENTITY_MAGIC || crc != crc32c(0, bytes, size - 4) || size != IDENTITY_BYTES ||
-        format != IDENTITY_FORMAT)
+    bool first = format == 1 && size == IDENTITY_BYTES_1;
+    bool whole = first || (format == IDENTITY_FORMAT && size == IDENTITY_BYTES);
+    if (magic != IDENTITY_MAGIC || crc != crc32c(0, bytes, size - 4) || !whole)
         return storage_refuse(ERR_CORRUPT, why, path,
                               "is damaged; restore the directory from a backup");
+    read = first || span_u64(&rest, &s->incarnation);
+    CHECK(read);
+    *lacks = first;
     return ERR_OK;
 }
 
@@ -101,6 +109,7 @@ static enum err know_identity(struct storage *s, char *why)
 {
     char path[PATH_BYTES];
     struct file *f;
+    bool lacks = false;
     storage_path(s, path, "identity", 0);
     enum err e = file_open(path, FILE_READ, &f);
     if (e == ERR_NOT_FOUND && (s->segments.n || s->checkpoints.n))
@@ -113,9 +122,12 @@ static enum err know_identity(struct storage *s, char *why)
     }
     if (e != ERR_OK)
         return storage_broken(e, why);
-    e = read_identity(s, f, path, why);
+    e = read_identity(s, f, path, &lacks, why);
     file_close(f);
-    return e;
+    if (e != ERR_OK || !lacks)
+        return e;
+    e = write_identity(s, path);
+    return e == ERR_OK ? e : storage_broken(e, why);
 }
 
 /* ---- opening ---- */
@@ -222,6 +234,20 @@ static enum err take_directory(struct storage *s, char *why)
     return e == ERR_OK ? e : storage_broken(e, why);
 }
 
+enum err storage_exists(const char *dir, bool *out)
+{
+    char path[PATH_BYTES];
+    struct file *f;
+    int n = snprintf(path, PATH_BYTES, "%s/identity", dir);
+    if (n < 0 || n >= PATH_BYTES)
+        return ERR_BAD_REQUEST;
+    enum err e = file_open(path, FILE_READ, &f);
+    *out = e == ERR_OK;
+    if (e == ERR_OK)
+        file_close(f);
+    return e == ERR_NOT_FOUND ? ERR_OK : e;
+}
+
 enum err storage_open(struct alloc *alloc, const struct storage_options *o, struct storage **out,
                       char *why)
 {
@@ -232,6 +258,8 @@ enum err storage_open(struct alloc *alloc, const struct storage_options *o, stru
     snprintf(s->dir, sizeof(s->dir), "%s", o->dir);
     s->cluster = o->cluster;
     s->member = o->member;
+    s->incarnation = o->incarnation;
+    CHECK(o->incarnation != 0);
     s->salts.state = o->salt;
     s->segment_bytes = o->segment_bytes;
     buf_open(&s->batch, alloc);
@@ -375,8 +403,19 @@ static enum err make_room(struct storage *s, size_t size, uint64_t spare, bool *
     return e;
 }
 
+uint64_t storage_incarnation(const struct storage *s)
+{
+    return s->incarnation;
+}
+
+bool storage_is_new(const struct storage *s)
+{
+    return !s->used;
+}
+
 void storage_note(struct storage *s, const struct log_record *r)
 {
+    s->used = true;
     switch (r->type) {
     case LOG_ENTRY:
         s->last = r->index;

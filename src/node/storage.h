@@ -26,8 +26,13 @@ struct storage_options {
     const char *dir;
     uint64_t cluster, member; /* for a new directory */
     uint64_t salt;            /* random: seeds the salts of segments */
+    uint64_t incarnation;     /* random, not 0: for a directory that has none yet */
     uint32_t segment_bytes;   /* LOG_SEGMENT_BYTES but in tests */
 };
+
+/* Whether an identity stands in dir: what a new one needs to know has to be asked for before
+ * storage_open makes it. ERR_BAD_REQUEST: the path is too long; ERR_IO. */
+enum err storage_exists(const char *dir, bool *out) MUST_CHECK;
 
 /* Takes the lock and reads or makes the identity. why: STORAGE_WHY_MAX bytes, says what was
  * found and what to do. ERR_LOCKED, ERR_FORMAT, ERR_CORRUPT, ERR_DISK_FULL, ERR_IO. */
@@ -37,6 +42,10 @@ void storage_close(struct storage *s);
 
 uint64_t storage_cluster(const struct storage *s);
 uint64_t storage_member(const struct storage *s);
+/* Random, drawn when the directory was made: a member whose disk was lost comes with another one. */
+uint64_t storage_incarnation(const struct storage *s);
+/* After storage_recover: nothing was ever written, no checkpoint and no record of the log. */
+bool storage_is_new(const struct storage *s);
 
 struct storage_reader {
     void *context;

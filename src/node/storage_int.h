@@ -23,7 +23,8 @@ struct storage {
     struct alloc *alloc;
     char dir[PATH_BYTES];
     struct file *lock;
-    uint64_t cluster, member;
+    uint64_t cluster, member, incarnation;
+    bool used; /* something stood in the log or in a checkpoint at the start */
     uint32_t segment_bytes;
     uint64_t spare_found;
     struct numbered spares, parts; /* at open */

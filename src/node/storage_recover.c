@@ -138,6 +138,7 @@ enum err storage_recover(struct storage *s, const struct storage_reader *reader,
     buf_open(&r.bytes, s->alloc);
     for (size_t i = 0; i < s->segments.n && e == ERR_OK; i++)
         e = recover_segment(&r, i);
+    s->used = s->used || r.index > 0;
     if (e == ERR_OK && s->last < r.index)
         s->last = r.index;
     if (e == ERR_OK)

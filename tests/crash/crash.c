@@ -14,8 +14,10 @@
 #include <string.h>
 #include "base/buf.h"
 #include "base/check.h"
+#include "base/crc.h"
 #include "base/prng.h"
 #include "file_fault.h"
+#include "io/file/file.h"
 #include "node/storage.h"
 
 enum {
@@ -45,6 +47,7 @@ static bool has_pending;
 static uint64_t committed;
 static struct prng prng;
 static struct alloc heap;
+static uint64_t incarnation; /* as the first process that was not refused found it */
 static char problem[2048];
 
 static bool failed(const char *what, const char *detail)
@@ -136,6 +139,7 @@ static enum err open_and_read(struct storage **s, char *why)
                                  .cluster = 7,
                                  .member = 8,
                                  .salt = prng_next(&prng),
+                                 .incarnation = prng_next(&prng) | 1,
                                  .segment_bytes = SEGMENT_BYTES };
     struct reading r = { 0 };
     struct storage_reader reader = { &r, take_piece, take_checkpoint, take_record };
@@ -216,10 +220,12 @@ static bool append(struct work *w)
         if (e == ERR_DISK_FULL && ++w->fulls == FULL_RETRIES)
             disk_arm(FAULT_NONE, 0); /* somebody has made room */
     } while (e == ERR_DISK_FULL && w->fulls <= FULL_RETRIES);
+    bool wrote = records.len > 0;
     buf_close(&records);
     has_pending = e != ERR_OK;
     if (e == ERR_OK) {
-        before = durable;
+        if (wrote)
+            before = durable;
         durable = pending;
         commit();
     }
@@ -303,6 +309,13 @@ static bool live(int steps)
         bool excused = disk_hit() && (e == ERR_IO || e == ERR_DISK_FULL);
         return excused || failed("refused to open", why);
     }
+    if (incarnation && incarnation != storage_incarnation(w.s))
+        return failed("the directory has changed its incarnation", "");
+    incarnation = storage_incarnation(w.s);
+    bool fresh = !seen.last && !seen.hard_term;
+    if (storage_is_new(w.s) != fresh)
+        return failed(fresh ? "a new directory passes for a used one"
+                            : "a used directory passes for a new one", "");
     w.spare = storage_spare_found(w.s);
     w.spares_made = w.spare;
     bool good = check_seen();
@@ -313,13 +326,34 @@ static bool live(int steps)
     return good;
 }
 
+/* The identity of format 1, which had no incarnation: magic, format, cluster, member, checksum. */
+static void leave_old_identity(void)
+{
+    struct buf b;
+    struct file *f;
+    buf_open(&b, &heap);
+    buf_text(&b, "CNFI");
+    buf_u32(&b, 1);
+    buf_u64(&b, 7);
+    buf_u64(&b, 8);
+    buf_u32(&b, crc32c(0, b.data, b.len));
+    bool made = file_open("data/identity", FILE_CREATE, &f) == ERR_OK &&
+                file_write(f, 0, buf_all(&b)) == ERR_OK && file_sync(f) == ERR_OK &&
+                file_sync_dir("data") == ERR_OK;
+    CHECK(made);
+    file_close(f);
+    buf_close(&b);
+}
+
 static void begin(uint64_t seed)
 {
     prng.state = seed;
     disk_wipe(seed ^ 0x5555);
     durable = pending = before = (struct model){ .last = 0 };
     has_pending = false;
-    committed = 0;
+    committed = incarnation = 0;
+    if (seed % 2)
+        leave_old_identity();
 }
 
 /* met: whether the n-th call came at all. */

@@ -107,14 +107,14 @@ static enum err (*const handlers[])(struct apply *a) = {
 };
 
 /* An error goes in by its name: its number may be another one in another build. */
-static uint32_t roll(uint32_t digest, uint64_t index, struct span command, const struct reply *r)
+static uint32_t roll(uint32_t digest, uint64_t index, struct span bytes, const char *code,
+                     int64_t revision)
 {
     uint8_t numbers[16];
-    uint64_t values[2] = { index, (uint64_t)r->revision };
+    uint64_t values[2] = { index, (uint64_t)revision };
     for (size_t i = 0; i < sizeof(numbers); i++)
         numbers[i] = (uint8_t)(values[i / 8] >> (i % 8 * 8));
-    const char *code = err_code(r->err);
-    digest = crc32c(digest, command.data, command.len);
+    digest = crc32c(digest, bytes.data, bytes.len);
     digest = crc32c(digest, code, strlen(code));
     return crc32c(digest, numbers, sizeof(numbers));
 }
@@ -134,12 +134,25 @@ enum err machine_apply(struct machine *m, uint64_t index, uint64_t term, struct 
     reply->err = handlers[c.number](&a);
     reply->revision = kv_revision(m->kv);
     CHECK(reply->revision == revision + (a.n_changes > 0) && (!reply->err || !a.n_changes));
-    m->digest = roll(m->digest, index, command, reply);
-    m->applied_index = index;
-    m->applied_term = term;
+    m->digest = roll(m->digest, index, command, err_code(reply->err), reply->revision);
+    machine_skip(m, index, term);
     *changes = a.changes;
     *n_changes = a.n_changes;
     return ERR_OK;
+}
+
+void machine_members(struct machine *m, uint64_t index, uint64_t term, struct span data)
+{
+    CHECK(data.len > 0);
+    m->digest = roll(m->digest, index, data, "members", kv_revision(m->kv));
+    buf_reset(&m->members);
+    buf_span(&m->members, data);
+    machine_skip(m, index, term);
+}
+
+struct span machine_members_now(const struct machine *m)
+{
+    return buf_all(&m->members);
 }
 
 void machine_skip(struct machine *m, uint64_t index, uint64_t term)

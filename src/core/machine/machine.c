@@ -3,11 +3,20 @@
 void machine_open(struct machine *m, struct alloc *alloc)
 {
     *m = (struct machine){ .kv = kv_open(alloc), .lease = lease_open(alloc), .alloc = alloc };
+    buf_open(&m->members, alloc);
 }
 
 void machine_close(struct machine *m)
 {
     kv_close(m->kv);
     lease_close(m->lease);
+    buf_close(&m->members);
     *m = (struct machine){ 0 };
+}
+
+void machine_reset(struct machine *m)
+{
+    struct alloc *alloc = m->alloc;
+    machine_close(m);
+    machine_open(m, alloc);
 }

@@ -24,7 +24,8 @@ struct machine {
     struct kv *kv;
     struct lease_table *lease;
     uint64_t applied_index, applied_term;
-    uint32_t digest; /* rolling over all commands applied and what they answered */
+    uint32_t digest; /* rolling over all commands applied and what they answered, and members */
+    struct buf members; /* machine_members_now */
     struct alloc *alloc;
     struct machine_loading {
         uint64_t pieces, size_bytes; /* so far */
@@ -149,6 +150,9 @@ struct member_info {
 
 void machine_open(struct machine *m, struct alloc *alloc);
 void machine_close(struct machine *m);
+/* Empty again, as machine_open leaves it, so that a checkpoint can be loaded: nothing of the state
+ * that was may be used any more (kv, lease, a machine_save). */
+void machine_reset(struct machine *m);
 
 /* ---- commands ---- */
 
@@ -172,7 +176,13 @@ enum err machine_apply(struct machine *m, uint64_t index, uint64_t term, struct 
                        int64_t now_ms, struct arena *arena, struct reply *reply,
                        const struct kv_change **changes, size_t *n_changes) MUST_CHECK;
 
-/* Entries that are not commands (empty, members) only move applied_index. */
+/* Applies an entry that holds the cluster's membership: data is kept as it is, raft and the node know
+ * what stands in it. */
+void machine_members(struct machine *m, uint64_t index, uint64_t term, struct span data);
+/* The newest one applied; empty: none was. Valid until the next, or machine_reset. */
+struct span machine_members_now(const struct machine *m);
+
+/* Entries that are neither only move applied_index. */
 void machine_skip(struct machine *m, uint64_t index, uint64_t term);
 
 /* Answers a read at the state as it is. Fills reply (also err). */

@@ -1,4 +1,5 @@
 #include "core/machine/machine.h"
+#include "base/crc.h"
 #include "base/prng.h"
 #include "base/test.h"
 #include "core/machine/command.h"
@@ -357,6 +358,79 @@ TEST(machine_checkpoint_must_be_whole)
     all.data[1]++; /* the format's number */
     EXPECT(try_load(&all, ends, n) == ERR_FORMAT);
     buf_close(&all);
+    EXPECT(bench_close(&b));
+}
+
+/* All of the state in pieces; how many. */
+static size_t save_all(struct bench *b, struct buf *all, size_t *ends, size_t max)
+{
+    struct machine_save *save = machine_save_open(&b->m, &b->heap);
+    size_t n = 0;
+    for (bool more = true; more && n < max; n++) {
+        more = machine_save_step(save, 1 << 20, all);
+        ends[n] = all->len;
+    }
+    machine_save_close(save);
+    return n;
+}
+
+TEST(machine_membership_is_state)
+{
+    struct bench b, c;
+    struct buf all;
+    size_t ends[8];
+    bench_open(&b);
+    bench_open(&c);
+    buf_open(&all, &b.heap);
+    EXPECT(machine_members_now(&b.m).len == 0 && put(&b, "k", "v", 0) == ERR_OK);
+    machine_members(&b.m, 2, 1, SPAN("one and two"));
+    machine_members(&b.m, 3, 4, SPAN("one"));
+    EXPECT(b.m.applied_index == 3 && b.m.applied_term == 4 && b.reply.revision == 2);
+    EXPECT(span_is(machine_members_now(&b.m), "one"));
+    EXPECT(put(&c, "k", "v", 0) == ERR_OK);
+    machine_members(&c.m, 2, 1, SPAN("one and two"));
+    machine_members(&c.m, 3, 4, SPAN("two"));
+    EXPECT(b.m.digest != c.m.digest);
+    size_t n = save_all(&b, &all, ends, 8);
+    machine_members(&b.m, 4, 4, SPAN("none of the checkpoint's business"));
+    machine_reset(&c.m);
+    EXPECT(c.m.applied_index == 0 && c.m.digest == 0 && kv_revision(c.m.kv) == 1);
+    EXPECT(machine_members_now(&c.m).len == 0);
+    EXPECT(load_pieces(&c.m, &all, ends, n) == ERR_OK && c.m.applied_index == 3);
+    EXPECT(span_is(machine_members_now(&c.m), "one"));
+    machine_members(&c.m, 4, 4, SPAN("none of the checkpoint's business"));
+    EXPECT(b.m.digest == c.m.digest);
+    buf_close(&all);
+    EXPECT(bench_close(&b) && bench_close(&c));
+}
+
+/* What was written before there were members has format 1 and no piece of them. */
+TEST(machine_checkpoint_of_format_1)
+{
+    struct bench b;
+    struct buf all, old;
+    size_t ends[8];
+    bench_open(&b);
+    buf_open(&all, &b.heap);
+    buf_open(&old, &b.heap);
+    EXPECT(grant(&b, 5, 60) == ERR_OK && put(&b, "k", "v", 5) == ERR_OK);
+    size_t n = save_all(&b, &all, ends, 8);
+    EXPECT(n == 5 && all.data[1] == 2 && all.data[ends[1]] == 5 && ends[2] == ends[1] + 1);
+    all.data[1] = 1;
+    buf_put(&old, all.data, ends[1]);
+    buf_put(&old, all.data + ends[2], ends[3] - ends[2]);
+    size_t old_ends[4] = { ends[0], ends[1], old.len };
+    uint32_t crc = crc32c(0, old.data, old.len);
+    buf_u8(&old, 4);
+    buf_u64(&old, 3);
+    buf_u64(&old, old_ends[2]);
+    buf_u32(&old, crc);
+    old_ends[3] = old.len;
+    machine_reset(&b.m);
+    EXPECT(load_pieces(&b.m, &old, old_ends, 4) == ERR_OK);
+    EXPECT(b.m.applied_index == 2 && lease_keys(&b, 5) == 1 && machine_members_now(&b.m).len == 0);
+    buf_close(&all);
+    buf_close(&old);
     EXPECT(bench_close(&b));
 }
 

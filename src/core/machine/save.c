@@ -1,9 +1,10 @@
 /* A checkpoint is a row of pieces. A piece is one byte of kind, then (numbers little-endian):
  *
- *   HEAD    u32 format, u64 applied index, u64 its term, u32 digest, u64 revision    the first
- *   LEASES  as lease_save                                                            the second
- *   STORE   as kv_save_step                                                          any number
- *   END     u64 pieces before it, u64 bytes in them, u32 CRC-32C over those          the last
+ *   1 HEAD     u32 format, u64 applied index, u64 its term, u32 digest, u64 revision   the first
+ *   2 LEASES   as lease_save                                                           the second
+ *   5 MEMBERS  the membership's bytes; not in format 1                                 the third
+ *   3 STORE    as kv_save_step                                                         any number
+ *   4 END      u64 pieces before it, u64 bytes in them, u32 CRC-32C over those         the last
  *
  * Whoever stores the pieces has checksums of its own; this one is taken where the bytes are made
  * and looked at where they are used. */
@@ -11,13 +12,21 @@
 #include "base/crc.h"
 #include "core/machine/machine.h"
 
-enum { FORMAT = 1, ATTACH_PAGE = 1000 };
-enum piece_kind { PIECE_NONE, PIECE_HEAD, PIECE_LEASES, PIECE_STORE, PIECE_END, PIECE_KINDS };
+enum { FORMAT = 2, FORMAT_WITHOUT_MEMBERS = 1, ATTACH_PAGE = 1000 };
+enum piece_kind {
+    PIECE_NONE,
+    PIECE_HEAD,
+    PIECE_LEASES,
+    PIECE_STORE,
+    PIECE_END,
+    PIECE_MEMBERS,
+    PIECE_KINDS
+};
 
 struct machine_save {
     struct alloc *alloc;
     struct kv_save *kv;
-    struct buf head, leases; /* made at once: what comes later is not in it */
+    struct buf head, leases, members; /* made at once: what comes later is not in them */
     enum piece_kind next;
     uint64_t pieces, size_bytes;
     uint32_t crc;
@@ -38,6 +47,9 @@ struct machine_save *machine_save_open(struct machine *m, struct alloc *alloc)
     buf_open(&s->leases, alloc);
     buf_u8(&s->leases, PIECE_LEASES);
     lease_save(m->lease, &s->leases);
+    buf_open(&s->members, alloc);
+    buf_u8(&s->members, PIECE_MEMBERS);
+    buf_span(&s->members, machine_members_now(m));
     s->kv = kv_save_open(m->kv);
     return s;
 }
@@ -50,6 +62,10 @@ static enum piece_kind write_piece(struct machine_save *s, size_t budget_bytes, 
     }
     if (s->next == PIECE_LEASES) {
         buf_span(out, buf_all(&s->leases));
+        return PIECE_MEMBERS;
+    }
+    if (s->next == PIECE_MEMBERS) {
+        buf_span(out, buf_all(&s->members));
         return PIECE_STORE;
     }
     if (s->next == PIECE_STORE) {
@@ -79,6 +95,7 @@ void machine_save_close(struct machine_save *s)
     kv_save_close(s->kv);
     buf_close(&s->head);
     buf_close(&s->leases);
+    buf_close(&s->members);
     mem_free(s->alloc, s, sizeof(*s));
 }
 
@@ -92,7 +109,7 @@ static enum err load_head(struct machine *m, struct span *s)
         return ERR_CORRUPT;
     if (format > FORMAT)
         return ERR_FORMAT;
-    if (format != FORMAT || !span_u64(s, &m->applied_index) || !span_u64(s, &m->applied_term) ||
+    if (format < FORMAT_WITHOUT_MEMBERS || !span_u64(s, &m->applied_index) || !span_u64(s, &m->applied_term) ||
         !span_u32(s, &m->digest) || !span_u64(s, &revision) || revision > INT64_MAX)
         return ERR_CORRUPT;
     m->loading.revision = (int64_t)revision;
@@ -102,6 +119,13 @@ static enum err load_head(struct machine *m, struct span *s)
 static enum err load_leases(struct machine *m, struct span *s)
 {
     return lease_load(m->lease, s, 0);
+}
+
+static enum err load_members(struct machine *m, struct span *s)
+{
+    buf_span(&m->members, *s);
+    s->len = 0;
+    return ERR_OK;
 }
 
 static enum err load_store(struct machine *m, struct span *s)
@@ -129,7 +153,8 @@ static const struct piece {
 } kinds[PIECE_KINDS] = {
     [PIECE_HEAD] = { load_head, 1 << PIECE_NONE },
     [PIECE_LEASES] = { load_leases, 1 << PIECE_HEAD },
-    [PIECE_STORE] = { load_store, 1 << PIECE_LEASES | 1 << PIECE_STORE },
+    [PIECE_MEMBERS] = { load_members, 1 << PIECE_LEASES },
+    [PIECE_STORE] = { load_store, 1 << PIECE_LEASES | 1 << PIECE_MEMBERS | 1 << PIECE_STORE },
     [PIECE_END] = { load_last, 1 << PIECE_STORE },
 };
 
