@@ -206,6 +206,81 @@ enum err tcp_connect(const struct tcp_address *a, int64_t timeout_ms, int *fd, c
     return ERR_IO;
 }
 
+/* ---- without waiting ---- */
+
+static enum err say_why(const struct tcp_address *a, int error, bool *refused, char *why)
+{
+    *refused = error == ECONNREFUSED;
+    snprintf(why, TCP_WHY_MAX, "%.200s:%s: %s", a->host, a->port, strerror(error));
+    return ERR_IO;
+}
+
+enum err tcp_connect_start(const struct tcp_address *a, int *fd, bool *refused, char *why)
+{
+    struct addrinfo hints = { 0 }, *list;
+    hints.ai_socktype = SOCK_STREAM;
+    hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV;
+    *refused = false;
+    if (!a->host[0] || getaddrinfo(a->host, a->port, &hints, &list) != 0)
+        return ERR_NOT_FOUND;
+    *fd = socket(list->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int error = *fd < 0 ? errno : 0;
+    if (!error) {
+        set(*fd, IPPROTO_TCP, TCP_NODELAY, 1);
+        bool begun = connect(*fd, list->ai_addr, list->ai_addrlen) == 0 || errno == EINPROGRESS;
+        error = begun ? 0 : errno;
+    }
+    freeaddrinfo(list);
+    if (!error)
+        return ERR_OK;
+    if (*fd >= 0)
+        close(*fd);
+    return say_why(a, error, refused, why);
+}
+
+enum err tcp_connect_done(int fd, bool *refused, char *why)
+{
+    int error = 0;
+    socklen_t len = sizeof(error);
+    CHECK(getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0);
+    *refused = error == ECONNREFUSED;
+    snprintf(why, TCP_WHY_MAX, "%s", strerror(error));
+    return error ? ERR_IO : ERR_OK;
+}
+
+size_t tcp_resolve(const struct tcp_address *a, struct tcp_address *out, size_t max, char *why)
+{
+    struct addrinfo *list;
+    size_t n = 0;
+    int failed = look_up(a, false, &list);
+    if (failed) {
+        snprintf(why, TCP_WHY_MAX, "%.200s:%s: %.100s", a->host, a->port, gai_strerror(failed));
+        return 0;
+    }
+    for (struct addrinfo *i = list; i && n < max; i = i->ai_next)
+        if (getnameinfo(i->ai_addr, i->ai_addrlen, out[n].host, sizeof(out[n].host), out[n].port,
+                        sizeof(out[n].port), NI_NUMERICHOST | NI_NUMERICSERV) == 0)
+            n++;
+    freeaddrinfo(list);
+    if (!n)
+        snprintf(why, TCP_WHY_MAX, "%.200s:%s: no address", a->host, a->port);
+    return n;
+}
+
+void tcp_keep(int fd, int64_t silence_ms)
+{
+    enum { ASK_EVERY_S = 1 };
+    int asks = (int)(silence_ms / 1000 / 2) + 1;
+    CHECK(silence_ms >= 1000 && silence_ms < 1000000);
+    set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    set(fd, IPPROTO_TCP, TCP_KEEPIDLE, asks);
+    set(fd, IPPROTO_TCP, TCP_KEEPINTVL, ASK_EVERY_S);
+    set(fd, IPPROTO_TCP, TCP_KEEPCNT, asks);
+    set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, (int)silence_ms); /* RFC 5482 */
+}
+
+/* ---- bytes ---- */
+
 long tcp_read(int fd, void *data, size_t len)
 {
     for (;;) {

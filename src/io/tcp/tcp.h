@@ -33,6 +33,26 @@ int tcp_accept(int listener);
 enum err tcp_connect(const struct tcp_address *a, int64_t timeout_ms, int *fd,
                      char *why) MUST_CHECK;
 
+/* ---- for a loop's thread: these do not wait ---- */
+
+/* Begins to connect. ERR_OK: *fd becomes writable when it is decided, then ask tcp_connect_done.
+ * ERR_NOT_FOUND: host is a name: tcp_resolve. ERR_IO: it failed at once. *refused: nobody listens
+ * there. why gets the reason, TCP_WHY_MAX bytes. */
+enum err tcp_connect_start(const struct tcp_address *a, int *fd, bool *refused,
+                           char *why) MUST_CHECK;
+/* ERR_IO: close it. */
+enum err tcp_connect_done(int fd, bool *refused, char *why) MUST_CHECK;
+
+/* The numeric addresses that a name stands for, at most max; none: why says so. Waits, maybe long:
+ * for a worker's thread. */
+size_t tcp_resolve(const struct tcp_address *a, struct tcp_address *out, size_t max, char *why);
+
+/* A connection breaks when its peer's system has acknowledged nothing for about this long, though
+ * there was something to acknowledge; when there is nothing, it is asked. */
+void tcp_keep(int fd, int64_t silence_ms);
+
+/* ---- bytes ---- */
+
 enum { TCP_AGAIN = -1, TCP_GONE = -2 };
 
 /* Bytes moved; 0 from read: the peer has ended; TCP_AGAIN: not now; TCP_GONE: broken. */

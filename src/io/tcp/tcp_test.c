@@ -123,3 +123,45 @@ TEST(tcp_says_why_not)
     EXPECT(tcp_listen(&a, &again, why) == ERR_IO && strstr(why, "a..b"));
     EXPECT(tcp_connect(&a, 1000, &again, why) == ERR_IO && !tcp_is_loopback(&a));
 }
+
+/* 1: connected, 0: failed, -1: not numeric. */
+static int connect_without_waiting(const struct tcp_address *a, bool *refused, int *fd)
+{
+    char why[TCP_WHY_MAX];
+    enum err e = tcp_connect_start(a, fd, refused, why);
+    if (e != ERR_OK)
+        return e == ERR_NOT_FOUND ? -1 : 0;
+    if (wait_for(*fd, POLLOUT) && tcp_connect_done(*fd, refused, why) == ERR_OK)
+        return 1;
+    tcp_close(*fd);
+    return 0;
+}
+
+TEST(tcp_connects_without_waiting)
+{
+    struct tcp_address a, found[4];
+    char why[TCP_WHY_MAX];
+    int listener, client, server;
+    bool refused;
+    uint8_t byte;
+    EXPECT(tcp_parse("127.0.0.1:0", &a, NULL) == ERR_OK && tcp_listen(&a, &listener, why) == 0);
+    snprintf(a.port, sizeof(a.port), "%u", tcp_port(listener));
+    EXPECT(connect_without_waiting(&a, &refused, &client) == 1 && !refused);
+    tcp_keep(client, 3000);
+    EXPECT(wait_for(listener, POLLIN) && (server = tcp_accept(listener)) >= 0);
+    EXPECT(tcp_read(client, &byte, 1) == TCP_AGAIN); /* it does not block */
+    EXPECT(tcp_write(server, SPAN("x")) == 1 && wait_for(client, POLLIN));
+    EXPECT(tcp_read(client, &byte, 1) == 1 && byte == 'x');
+    tcp_close(client);
+    tcp_close(server);
+    strcpy(a.host, "localhost");
+    EXPECT(connect_without_waiting(&a, &refused, &client) == -1);
+    size_t n = tcp_resolve(&a, found, 4, why);
+    EXPECT(n > 0 && n <= 4 && tcp_is_loopback(&found[0]) && strcmp(found[0].port, a.port) == 0);
+    EXPECT(tcp_resolve(&a, found, 1, why) == 1);
+    strcpy(a.host, "a..b");
+    EXPECT(tcp_resolve(&a, found, 4, why) == 0 && strstr(why, "a..b"));
+    tcp_close(listener);
+    strcpy(a.host, "127.0.0.1");
+    EXPECT(connect_without_waiting(&a, &refused, &client) == 0 && refused);
+}
