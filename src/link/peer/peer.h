@@ -21,6 +21,7 @@ enum {
     PEER_GREETING_MAX = 4096,   /* of a body before WELCOME: from somebody we do not know yet */
     PEER_ENTRIES_MAX = 1 << 20, /* of one message */
     PEER_CHUNK_MAX = 256 << 10,
+    PEER_MEMBERS_MAX = 4 + RAFT_MEMBERS_MAX * (16 + RAFT_INFO_MAX), /* raft_members_encode */
     PEER_URL_MAX = 320,
     PEER_TEXT_MAX = 512,
     PEER_NAME_MAX = 255,
