@@ -41,6 +41,23 @@ static void drop_from(struct call **items, size_t *n, const struct call *call)
     *n = kept;
 }
 
+static void stand(struct call *call)
+{
+    VEC_PUSH(&call->node->standing, &call->node->alloc, call);
+    call->standing_place = call->node->standing.n;
+}
+
+/* There may be as many of these as streams: the last one takes its place. */
+static void stand_no_more(struct call *call)
+{
+    struct node *n = call->node;
+    struct call *last = n->standing.items[--n->standing.n];
+    CHECK(n->standing.items[call->standing_place - 1] == call);
+    n->standing.items[call->standing_place - 1] = last;
+    last->standing_place = call->standing_place;
+    call->standing_place = 0;
+}
+
 /* Lets go of everything but the memory, which waits for the last proposal. */
 static void settle(struct call *call)
 {
@@ -54,6 +71,9 @@ static void settle(struct call *call)
         drop_from(n->renewals.items, &n->renewals.n, call);
     if (call->physical)
         drop_from(n->physical.items, &n->physical.n, call);
+    if (call->standing_place)
+        stand_no_more(call);
+    loop_timer_clear(n->loop, &call->deadline);
     call->renewing = 0;
     call->physical = false;
 }
@@ -107,9 +127,8 @@ static void finish_grpc(struct call *call, int code, const char *text)
     if (call->method)
         n->metrics.grpc_handled[call->method->number][code]++;
     grpc_finish(call->stream, call->begun, code, text);
-    /* The peer may still be sending: it is told to stop (RFC 9113 8.1). */
     if (!call->input_over)
-        h2_pause(call->stream, true);
+        h2_hear_no_more(call->stream);
     conn_touch(call->conn);
     settle(call);
 }
@@ -172,6 +191,7 @@ static void end_texts(struct call *call)
     settle(call);
     if (c->ws) {
         ws_end(c->ws, conn_output(c));
+        c->since_ms = loop_now_ms(call->node->loop);
     } else if (call->stream) {
         h2_write(call->stream, SPAN_NONE, true);
     } else {
@@ -326,6 +346,53 @@ static void status_of(struct node *n, struct reply *reply)
     reply->status.nospace = n->nospace;
 }
 
+static enum health health_of(struct node *n)
+{
+    const char *why;
+    return small_ready(n, &why) ? HEALTH_SERVING : HEALTH_NOT_SERVING;
+}
+
+/* The whole server, "", is all there is. A watch of another name is told so and stays open, for the
+ * name may yet appear (the health protocol); a check ends with NOT_FOUND. */
+static void answer_health(struct call *call, const struct request *r)
+{
+    struct node *n = call->node;
+    struct reply reply = { .type = REQUEST_HEALTH };
+    bool known = !r->health_service.len, watch = call->method->kind == ETCD_HEALTH_WATCH;
+    if (known && watch) {
+        call_health_settle(n);
+        call->watches_health = true;
+    }
+    reply.err = known || watch ? ERR_OK : ERR_NOT_FOUND;
+    reply.health = known ? health_of(n) : HEALTH_NO_SERVICE;
+    answer(call, &reply);
+}
+
+void call_health_settle(struct node *n)
+{
+    struct reply reply = { .type = REQUEST_HEALTH, .health = health_of(n) };
+    bool ready = reply.health == HEALTH_SERVING;
+    if (ready == n->health_told)
+        return;
+    n->health_told = ready;
+    for (size_t i = n->standing.n; i > 0; i--) { /* whoever ends here leaves the list */
+        struct call *call = n->standing.items[i - 1];
+        if (!call->watches_health)
+            continue;
+        if (call_queued(call) < OUTPUT_BYTES)
+            answer(call, &reply);
+        else
+            call_end(call, ERR_OVERLOADED); /* it does not listen */
+    }
+}
+
+void call_stop_all(struct node *n)
+{
+    call_health_settle(n);
+    while (n->standing.n)
+        call_end(n->standing.items[n->standing.n - 1], ERR_STOPPED);
+}
+
 /* What the node knows itself. */
 static void answer_own(struct call *call, const struct request *r)
 {
@@ -334,15 +401,11 @@ static void answer_own(struct call *call, const struct request *r)
     struct member_info self = { .id = n->header.member_id, .name = span_text(n->params.name) };
     if (r->type == REQUEST_STATUS) {
         status_of(n, &reply);
-    } else if (r->type == REQUEST_MEMBERS) {
+    } else {
+        CHECK(r->type == REQUEST_MEMBERS);
         self.client_url = span_text(n->client_url);
         reply.members.items = &self;
         reply.members.n = 1;
-    } else {
-        CHECK(r->type == REQUEST_HEALTH);
-        const char *why;
-        reply.err = r->health_service.len ? ERR_NOT_FOUND : ERR_OK;
-        reply.healthy = small_ready(n, &why);
     }
     answer(call, &reply);
 }
@@ -394,8 +457,10 @@ static void take_request(struct call *call, struct request *r)
     enum err e = request_check(r, &n->turn);
     if (e != ERR_OK)
         call_end(call, e);
-    else if (r->type == REQUEST_STATUS || r->type == REQUEST_MEMBERS || r->type == REQUEST_HEALTH)
+    else if (r->type == REQUEST_STATUS || r->type == REQUEST_MEMBERS)
         answer_own(call, r);
+    else if (r->type == REQUEST_HEALTH)
+        answer_health(call, r);
     else if (request_writes(r))
         propose(call, r);
     else
@@ -408,8 +473,9 @@ static void take_message(struct call *call, struct span message)
 {
     struct request r;
     struct node *n = call->node;
-    if (call->method->kind == ETCD_UNARY && call->asked) {
-        finish_grpc(call, 13, "a unary call has one message");
+    bool one = call->method->kind == ETCD_UNARY || call->method->kind == ETCD_HEALTH_WATCH;
+    if (one && call->asked) {
+        finish_grpc(call, 13, "this call has one message");
         return;
     }
     call->asked = true;
@@ -502,6 +568,12 @@ static void keep_http(struct call *call, const struct http_request *head)
     call->head_only = span_is(head->method, "HEAD");
 }
 
+/* The caller waits no longer. What is in the log already goes on; nobody hears of it here. */
+static void on_deadline(void *context)
+{
+    call_end(context, ERR_DEADLINE);
+}
+
 static void open_grpc(struct call *call, const struct http_request *head)
 {
     struct grpc_head g;
@@ -525,6 +597,13 @@ static void open_grpc(struct call *call, const struct http_request *head)
         call_end(call, e);
         return;
     }
+    if (g.timeout_us) {
+        call->deadline = (struct loop_timer){ .callback = on_deadline, .context = call };
+        loop_timer_set(n->loop, &call->deadline,
+                       loop_now_ms(n->loop) + (g.timeout_us + 999) / 1000);
+    }
+    if (call->method->kind == ETCD_KEEP_ALIVE || call->method->kind == ETCD_HEALTH_WATCH)
+        stand(call);
     if (call->method->kind == ETCD_WATCH) {
         call->watch = watching_open(call);
         grpc_respond(call->stream); /* clients wait for the head before they count on the stream */
@@ -560,21 +639,62 @@ static void on_websocket_message(void *context, struct span text)
     (void)context, (void)text; /* what to watch stands in the request; nothing more is asked */
 }
 
-static bool begin_watch(struct call *call, const struct http_request *r)
+static const struct http_header newer_http[] = {
+    { { (const uint8_t *)"upgrade", 7 }, { (const uint8_t *)"HTTP/1.1", 8 } },
+    { { (const uint8_t *)"connection", 10 }, { (const uint8_t *)"upgrade", 7 } },
+};
+static const struct http_header known_websocket[] = {
+    { { (const uint8_t *)"upgrade", 7 }, { (const uint8_t *)"websocket", 9 } },
+    { { (const uint8_t *)"connection", 10 }, { (const uint8_t *)"upgrade", 7 } },
+    { { (const uint8_t *)"sec-websocket-version", 21 }, { (const uint8_t *)"13", 2 } },
+};
+
+/* 426, which says what to come back with (RFC 9110 15.5.22, RFC 6455 4.4). */
+static void refuse_protocol(struct call *call, const struct http_header *headers, size_t count,
+                            const char *detail)
+{
+    struct rest_answer a;
+    CHECK(!call->stream);
+    call->node->metrics.requests_refused++;
+    rest_problem(ERR_UPGRADE_REQUIRED, detail, &call->node->turn, &a);
+    memcpy(a.headers + a.header_count, headers, count * sizeof(headers[0]));
+    a.header_count += count;
+    CHECK(a.header_count <= sizeof(a.headers) / sizeof(a.headers[0]));
+    answer_http(call, &a);
+}
+
+static bool begin_websocket(struct call *call, const struct http_request *r)
 {
     struct conn *c = call->conn;
     struct node *n = call->node;
+    enum err e = call->stream ? ERR_BAD_REQUEST : ws_accept(r, conn_output(c));
+    if (e == ERR_UPGRADE_REQUIRED) {
+        refuse_protocol(call, known_websocket, 3, "the version of WebSocket here is 13");
+        return false;
+    }
+    if (e != ERR_OK) {
+        refuse_http(call, e, "this is not a WebSocket handshake (RFC 6455)");
+        return false;
+    }
+    c->ws = ws_open(&n->alloc, &n->ws_limits, on_websocket_message, c);
+    c->protocol = CONN_WEBSOCKET;
+    c->since_ms = loop_now_ms(n->loop);
+    return true;
+}
+
+static bool begin_watch(struct call *call, const struct http_request *r)
+{
+    struct conn *c = call->conn;
     if (ws_wanted(r)) {
-        if (call->stream || ws_accept(r, conn_output(c)) != ERR_OK) {
-            refuse_http(call, ERR_BAD_REQUEST, "this is not a WebSocket handshake (RFC 6455)");
+        if (!begin_websocket(call, r))
             return false;
-        }
-        c->ws = ws_open(&n->alloc, &n->ws_limits, on_websocket_message, c);
-        c->protocol = CONN_WEBSOCKET;
     } else if (call->stream) {
         struct http_header headers[3] = { { SPAN(":status"), SPAN("200") } };
         memcpy(headers + 1, sse_headers, sizeof(sse_headers));
         h2_respond(call->stream, headers, 3, false);
+    } else if (!http1_can_stream(c->http1)) {
+        refuse_protocol(call, newer_http, 2, "a stream needs HTTP/1.1");
+        return false;
     } else {
         http1_begin(c->http1, 200, sse_headers, 2, conn_output(c));
     }

@@ -103,15 +103,11 @@ struct buf *conn_output(struct conn *c)
 
 /* ---- feeding ---- */
 
-static void refuse_http1(struct conn *c, int status)
+static void refuse_http1(struct conn *c, enum err e)
 {
     struct rest_answer a;
-    enum err e = status == 413   ? ERR_BODY_TOO_LARGE
-                 : status == 501 ? ERR_NOT_BUILT
-                 : status == 408 ? ERR_TIMEOUT
-                                 : ERR_BAD_REQUEST;
     rest_problem(e, NULL, &c->node->turn, &a);
-    http1_respond(c->http1, status, a.headers, a.header_count, a.body, false, conn_output(c));
+    http1_respond(c->http1, a.status, a.headers, a.header_count, a.body, false, conn_output(c));
     c->node->metrics.protocol_errors++;
     c->closing = true;
 }
@@ -124,7 +120,7 @@ static void feed_http1(struct conn *c, struct span *in)
         enum err e = http1_feed(c->http1, *in, &used);
         *in = span_from(*in, used);
         if (e != ERR_OK) {
-            refuse_http1(c, http1_status(c->http1));
+            refuse_http1(c, e);
             return;
         }
         if (http1_wants_continue(c->http1))
@@ -145,8 +141,18 @@ static void feed_h2(struct conn *c, struct span *in)
     }
 }
 
+/* It lives; but what it sends instead of answering our close wins it no more time. */
+static void heard_ws(struct conn *c)
+{
+    if (ws_ending(c->ws))
+        return;
+    c->since_ms = loop_now_ms(c->node->loop);
+    c->pinged = false;
+}
+
 static void feed_ws(struct conn *c, struct span *in)
 {
+    heard_ws(c);
     enum err e = ws_feed(c->ws, *in, conn_output(c));
     *in = SPAN_NONE;
     if (e != ERR_OK || ws_done(c->ws))
@@ -298,6 +304,7 @@ static void make_output(struct conn *c)
 
 static void send_output(struct conn *c)
 {
+    bool was_full = c->events & LOOP_WRITE;
     while (c->out.len) {
         long sent = tcp_write(c->fd, buf_all(&c->out));
         if (sent == TCP_AGAIN)
@@ -307,6 +314,8 @@ static void send_output(struct conn *c)
             return;
         }
         c->node->metrics.sent_bytes += (uint64_t)sent;
+        if (c->ws && was_full)
+            heard_ws(c); /* it takes what it had no room for, though we may not be reading */
         buf_consume(&c->out, (size_t)sent);
     }
     if (!c->out.len)
@@ -368,10 +377,27 @@ static void time_out(struct conn *c)
 {
     c->node->metrics.connections_timed_out++;
     if (c->protocol == CONN_HTTP1 && !http1_idle(c->http1))
-        refuse_http1(c, 408);
+        refuse_http1(c, ERR_HEAD_LATE);
     else
         c->closing = true;
     conn_touch(c);
+}
+
+/* A quiet peer is asked whether it lives; one that does not answer, or not our close, is dropped:
+ * nothing that waits would reach it. */
+static void sweep_ws(struct conn *c, int64_t age)
+{
+    if (age <= c->node->params.websocket_ping_interval_ms)
+        return;
+    if (c->pinged || ws_ending(c->ws)) {
+        c->node->metrics.connections_timed_out++;
+        c->gone = true;
+        conn_touch(c);
+    } else {
+        c->pinged = true;
+        c->since_ms = loop_now_ms(c->node->loop);
+        ws_ping(c->ws, conn_output(c));
+    }
 }
 
 void conn_sweep(struct node *n)
@@ -385,6 +411,8 @@ void conn_sweep(struct node *n)
             conn_touch(c);
         } else if (c->protocol == CONN_NEW && age > n->params.head_timeout_ms) {
             time_out(c);
+        } else if (c->protocol == CONN_WEBSOCKET && !c->closing) {
+            sweep_ws(c, age);
         } else if (c->protocol == CONN_HTTP1 && !busy) {
             bool idle = http1_idle(c->http1);
             if (age > (idle ? n->params.idle_timeout_ms : n->params.head_timeout_ms))

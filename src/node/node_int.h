@@ -33,6 +33,7 @@ enum {
     KEEP_BYTES = 1 << 20,    /* memory that an emptied shared buffer keeps */
     SLACK_BYTES = 512 << 10, /* etcd: a gRPC message may be this much over the request limit */
     INPUT_BYTES = 1 << 20,   /* of one connection, come but not yet eaten; no more is read */
+    WS_MESSAGE_BYTES = 4096, /* that a WebSocket's peer may send; nothing is asked of it */
     ACCEPT_PER_TURN = 64,
     PENDING_MAX = 50000,    /* writes between proposal and answer */
     EXPIRE_PER_TURN = 1000, /* leases revoked in one turn (etcd lease/lessor.go) */
@@ -122,6 +123,8 @@ struct node {
     int64_t conn_count, call_count, watch_stream_count;
     VEC(struct call *) renewals; /* keep-alives waiting for a revoke */
     VEC(struct call *) physical; /* compactions waiting for memory to be freed */
+    VEC(struct call *) standing; /* keep-alives and watches of health: they end when we stop */
+    bool health_told;            /* to the latter: ready or not */
     struct watch_stream *streams;
     struct h2_limits h2_limits;
     struct http1_limits http1_limits;
@@ -165,8 +168,9 @@ struct conn {
     enum conn_protocol protocol;
     bool dirty, closing, gone; /* closing: when all is sent; gone: at the turn's end */
     bool tls_seen, said_goodbye;
+    bool pinged;      /* WebSocket: since it was last heard */
     int events;       /* that the loop watches for */
-    int64_t since_ms; /* accepted, or last request ended */
+    int64_t since_ms; /* accepted, last request ended; WebSocket: last heard, pinged, told to end */
     struct tls *tls;  /* NULL: plain */
     struct h2 *h2;
     struct http1 *http1;
@@ -207,6 +211,9 @@ struct call {
     bool begun; /* response head is sent */
     bool ended; /* the answer is complete */
     bool input_over;
+    size_t standing_place;      /* in the node's list of them, from 1; 0: not there */
+    bool watches_health;
+    struct loop_timer deadline; /* gRPC: of the caller's time-out */
     bool asked;     /* a unary call has had its message */
     bool head_only; /* HEAD */
     bool wants_physical, physical;
@@ -222,6 +229,8 @@ void call_renewals_settle(struct node *n); /* a lease was revoked */
 void call_physical_settle(struct node *n); /* memory is freed */
 void call_gone(struct call *call);         /* its connection or stream is no more */
 size_t call_queued(const struct call *call);
+void call_health_settle(struct node *n); /* tells a change to those who watch it */
+void call_stop_all(struct node *n);      /* ends those that would stand for ever */
 /* gRPC: one message, written where begin says, then sent by end. */
 struct buf *call_message_begin(struct call *call);
 void call_message_end(struct call *call);

@@ -184,7 +184,7 @@ static void open_limits(struct node *n)
     n->http1_limits = (struct http1_limits){ .head_bytes_max = 64 << 10,
                                              .headers_max = 100,
                                              .body_bytes_max = body };
-    n->ws_limits.message_bytes_max = body;
+    n->ws_limits.message_bytes_max = WS_MESSAGE_BYTES;
     n->store_bytes_max = memory_bound(p);
 }
 
@@ -243,6 +243,7 @@ void server_stop(struct node *n)
     }
     n->listeners.n = 0;
     watching_stop_all(n);
+    call_stop_all(n);
     conn_stop_all(n);
     n->stop_timer.callback = on_stop_timeout;
     n->stop_timer.context = n;
@@ -280,6 +281,7 @@ static void close_parts(struct node *n)
     VEC_CLOSE(&n->submitted, &n->alloc);
     VEC_CLOSE(&n->renewals, &n->alloc);
     VEC_CLOSE(&n->physical, &n->alloc);
+    VEC_CLOSE(&n->standing, &n->alloc);
     VEC_CLOSE(&n->listeners, &n->alloc);
     loop_close(n->loop);
     CHECK(n->alloc.used == 0); /* nothing is leaked */

@@ -203,6 +203,7 @@ bool upkeep_turn(struct node *n)
         if (stats.pending == 0)
             call_physical_settle(n);
     }
+    call_health_settle(n);
     more = watching_catch_up(n) || more;
     use_writer(n);
     return more;

@@ -10,7 +10,8 @@ import sys
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-PARTS = ("hostile", "full", "etcdctl", "npm", "rest", "python", "stream", "tls", "http", "cli")
+PARTS = ("door", "hostile", "full", "etcdctl", "npm", "rest", "python", "stream", "tls", "http",
+         "cli")
 PART_SECONDS = 400
 SUM = re.compile(r"^(\d+) passed, (\d+) failed$", re.M)
 

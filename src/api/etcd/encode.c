@@ -243,7 +243,7 @@ static void encode_hash(struct pb_response_header *h, const struct reply *r, str
 static void encode_health(struct pb_response_header *h, const struct reply *r, struct arena *arena,
                           struct buf *out)
 {
-    struct pb_health_check_response m = { .status = r->healthy ? 1 : 2 };
+    struct pb_health_check_response m = { .status = (int32_t)r->health };
     (void)h, (void)arena;
     pb_health_check_response_encode(&m, out);
 }

@@ -101,6 +101,8 @@ enum err request_check(const struct request *r, struct arena *arena) MUST_CHECK;
 
 /* ---- replies ---- */
 
+enum health { HEALTH_SERVING = 1, HEALTH_NOT_SERVING, HEALTH_NO_SERVICE }; /* as grpc.health.v1 */
+
 struct reply {
     enum request_type type;
     enum err err;     /* not OK: nothing below but revision is set */
@@ -135,7 +137,7 @@ struct reply {
             const struct member_info *items;
             size_t n;
         } members;
-        bool healthy; /* HEALTH: serving; err NOT_FOUND: unknown service */
+        enum health health; /* err NOT_FOUND: unknown service */
     };
 };
 

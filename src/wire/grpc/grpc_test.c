@@ -10,6 +10,7 @@ struct side {
     struct grpc_reader reader;
     struct buf got, text; /* all messages, end to end; the status text */
     int messages, code, closed, requests;
+    uint32_t close_code;
     bool too_large, refuse, silent;
     struct h2_stream *stream;
 };
@@ -40,6 +41,8 @@ static void server_request(void *context, struct h2_stream *stream, const struct
     s->stream = stream;
     if (!grpc_is(r) || grpc_head(r, &head) != ERR_OK || s->refuse)
         grpc_finish(stream, false, 12, "not \xc3\xa9 %here");
+    if (s->refuse)
+        h2_hear_no_more(stream);
 }
 
 static void any_data(void *context, struct h2_stream *stream, struct span data)
@@ -65,7 +68,8 @@ static void server_end(void *context, struct h2_stream *stream)
 static void any_close(void *context, struct h2_stream *stream, uint32_t code)
 {
     struct side *s = context;
-    (void)stream, (void)code;
+    (void)stream;
+    s->close_code = code;
     s->closed++;
 }
 
@@ -185,6 +189,22 @@ TEST(grpc_refusal_has_its_text)
     send(&client, SPAN("x"));
     EXPECT(carry(&client, &server, 7));
     EXPECT(client.code == 12 && span_is(buf_all(&client.text), "not \xc3\xa9 %here"));
+    side_close(&server);
+    side_close(&client);
+    EXPECT(heap.used == 0);
+}
+
+TEST(grpc_an_answer_may_come_before_the_end)
+{
+    struct side server, client;
+    alloc_heap(&heap);
+    side_open(&server, H2_SERVER);
+    side_open(&client, H2_CLIENT);
+    server.refuse = true;
+    client.stream = grpc_request(client.h2, SPAN("test"), SPAN("/a.B/C"), false);
+    EXPECT(carry(&client, &server, 7)); /* and the client has not ended its side */
+    EXPECT(client.code == 12 && client.closed == 1 && client.close_code == H2_NO_ERROR);
+    EXPECT(server.closed == 1 && h2_streams(server.h2) == 0);
     side_close(&server);
     side_close(&client);
     EXPECT(heap.used == 0);

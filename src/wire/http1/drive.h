@@ -42,8 +42,8 @@ static inline void drive(struct alloc *alloc, const struct http1_limits *limits,
         CHECK(used <= n && (used == n || e != ERR_OK || http1_request(h, &r)));
         in = span_from(in, used);
         if (e != ERR_OK) {
-            CHECK(http1_status(h) >= 400 && !http1_request(h, &r) && !http1_keep_alive(h));
-            buf_format(out, "!%d", http1_status(h));
+            CHECK(err_http(e) >= 400 && !http1_request(h, &r) && !http1_keep_alive(h));
+            buf_format(out, "!%d", err_http(e));
         } else if (http1_request(h, &r)) {
             drive_note(h, &r, out);
             open = http1_keep_alive(h);

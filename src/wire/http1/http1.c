@@ -14,7 +14,6 @@ struct http1 {
     struct alloc *alloc;
     struct http1_limits limits;
     enum state state;
-    int status;        /* to be answered when BROKEN */
     struct buf head;   /* the request's head as it came */
     size_t line_start; /* in head: where the line that is coming begins */
     size_t blank_lines;
@@ -47,16 +46,15 @@ void http1_close(struct http1 *h)
     mem_free(h->alloc, h, sizeof(*h));
 }
 
-static enum err broken(struct http1 *h, int status, enum err e)
+static enum err broken(struct http1 *h, enum err e)
 {
     h->state = BROKEN;
-    h->status = status;
     return e;
 }
 
 static enum err bad(struct http1 *h)
 {
-    return broken(h, 400, ERR_BAD_REQUEST);
+    return broken(h, ERR_BAD_REQUEST);
 }
 
 /* ---- characters (RFC 9110 5.6.2, 5.5) ---- */
@@ -168,7 +166,7 @@ static enum err read_request_line(struct http1 *h, struct span line)
         return bad(h);
     h->minor_zero = span_is(version, "HTTP/1.0");
     if (!h->minor_zero && !span_is(version, "HTTP/1.1"))
-        return broken(h, 505, ERR_NOT_BUILT);
+        return broken(h, ERR_HTTP_VERSION);
     return read_target(r, target) ? ERR_OK : bad(h);
 }
 
@@ -189,7 +187,7 @@ static enum err read_header(struct http1 *h, struct span line)
     if (!split_header(line, &header))
         return bad(h);
     if (h->headers.n == h->limits.headers_max)
-        return broken(h, 431, ERR_REQUEST_TOO_LARGE);
+        return broken(h, ERR_HEAD_TOO_LARGE);
     for (size_t i = 0; i < header.name.len; i++) /* the head is ours: lower case in place */
         h->head.data[header.name.data - h->head.data + (ptrdiff_t)i] =
             http_lower(header.name.data[i]);
@@ -253,11 +251,11 @@ static enum err frame(struct http1 *h)
     if (f.hosts > 1 || (f.hosts == 0 && !h->minor_zero))
         return bad(h);
     if (f.encodings && !f.chunked_alone)
-        return broken(h, 501, ERR_NOT_BUILT);
+        return broken(h, ERR_NOT_BUILT);
     if (f.encodings && (f.lengths || h->minor_zero))
         return bad(h);
     if (f.length > h->limits.body_bytes_max)
-        return broken(h, 413, ERR_BODY_TOO_LARGE);
+        return broken(h, ERR_BODY_TOO_LARGE);
     h->keep_alive = !f.close && (!h->minor_zero || f.keep);
     h->body_left = f.length;
     h->extra_left = h->limits.head_bytes_max;
@@ -296,14 +294,14 @@ static enum err read_head(struct http1 *h)
  * others might read a line's end there (RFC 9112 2.2). too_long answers when to would get over
  * max. */
 static enum err take_line(struct http1 *h, struct span *in, struct buf *to, size_t start,
-                          size_t max, int too_long, bool *whole)
+                          size_t max, enum err too_long, bool *whole)
 {
     const uint8_t *end = memchr(in->data, '\n', in->len);
     size_t n = end ? (size_t)(end - in->data) + 1 : in->len;
     CHECK(start <= to->len);
     *whole = false;
     if (n > max - to->len)
-        return broken(h, too_long, too_long == 400 ? ERR_BAD_REQUEST : ERR_REQUEST_TOO_LARGE);
+        return broken(h, too_long);
     buf_put(to, in->data, n);
     *in = span_from(*in, n);
     if (!end)
@@ -319,7 +317,7 @@ static enum err take_line(struct http1 *h, struct span *in, struct buf *to, size
 static enum err take_head(struct http1 *h, struct span *in)
 {
     bool whole;
-    int too_long = h->line_start ? 431 : 414;
+    enum err too_long = h->line_start ? ERR_HEAD_TOO_LARGE : ERR_TARGET_TOO_LONG;
     enum err e =
         take_line(h, in, &h->head, h->line_start, h->limits.head_bytes_max, too_long, &whole);
     if (e != ERR_OK || !whole)
@@ -363,7 +361,7 @@ static enum err read_chunk_size(struct http1 *h)
     if (i == 0 || (!alone && line.data[i] != ';') || !is_value(line) || !spend(h, line.len - i))
         return bad(h);
     if (size > h->limits.body_bytes_max - h->body.len)
-        return broken(h, 413, ERR_BODY_TOO_LARGE);
+        return broken(h, ERR_BODY_TOO_LARGE);
     buf_reset(&h->line);
     h->body_left = size;
     h->state = size ? CHUNK_DATA : TRAILERS;
@@ -373,7 +371,7 @@ static enum err read_chunk_size(struct http1 *h)
 static enum err take_chunk_size(struct http1 *h, struct span *in)
 {
     bool whole;
-    enum err e = take_line(h, in, &h->line, 0, CHUNK_LINE_MAX, 400, &whole);
+    enum err e = take_line(h, in, &h->line, 0, CHUNK_LINE_MAX, ERR_BAD_REQUEST, &whole);
     return e == ERR_OK && whole ? read_chunk_size(h) : e;
 }
 
@@ -394,7 +392,7 @@ static enum err take_trailer(struct http1 *h, struct span *in)
 {
     bool whole;
     struct http_header ignored;
-    enum err e = take_line(h, in, &h->line, 0, h->extra_left, 431, &whole);
+    enum err e = take_line(h, in, &h->line, 0, h->extra_left, ERR_HEAD_TOO_LARGE, &whole);
     if (e != ERR_OK || !whole)
         return e;
     struct span line = span_of(h->line.data, h->line.len - 2);
@@ -451,11 +449,6 @@ enum err http1_feed(struct http1 *h, struct span in, size_t *used)
     if (h->state == COMPLETE)
         h->request.body = buf_all(&h->body);
     return e;
-}
-
-int http1_status(const struct http1 *h)
-{
-    return h->status;
 }
 
 bool http1_request(const struct http1 *h, struct http_request *out)

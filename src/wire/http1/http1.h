@@ -27,13 +27,12 @@ struct http1 *http1_open(struct alloc *alloc, const struct http1_limits *limits)
 void http1_close(struct http1 *h);
 
 /* Takes bytes up to the end of one request; *used tells how many: what is left belongs to the
- * next one and is to be fed after http1_next. After an error nothing more may be fed, and
- * http1_status tells what to answer before closing: ERR_BAD_REQUEST (400), ERR_BODY_TOO_LARGE
- * (413), ERR_REQUEST_TOO_LARGE (414: the request line alone is over head_bytes_max; 431: the head
- * or the trailers are, or there are too many headers), ERR_NOT_BUILT (501: a transfer encoding;
- * 505: a version). */
+ * next one and is to be fed after http1_next. After an error nothing more may be fed; err_http of
+ * it is what to answer before closing: ERR_BAD_REQUEST (400), ERR_BODY_TOO_LARGE (413),
+ * ERR_TARGET_TOO_LONG (414: the request line alone is over head_bytes_max), ERR_HEAD_TOO_LARGE
+ * (431: the head or the trailers are, or there are too many headers), ERR_NOT_BUILT (501: a
+ * transfer encoding), ERR_HTTP_VERSION (505). */
 enum err http1_feed(struct http1 *h, struct span in, size_t *used) MUST_CHECK;
-int http1_status(const struct http1 *h);
 
 /* True once a whole request is there; its spans stay valid until http1_next. A target may have
  * been "/path", "http://host/path" (then authority is that host, whatever Host says) or, for

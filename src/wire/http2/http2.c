@@ -18,8 +18,7 @@ struct h2_stream {
     int32_t id;
     bool ended;    /* no data comes after the queue */
     bool deferred; /* nghttp2 waits for more */
-    bool paused, has_body, closed;
-    uint32_t unconsumed; /* of the window, while paused */
+    bool heard_enough, has_body, closed;
     struct buf queue;
     size_t sent;                  /* of the queue, handed out already */
     struct http_header *trailers; /* one block, sized by trailers_size */
@@ -225,9 +224,7 @@ static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t id, co
     if (!s)
         return 0;
     h->events->on_data(h->context, s, span_of(data, len));
-    if (s->paused)
-        s->unconsumed += (uint32_t)len;
-    else
+    if (!s->heard_enough)
         CHECK(nghttp2_session_consume_stream(session, id, len) == 0);
     return 0;
 }
@@ -245,6 +242,18 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
 }
 
 /* ---- sending ---- */
+
+static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, void *context)
+{
+    bool ends = frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA;
+    int32_t id = frame->hd.stream_id;
+    const struct h2_stream *s = id ? nghttp2_session_get_stream_user_data(session, id) : NULL;
+    (void)context;
+    if (s && s->heard_enough && ends && frame->hd.flags & NGHTTP2_FLAG_END_STREAM &&
+        nghttp2_session_get_stream_remote_close(session, id) == 0)
+        CHECK(nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, id, H2_NO_ERROR) == 0);
+    return 0;
+}
 
 static void fill(nghttp2_nv *nv, const struct http_header *headers, size_t n)
 {
@@ -387,13 +396,9 @@ void h2_reset(struct h2_stream *s, uint32_t code)
         CHECK(nghttp2_submit_rst_stream(s->h2->session, NGHTTP2_FLAG_NONE, s->id, code) == 0);
 }
 
-void h2_pause(struct h2_stream *s, bool paused)
+void h2_hear_no_more(struct h2_stream *s)
 {
-    s->paused = paused;
-    if (!paused && s->unconsumed && !s->closed) {
-        CHECK(nghttp2_session_consume_stream(s->h2->session, s->id, s->unconsumed) == 0);
-        s->unconsumed = 0;
-    }
+    s->heard_enough = true;
 }
 
 void h2_goaway(struct h2 *h)
@@ -413,6 +418,7 @@ static nghttp2_session_callbacks *make_callbacks(void)
     nghttp2_session_callbacks_set_on_frame_recv_callback(c, on_frame);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(c, on_data_chunk);
     nghttp2_session_callbacks_set_on_stream_close_callback(c, on_stream_close);
+    nghttp2_session_callbacks_set_on_frame_send_callback(c, on_frame_sent);
     nghttp2_session_callbacks_set_send_data_callback(c, send_data);
     return c;
 }

@@ -83,7 +83,9 @@ void h2_trailers(struct h2_stream *s, const struct http_header *headers, size_t 
 void h2_reset(struct h2_stream *s, uint32_t code);
 size_t h2_stream_queued(const struct h2_stream *s);
 
-/* Stops giving the peer window on this stream; what is on its way still comes. */
-void h2_pause(struct h2_stream *s, bool paused);
+/* Server: the answer is or will be whole though the request is not. The peer gets no more window on
+ * this stream (what is on its way still comes) and, behind the answer, a reset with NO_ERROR: send
+ * no more (RFC 9113 8.1). Not every client of plain HTTP knows that (curl 7.88 fails). */
+void h2_hear_no_more(struct h2_stream *s);
 
 void h2_goaway(struct h2 *h); /* graceful: no new streams, the open ones go on */

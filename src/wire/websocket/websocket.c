@@ -56,8 +56,10 @@ enum err ws_accept(const struct http_request *r, struct buf *out)
     struct span key, version;
     if (!span_is(r->method, "GET") || !ws_wanted(r) ||
         !http_header_lists(r, "connection", "upgrade") || !find_one(r, "sec-websocket-key", &key) ||
-        !is_key(key) || !find_one(r, "sec-websocket-version", &version) || !span_is(version, "13"))
+        !is_key(key) || !find_one(r, "sec-websocket-version", &version))
         return ERR_BAD_REQUEST;
+    if (!span_is(version, "13"))
+        return ERR_UPGRADE_REQUIRED;
     uint8_t input[24 + sizeof(salt)], digest[EVP_MAX_MD_SIZE], text[64];
     unsigned digest_size;
     memcpy(input, key.data, 24);
@@ -196,6 +198,17 @@ void ws_send(struct ws *w, struct span text, struct buf *out)
 void ws_end(struct ws *w, struct buf *out)
 {
     queued(w, wslay_event_queue_close(w->event, WSLAY_CODE_NORMAL_CLOSURE, NULL, 0), out);
+}
+
+void ws_ping(struct ws *w, struct buf *out)
+{
+    struct wslay_event_msg ping = { WSLAY_PING, NULL, 0 };
+    queued(w, wslay_event_queue_msg(w->event, &ping), out);
+}
+
+bool ws_ending(const struct ws *w)
+{
+    return w->broken || wslay_event_get_close_sent(w->event);
 }
 
 bool ws_done(const struct ws *w)

@@ -19,7 +19,8 @@ struct ws_limits {
 bool ws_wanted(const struct http_request *r);
 
 /* Checks the handshake (RFC 6455 4.2.1) and appends the whole 101 answer; on an error nothing is
- * appended. ERR_BAD_REQUEST; ERR_INTERNAL where OpenSSL has no SHA-1. */
+ * appended. ERR_BAD_REQUEST; ERR_UPGRADE_REQUIRED: all is well but the version, which 426 with
+ * "sec-websocket-version: 13" answers (4.4); ERR_INTERNAL where OpenSSL has no SHA-1. */
 enum err ws_accept(const struct http_request *r, struct buf *out) MUST_CHECK;
 
 /* on_message is called from ws_feed for each whole text message, which is valid UTF-8; ws_send and
@@ -36,5 +37,7 @@ enum err ws_feed(struct ws *w, struct span in, struct buf *out) MUST_CHECK;
  * ws_feed, later than the call. */
 void ws_send(struct ws *w, struct span text, struct buf *out);
 void ws_end(struct ws *w, struct buf *out); /* begins the closing handshake: 1000 */
+void ws_ping(struct ws *w, struct buf *out); /* whoever lives answers it; nothing after ws_end */
+bool ws_ending(const struct ws *w);          /* we have said the last we have to say */
 /* Closed on both sides, or broken by the peer and told so. */
 bool ws_done(const struct ws *w);

@@ -38,27 +38,27 @@ TEST(websocket_handshake_refused_and_taken)
     static const struct {
         size_t header; /* which one is changed */
         const char *value;
-        bool ok;
+        enum err result;
     } table[] = {
-        { 1, "h2c, WebSocket", true },
-        { 1, "websockets", false },
-        { 1, "", false },
-        { 2, "keep-alive, upgrade", true },
-        { 2, "close", false },
-        { 3, "", false },
-        { 3, "dGhlIHNhbXBsZSBub25jZQ", false },
-        { 3, "dGhlIHNhbXBsZSBub25jZQ=", false },
-        { 3, "dGhlIHNhbXBsZSBub25jZQ===", false },
-        { 3, "dGhlIHNhbXBsZSBub25jZVE=", false }, /* 17 bytes */
-        { 3, "dGhlIHNhbXBsZSBub25jZVFR", false }, /* 18 */
-        { 3, "dGhlIHNhbXBsZSBub25j====", false },
-        { 3, "dGhlIHNhbXBs-SBub25jZQ==", false },
-        { 3, "dGhl HNhbXBsZSBub25jZQ==", false },
-        { 3, "AAAAAAAAAAAAAAAAAAAAAA==", true },
-        { 4, "8", false },
-        { 4, "14", false },
-        { 4, "13, 8", false },
-        { 4, "013", false },
+        { 1, "h2c, WebSocket", ERR_OK },
+        { 1, "websockets", ERR_BAD_REQUEST },
+        { 1, "", ERR_BAD_REQUEST },
+        { 2, "keep-alive, upgrade", ERR_OK },
+        { 2, "close", ERR_BAD_REQUEST },
+        { 3, "", ERR_BAD_REQUEST },
+        { 3, "dGhlIHNhbXBsZSBub25jZQ", ERR_BAD_REQUEST },
+        { 3, "dGhlIHNhbXBsZSBub25jZQ=", ERR_BAD_REQUEST },
+        { 3, "dGhlIHNhbXBsZSBub25jZQ===", ERR_BAD_REQUEST },
+        { 3, "dGhlIHNhbXBsZSBub25jZVE=", ERR_BAD_REQUEST }, /* 17 bytes */
+        { 3, "dGhlIHNhbXBsZSBub25jZVFR", ERR_BAD_REQUEST }, /* 18 */
+        { 3, "dGhlIHNhbXBsZSBub25j====", ERR_BAD_REQUEST },
+        { 3, "dGhlIHNhbXBs-SBub25jZQ==", ERR_BAD_REQUEST },
+        { 3, "dGhl HNhbXBsZSBub25jZQ==", ERR_BAD_REQUEST },
+        { 3, "AAAAAAAAAAAAAAAAAAAAAA==", ERR_OK },
+        { 4, "8", ERR_UPGRADE_REQUIRED },
+        { 4, "14", ERR_UPGRADE_REQUIRED },
+        { 4, "13, 8", ERR_UPGRADE_REQUIRED },
+        { 4, "013", ERR_UPGRADE_REQUIRED },
     };
     struct alloc heap;
     struct buf out;
@@ -69,9 +69,8 @@ TEST(websocket_handshake_refused_and_taken)
         memcpy(headers, hello, sizeof(hello));
         headers[table[i].header].value = span_text(table[i].value);
         buf_reset(&out);
-        EXPECT(accept(SPAN("GET"), headers, HELLO, &out) ==
-               (table[i].ok ? ERR_OK : ERR_BAD_REQUEST));
-        EXPECT((out.len > 0) == table[i].ok);
+        EXPECT(accept(SPAN("GET"), headers, HELLO, &out) == table[i].result);
+        EXPECT((out.len > 0) == (table[i].result == ERR_OK));
     }
     EXPECT(accept(SPAN("POST"), hello, HELLO, &out) == ERR_BAD_REQUEST);
     for (size_t left_out = 1; left_out < HELLO; left_out++) {
@@ -339,6 +338,18 @@ TEST(websocket_answers_pings_and_echoes)
     EXPECT(tear_down(&f));
 }
 
+TEST(websocket_pings)
+{
+    struct fixture f;
+    set_up(&f);
+    ws_ping(f.drive.ws, &f.sent);
+    EXPECT(span_equal(buf_all(&f.sent), SPAN("\x89\x00")));
+    put(&f.in, FIN | PONG, SPAN(""));
+    EXPECT(feed(&f) == ERR_OK && f.sent.len == 2 && f.notes.len == 0);
+    EXPECT(!ws_ending(f.drive.ws) && !ws_done(f.drive.ws));
+    EXPECT(tear_down(&f));
+}
+
 TEST(websocket_closing_by_us)
 {
     struct fixture f;
@@ -348,6 +359,8 @@ TEST(websocket_closing_by_us)
     ws_end(f.drive.ws, &f.sent);
     ws_send(f.drive.ws, SPAN("late"), &f.sent);
     EXPECT(span_equal(buf_all(&f.sent), SPAN("\x81\x04last\x88\x02\x03\xe8")));
+    ws_ping(f.drive.ws, &f.sent);
+    EXPECT(f.sent.len == 10 && ws_ending(f.drive.ws));
     EXPECT(!ws_done(f.drive.ws)); /* until the peer says so too, or breaks a rule */
     put(&f.in, FIN | TEXT, SPAN("was on its way"));
     EXPECT(feed(&f) == ERR_OK && !ws_done(f.drive.ws));
