@@ -147,6 +147,9 @@ static void see_file(void *context, const char *name)
     } else if (strncmp(name, "part-", 5) == 0) {
         list = &s->parts;
         digits = name + 5;
+    } else if (strncmp(name, "staged-", 7) == 0) {
+        list = &s->staged_found;
+        digits = name + 7;
     } else if (strncmp(name, "checkpoint-", 11) == 0) {
         list = &s->checkpoints;
         digits = name + 11;
@@ -210,6 +213,12 @@ static enum err tidy_up(struct storage *s)
         storage_path(s, path, "part-", s->parts.items[i]);
         e = file_remove(path);
     }
+    for (size_t i = 0; i < s->staged_found.n && e == ERR_OK; i++) { /* one goes on */
+        storage_path(s, path, "staged-", s->staged);
+        if (s->staged)
+            e = file_remove(path);
+        s->staged = s->staged_found.items[i];
+    }
     for (size_t i = 0; i < 2 && e == ERR_OK; i++) {
         storage_path(s, path, parts[i], 0);
         e = file_remove(path);
@@ -262,6 +271,7 @@ enum err storage_open(struct alloc *alloc, const struct storage_options *o, stru
     CHECK(o->incarnation != 0);
     s->salts.state = o->salt;
     s->segment_bytes = o->segment_bytes;
+    s->sync_bytes = o->segment_bytes / SYNCS_OF_A_SEGMENT;
     buf_open(&s->batch, alloc);
     enum err e = take_directory(s, why);
     if (e == ERR_OK)
@@ -286,6 +296,8 @@ void storage_close(struct storage *s)
         file_close(s->file);
     if (s->part)
         file_close(s->part);
+    if (s->stage)
+        file_close(s->stage);
     if (s->lock)
         file_close(s->lock);
     buf_close(&s->batch);
@@ -294,6 +306,7 @@ void storage_close(struct storage *s)
     VEC_CLOSE(&s->recycled, s->alloc);
     VEC_CLOSE(&s->spares, s->alloc);
     VEC_CLOSE(&s->parts, s->alloc);
+    VEC_CLOSE(&s->staged_found, s->alloc);
     VEC_CLOSE(&s->checkpoints, s->alloc);
     mem_free(s->alloc, s, sizeof(*s));
 }
@@ -492,10 +505,11 @@ static enum err give_back(struct storage *s)
 enum err storage_trim(struct storage *s, uint64_t index)
 {
     enum err e = ERR_OK;
-    /* With what was written last stays the hard state, also when the newest segment is empty. */
-    CHECK(index <= s->last);
+    /* While the newest segment is empty, the hard state stands in the one before. */
+    size_t kept = s->offset > LOG_BLOCK ? 1 : 2;
+    CHECK(index <= s->last + 1);
     /* Segment i ends where i + 1 begins. */
-    while (e == ERR_OK && s->segments.n > 1 && s->firsts.items[1] <= index)
+    while (e == ERR_OK && s->segments.n > kept && s->firsts.items[1] <= index)
         e = give_back(s);
     return e;
 }

@@ -1,15 +1,18 @@
 /* storage: what one node keeps on disk: its identity, the log's segments, the checkpoints.
  *
  * Who may call what: storage_open and storage_recover before the threads begin; storage_append and
- * storage_trim on the disk thread; storage_spare and storage_checkpoint_* on the writer thread.
- * They touch different files, and different fields. Spare segments go from hand to hand through the
- * node: the writer makes one, the disk thread is told its number and uses it.
+ * storage_trim on the disk thread; storage_spare, storage_checkpoint_*, storage_stage_*, and what
+ * opens a source or a load, on the writer thread. They touch different files, and different fields.
+ * Spare segments go from hand to hand through the node: the writer makes one, the disk thread is
+ * told its number and uses it. storage_install is the disk thread's while the writer has nothing to
+ * do and no checkpoint is under way.
  *
  * A sync that failed is never tried again: whoever gets ERR_IO from here ends the process. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
 #include "base/alloc.h"
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/span.h"
 #include "core/log/log.h"
@@ -18,6 +21,7 @@ struct storage;
 
 enum {
     STORAGE_WHY_MAX = 1024,
+    STORAGE_PATH_MAX = 512,
     STORAGE_CHECKPOINTS = 2,       /* kept; the log reaches back to the older one */
     STORAGE_PIECE_MAX = 256 << 20, /* of a checkpoint: what a step makes, and one item more */
 };
@@ -78,6 +82,74 @@ enum err storage_checkpoint_begin(struct storage *s, uint64_t index, uint64_t te
 enum err storage_checkpoint_piece(struct storage *s, struct span piece) MUST_CHECK;
 enum err storage_checkpoint_commit(struct storage *s, uint64_t *log_from) MUST_CHECK;
 void storage_checkpoint_cancel(struct storage *s);
+
+/* ---- reading a checkpoint, piece by piece ---- */
+
+struct storage_load {
+    uint64_t cluster, member, index, term; /* as its head says */
+    uint64_t size;                         /* of the file */
+    /* the rest is its own */
+    struct file *file;
+    uint64_t offset, pieces, bytes;
+    struct alloc alloc;
+    struct buf piece;
+    char path[STORAGE_PATH_MAX];
+};
+
+/* Any file. why as storage_open's. ERR_NOT_FOUND, ERR_FORMAT, ERR_CORRUPT, ERR_IO; then there is
+ * nothing to close. */
+enum err storage_load_open(struct storage_load *l, const char *path, char *why) MUST_CHECK;
+/* The newest one kept. ERR_NOT_FOUND: there is none; ERR_FOREIGN. */
+enum err storage_load_newest(struct storage *s, struct storage_load *l, char *why) MUST_CHECK;
+/* Reads the next piece and checks it; it is valid until the next call. On any one thread at a time.
+ * ERR_END: that was the last, and the file is whole; ERR_CORRUPT, ERR_IO. */
+enum err storage_load_next(struct storage_load *l, struct span *piece, char *why) MUST_CHECK;
+void storage_load_close(struct storage_load *l);
+
+/* ---- a checkpoint's file on its way to another node ---- */
+
+struct storage_offer {
+    uint64_t index, term;
+    uint64_t size; /* of the file */
+    uint64_t id;   /* tells files of one index and size apart; never 0 */
+};
+
+struct storage_source {
+    struct storage_offer offer;
+    struct file *file;
+};
+
+/* The newest checkpoint. It can be read until it is closed, also when newer ones have taken its
+ * place. ERR_NOT_FOUND: there is none; ERR_CORRUPT, ERR_IO. */
+enum err storage_source_open(struct storage *s, struct storage_source *out) MUST_CHECK;
+/* All len bytes, which must lie in the file. On any one thread at a time. ERR_IO. */
+enum err storage_source_read(const struct storage_source *source, uint64_t offset, void *out,
+                             size_t len) MUST_CHECK;
+void storage_source_close(struct storage_source *source);
+
+/* The other end: one file at a time, beside log and checkpoints. *offset tells from where on it is
+ * wanted: what came before, also to an earlier process, is still there if the offer is the same. A
+ * new offer takes the place of the one before. ERR_BAD_REQUEST: no such file can be; ERR_DISK_FULL,
+ * ERR_IO: then, and for storage_stage_chunk, storage_stage_drop. */
+enum err storage_stage_begin(struct storage *s, const struct storage_offer *o,
+                             uint64_t *offset) MUST_CHECK;
+/* ERR_BAD_REQUEST: nothing is being received, or it does not go on from offset or beyond the
+ * size; nothing has changed. */
+enum err storage_stage_chunk(struct storage *s, uint64_t offset, struct span bytes) MUST_CHECK;
+/* Opens what was received, to be checked: read it to ERR_END. ERR_BAD_REQUEST: it is not all there;
+ * ERR_FOREIGN, ERR_CORRUPT: it is not what was offered: storage_stage_drop. */
+enum err storage_stage_load(struct storage *s, struct storage_load *l, char *why) MUST_CHECK;
+void storage_stage_drop(struct storage *s);
+
+/* What was received, and checked, becomes the one checkpoint that is kept, and the log goes on
+ * behind it: entries that stand there from its index on are void, the older segments go. Term and
+ * vote stay, unless the checkpoint's term is higher; then that is the term, without a vote. For a
+ * snapshot that raft_wants, when all batches before are on disk. A crash on the way leaves either
+ * what was before (but for those entries, which it has no use for) or all of it. ERR_DISK_FULL:
+ * nothing has changed. */
+enum err storage_install(struct storage *s) MUST_CHECK;
+
+/* ---- the log's end of life ---- */
 
 /* Gives back the segments whose entries are all before index, which storage_checkpoint_commit told:
  * they become spares, or go. */

@@ -2,7 +2,8 @@
  *
  * A run: a process works until its N-th call of the disk meets a fault; the next ones may meet one
  * as well; the last two meet none. Each process first reads what is there, and that must be all
- * that was acknowledged, in order, and at most the one batch more that was under way. Storage may
+ * that was acknowledged, in order, and at most the one batch more that was under way. Meanwhile
+ * snapshots from elsewhere are received, and take the place of what was there. Storage may
  * refuse to open only while its calls fail, and never says that bytes are damaged. Then bit rot:
  * bytes that were synced are changed one at a time, files are cut; storage must refuse them, or not
  * have needed them. Only the newest batch cannot be told from one that was torn.
@@ -31,6 +32,8 @@ enum {
     ROT_SEEDS = 3,
     ROT_FLIPS = 250,
     EDGE = 50,
+    PAD_WORDS = 6,      /* so that checkpoints are longer than what is synced at once */
+    CHUNK_MAX = 6 << 10,
 };
 
 static const char *const fault_names[FAULT_COUNT] = { "none", "error", "errors", "full",
@@ -43,10 +46,18 @@ struct model {
 };
 
 static struct model durable, pending, seen, before; /* before: without the newest batch */
-static bool has_pending;
+static struct model midway; /* an install has only cut the log */
+static bool has_pending, has_midway;
 static uint64_t committed;
 static struct prng prng;
 static struct alloc heap;
+/* What a leader offers: its state at an index that is not committed here. It outlives processes. */
+static struct model offered;
+static struct buf offered_bytes;
+static struct storage_offer offer; /* index 0: none */
+static bool receiving;             /* offers are made */
+static bool faulty;                /* this disk has met a fault */
+static int installs, resumes, sent;
 static uint64_t incarnation; /* as the first process that was not refused found it */
 static char problem[2048];
 
@@ -73,6 +84,15 @@ static bool same(const struct model *a, const struct model *b)
            memcmp(a->term, b->term, (a->last + 1) * sizeof(*a->term)) == 0;
 }
 
+/* A checkpoint has all entries, with something behind each. */
+static void put_entry(struct buf *out, const struct model *m, uint64_t i)
+{
+    buf_u64(out, m->value[i]);
+    buf_u64(out, m->term[i]);
+    for (int k = 0; k < PAD_WORDS; k++)
+        buf_u64(out, m->value[i]);
+}
+
 /* ---- reading ---- */
 
 struct reading {
@@ -84,7 +104,9 @@ static enum err take_piece(void *context, struct span piece)
     CHECK(context != NULL);
     while (piece.len) {
         uint64_t value, term;
-        if (!span_u64(&piece, &value) || !span_u64(&piece, &term) || seen.last == ENTRIES_MAX)
+        struct span pad;
+        if (!span_u64(&piece, &value) || !span_u64(&piece, &term) ||
+            !span_take(&piece, PAD_WORDS * 8, &pad) || seen.last == ENTRIES_MAX)
             return ERR_CORRUPT;
         seen.value[++seen.last] = value;
         seen.term[seen.last] = term;
@@ -150,6 +172,8 @@ static enum err open_and_read(struct storage **s, char *why)
     e = storage_recover(*s, &reader, why);
     if (e != ERR_OK)
         storage_close(*s);
+    else if (r.checkpoint > committed) /* installed by a process that did not live to tell */
+        committed = r.checkpoint;
     return e;
 }
 
@@ -161,6 +185,10 @@ struct work {
     uint64_t checkpoint, written; /* under way: its index, how many entries are in it */
     struct model snapshot;
     int fulls;
+    bool staging;
+    uint64_t staged; /* of the offer */
+    struct storage_source source;
+    struct buf sent; /* what the source gave when it was opened */
 };
 
 static void record(struct buf *out, struct log_record r)
@@ -197,9 +225,10 @@ static void make_batch(struct model *m, struct buf *out)
     }
 }
 
+/* Nothing that an offer could contradict. */
 static void commit(void)
 {
-    if (durable.last > committed)
+    if (durable.last > committed && !offer.index)
         committed += prng_below(&prng, durable.last - committed + 1);
 }
 
@@ -247,8 +276,7 @@ static void checkpoint(struct work *w)
     } else if (w->written < w->checkpoint) {
         buf_open(&piece, &heap);
         for (uint64_t n = 1 + prng_below(&prng, 60); n > 0 && w->written < w->checkpoint; n--) {
-            buf_u64(&piece, w->snapshot.value[++w->written]);
-            buf_u64(&piece, w->snapshot.term[w->written]);
+            put_entry(&piece, &w->snapshot, ++w->written);
         }
         e = storage_checkpoint_piece(w->s, buf_all(&piece));
         buf_close(&piece);
@@ -262,7 +290,211 @@ static void checkpoint(struct work *w)
     }
 }
 
-static bool work(struct work *w, int steps)
+/* ---- a snapshot comes from elsewhere ---- */
+
+static void put_checksum(struct buf *b, size_t at, size_t from)
+{
+    uint32_t crc = crc32c(0, b->data + from, b->len - from);
+    for (size_t i = 0; i < 4; i++)
+        b->data[at + i] = (uint8_t)(crc >> 8 * i);
+}
+
+/* A checkpoint's file as docs/formats/disk.md has it. */
+static void write_offer(struct buf *b)
+{
+    uint64_t bytes = 0;
+    uint32_t pieces = 0;
+    buf_reset(b);
+    buf_text(b, "CNFK");
+    buf_u32(b, 1);
+    buf_u64(b, 7);
+    buf_u64(b, 9);
+    buf_u64(b, offer.index);
+    buf_u64(b, offer.term);
+    buf_u32(b, 0);
+    b->len -= 4;
+    put_checksum(b, b->len, 0);
+    b->len += 4;
+    for (uint64_t i = 0; i < offer.index; pieces++) {
+        size_t start = b->len;
+        uint64_t n = 1 + prng_below(&prng, 40);
+        n = n > offer.index - i ? offer.index - i : n;
+        buf_text(b, "CNFP");
+        buf_u32(b, 0);
+        buf_u32(b, (uint32_t)(n * (2 + PAD_WORDS) * 8));
+        buf_u32(b, pieces);
+        bytes += n * (2 + PAD_WORDS) * 8;
+        while (n-- > 0)
+            put_entry(b, &offered, ++i);
+        put_checksum(b, start + 4, start + 8);
+    }
+    size_t end = b->len;
+    buf_text(b, "CNFE");
+    buf_u32(b, 0);
+    buf_u64(b, pieces);
+    buf_u64(b, bytes);
+    put_checksum(b, end + 4, end + 8);
+}
+
+static void make_offer(void)
+{
+    offered = durable;
+    offer.index = committed + 1 + prng_below(&prng, 12);
+    offer.term = durable.hard_term + prng_below(&prng, 2);
+    if (offer.index <= durable.last && durable.term[offer.index] == offer.term)
+        offer.term++;
+    for (uint64_t i = committed + 1; i <= offer.index; i++) {
+        offered.value[i] = prng_next(&prng);
+        offered.term[i] = offer.term;
+    }
+    offered.last = offer.index;
+    write_offer(&offered_bytes);
+    offer.size = offered_bytes.len;
+    offer.id = prng_next(&prng) | 1;
+}
+
+/* As raft_wants has it. */
+static bool wanted(void)
+{
+    return offer.index > committed &&
+           (offer.index > durable.last || durable.term[offer.index] != offer.term);
+}
+
+static enum err check_staged(struct work *w)
+{
+    struct storage_load l;
+    struct span piece;
+    char why[STORAGE_WHY_MAX];
+    enum err e = storage_stage_load(w->s, &l, why);
+    if (e != ERR_OK)
+        return e;
+    seen = (struct model){ .last = 0 };
+    while ((e = storage_load_next(&l, &piece, why)) == ERR_OK)
+        if (take_piece(&l, piece) != ERR_OK)
+            break;
+    storage_load_close(&l);
+    seen.hard_term = offered.hard_term;
+    seen.hard_vote = offered.hard_vote;
+    return e == ERR_END && same(&seen, &offered) ? ERR_OK : e == ERR_IO ? e : ERR_CORRUPT;
+}
+
+static void raise_term(struct model *m)
+{
+    if (m->hard_term < offer.term) {
+        m->hard_term = offer.term;
+        m->hard_vote = 0;
+    }
+}
+
+static bool install(struct work *w)
+{
+    enum err e;
+    if (w->checkpoint)
+        storage_checkpoint_cancel(w->s);
+    w->checkpoint = 0;
+    midway = durable;
+    if (midway.last >= offer.index)
+        midway.last = offer.index - 1;
+    raise_term(&midway);
+    pending = offered;
+    pending.hard_term = midway.hard_term;
+    pending.hard_vote = midway.hard_vote;
+    do {
+        e = storage_install(w->s);
+        if (e == ERR_DISK_FULL && ++w->fulls == FULL_RETRIES)
+            disk_arm(FAULT_NONE, 0);
+    } while (e == ERR_DISK_FULL && w->fulls <= FULL_RETRIES);
+    has_pending = has_midway = e != ERR_OK;
+    if (e != ERR_OK)
+        return false;
+    installs++;
+    before = durable = pending;
+    committed = offer.index;
+    offer.index = 0;
+    w->staging = false;
+    return true;
+}
+
+/* What fails is tried again from the begin; but a connection that breaks goes on. */
+static void stage(struct work *w)
+{
+    enum err e;
+    if (!w->staging) {
+        e = storage_stage_begin(w->s, &offer, &w->staged);
+        resumes += e == ERR_OK && w->staged > 0;
+    } else {
+        uint64_t len = 1 + prng_below(&prng, CHUNK_MAX), rest = offer.size - w->staged;
+        struct span chunk = span_of(offered_bytes.data + w->staged, len < rest ? len : rest);
+        CHECK(storage_stage_chunk(w->s, w->staged + 1, chunk) == ERR_BAD_REQUEST);
+        e = storage_stage_chunk(w->s, w->staged, chunk);
+        w->staged += chunk.len;
+    }
+    w->staging = e == ERR_OK && prng_below(&prng, 10);
+    if (e != ERR_OK)
+        storage_stage_drop(w->s);
+}
+
+/* False: the process ends here. */
+static bool receive(struct work *w, bool *good)
+{
+    if (!offer.index && committed + 20 < ENTRIES_MAX && durable.hard_term && receiving &&
+        prng_below(&prng, 12) == 0)
+        make_offer();
+    if (!offer.index)
+        return true;
+    if (wanted() && (!w->staging || w->staged < offer.size)) {
+        stage(w);
+        return true;
+    }
+    enum err e = wanted() ? check_staged(w) : ERR_NOT_FOUND;
+    if (e == ERR_OK)
+        return install(w);
+    if (e == ERR_CORRUPT && !faulty)
+        *good = failed("what was received is damaged", "");
+    if (!wanted() || prng_below(&prng, 2))
+        offer.index = 0;
+    storage_stage_drop(w->s);
+    w->staging = false;
+    return true;
+}
+
+/* ---- and goes elsewhere ---- */
+
+static enum err read_source(struct work *w, struct buf *out)
+{
+    enum err e = ERR_OK;
+    buf_reset(out);
+    while (e == ERR_OK && out->len < w->source.offer.size) {
+        size_t rest = w->source.offer.size - out->len, n = rest < CHUNK_MAX ? rest : CHUNK_MAX;
+        e = storage_source_read(&w->source, out->len, buf_room(out, n), n);
+        out->len += n;
+    }
+    return e;
+}
+
+/* An open source gives the same bytes for as long as it is open. */
+static bool send(struct work *w)
+{
+    struct buf again;
+    if (!w->source.file) {
+        if (prng_below(&prng, 8) == 0 && storage_source_open(w->s, &w->source) != ERR_OK)
+            w->source.file = NULL;
+        if (w->source.file && read_source(w, &w->sent) != ERR_OK)
+            storage_source_close(&w->source);
+        return true;
+    }
+    if (prng_below(&prng, 16))
+        return true;
+    buf_open(&again, &heap);
+    enum err e = read_source(w, &again);
+    bool good = e == ERR_OK ? span_equal(buf_all(&again), buf_all(&w->sent)) : disk_hit();
+    buf_close(&again);
+    storage_source_close(&w->source);
+    sent++;
+    return good || failed("an open source has changed", "");
+}
+
+static bool work(struct work *w, int steps, bool *good)
 {
     for (int i = 0; i < steps; i++) {
         if (!append(w))
@@ -275,6 +507,9 @@ static bool work(struct work *w, int steps)
         checkpoint(w);
         if (w->trim_from && storage_trim(w->s, w->trim_from) == ERR_OK)
             w->trim_from = 0;
+        if (!receive(w, good) || !*good)
+            return false;
+        *good = send(w);
     }
     return true;
 }
@@ -284,9 +519,10 @@ static bool work(struct work *w, int steps)
 static bool check_seen(void)
 {
     char text[200];
-    if (same(&seen, &durable) || (has_pending && same(&seen, &pending))) {
+    if (same(&seen, &durable) || (has_pending && same(&seen, &pending)) ||
+        (has_midway && same(&seen, &midway))) {
         durable = seen;
-        has_pending = false;
+        has_pending = has_midway = false;
         return true;
     }
     snprintf(text, sizeof(text),
@@ -318,8 +554,13 @@ static bool live(int steps)
                             : "a used directory passes for a new one", "");
     w.spare = storage_spare_found(w.s);
     w.spares_made = w.spare;
+    buf_open(&w.sent, &heap);
     bool good = check_seen();
-    bool alive = good && work(&w, steps);
+    bool alive = good && work(&w, steps, &good);
+    faulty = faulty || disk_hit();
+    if (w.source.file)
+        storage_source_close(&w.source);
+    buf_close(&w.sent);
     storage_close(w.s);
     if (good && !alive && !disk_hit())
         return failed("a write failed without a fault", "");
@@ -350,8 +591,9 @@ static void begin(uint64_t seed)
     prng.state = seed;
     disk_wipe(seed ^ 0x5555);
     durable = pending = before = (struct model){ .last = 0 };
-    has_pending = false;
-    committed = incarnation = 0;
+    has_pending = has_midway = faulty = false;
+    receiving = true;
+    committed = incarnation = offer.index = 0;
     if (seed % 2)
         leave_old_identity();
 }
@@ -375,6 +617,7 @@ static bool run(enum fault fault, uint64_t n, uint64_t seed, bool *met)
                      1 + prng_below(&prng, 60));
         good = live(i < LIVES - 1 ? STEPS / 3 : 0);
     }
+    buf_close(&offered_bytes);
     CHECK(heap.used == 0);
     return good;
 }
@@ -459,9 +702,11 @@ static bool rot(uint64_t seed)
 {
     int refused = 0, harmless = 0;
     begin(seed);
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 3; i++) {
+        receiving = i < 2;
         if (!live(2 * STEPS))
             return false;
+    }
     disk_restart(true);
     if (!live(0))
         return false;
@@ -515,7 +760,10 @@ static int run_all(void)
         bad += say(good, "rot", 0, seed);
         passed += good;
     }
-    printf("%d passed, %d failed\n", passed, bad);
+    if (!installs || !resumes || !sent)
+        bad += say(false, "all", 0, 0);
+    printf("%d passed, %d failed; %d snapshots sent, %d resumed, %d installed\n", passed, bad, sent,
+           resumes, installs);
     return bad ? 1 : 0;
 }
 
@@ -523,6 +771,7 @@ int main(int argc, char **argv)
 {
     bool met;
     alloc_heap(&heap);
+    buf_open(&offered_bytes, &heap);
     if (argc == 1)
         return run_all();
     if (argc == 4) {
