@@ -5,11 +5,12 @@
 # make unit        the unit tests under AddressSanitizer and UBSan; T=kv_put runs those named so
 # make stories     rewrite what tests/story expects; review the diff before you commit it
 # make server      the black-box suite alone; T=etcdctl runs one part
+# make cluster     clusters of processes: faults, restarts, lost disks; T=chaos runs one part
 # make fuzz        fuzz every decoder for SECONDS=60 each; T=http1 runs one
 # make race        unit tests and a server run under ThreadSanitizer
 # make conformance the black-box suite against Debian's etcd and against ./confman
 # make soak        what takes long: 50 kill rounds, 100,000 compared operations, 60 s of each fuzz
-# make bench       ./confman beside Debian's etcd on this machine
+# make bench       ./confman beside Debian's etcd on this machine; NODES=3: clusters of both
 # make cover       line coverage of the unit tests
 # make install     binary, systemd unit and man page under DESTDIR and PREFIX (/usr/local)
 # make docs        what is made from tables: docs/reference, the man page
@@ -87,6 +88,10 @@ stories:
 server: all
 	@tools/deps.sh test
 	@/usr/bin/python3 tests/server/run.py $(T)
+cluster: all
+	@tools/deps.sh test
+	+@$(MAKE) --no-print-directory $(JOBS) build/release/linear
+	@/usr/bin/python3 tests/cluster/run.py $(T)
 fuzz:
 	@tools/deps.sh test
 	+@$(MAKE) --no-print-directory $(JOBS) MODE=fuzz fuzzers
@@ -110,7 +115,7 @@ bench: all
 	@test -x tests/perf/run || { echo "bench: tests/perf/run is missing from this tree"; exit 1; }
 	@tools/deps.sh test
 	+@$(MAKE) --no-print-directory $(JOBS) build/release/perf
-	@tests/perf/run
+	@tests/perf/run $(if $(NODES),--nodes $(NODES))
 cover:
 	@tools/deps.sh cover
 	+@$(MAKE) --no-print-directory $(JOBS) MODE=cov build/cov/unit
@@ -131,7 +136,7 @@ format:
 	clang-format-14 -i $$(git ls-files '*.c' '*.h')
 help: ; @sed -n 's/^# make/make/p' Makefile
 clean: ; rm -rf build confman
-.PHONY: all objects fuzzers run test tidy unit stories server fuzz race conformance soak bench cover install \
+.PHONY: all objects fuzzers run test tidy unit stories server cluster fuzz race conformance soak bench cover install \
         docs format help clean
 # What is generated is kept, also when a build stops half-way.
 .SECONDARY:

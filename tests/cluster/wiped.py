@@ -14,7 +14,7 @@ from history import ABSENT, Op
 from witness import show
 
 KEYS = 200
-LOOK_SECONDS = 6        # several elections long
+LOOK_SECONDS = 4        # two elections long
 
 
 def put(m, key, seconds=2):

@@ -9,16 +9,16 @@
 #include "base/check.h"
 #include "wire/protobuf/protobuf.h"
 
-enum { CONNECTIONS_MAX = 1024 };
+enum { CONNECTIONS_MAX = 1024, SERVERS_MAX = 8 };
 
 struct load {
     const char *workload, *host;
-    int port;
+    int ports[SERVERS_MAX], server_pids[SERVERS_MAX]; /* connections go round the ports */
+    uint32_t n_ports, n_server_pids;
     uint32_t connections, streams;
     double seconds, warm_seconds;
     int64_t keys, key_bytes, value_bytes, fill, watchers;
     bool linearizable;
-    int server_pid;
 
     struct alloc heap;
     struct prng prng;
@@ -35,9 +35,10 @@ static struct load l;
 
 static int usage(void)
 {
-    fprintf(stderr, "load put|range|txn|fill|fanout|idle --port P [--host H] [-c N] [-s N] [-d S]\n"
-                    "     [--keys N] [--key-bytes N] [--value-bytes N] [--linearizable]\n"
-                    "     [--watchers N] [--server-pid PID]\n");
+    fprintf(stderr,
+            "load put|range|txn|fill|fanout|idle --port P[,P...] [--host H] [-c N] [-s N] [-d S]\n"
+            "     [--keys N] [--key-bytes N] [--value-bytes N] [--linearizable]\n"
+            "     [--watchers N] [--server-pid PID[,PID...]]\n");
     return 2;
 }
 
@@ -149,12 +150,12 @@ static void on_end(void *context, struct wire_stream *s, bool ok)
 
 /* ---- the server's own figures ---- */
 
-static double server_cpu_s(void)
+static double cpu_s(int pid)
 {
     char path[64];
     unsigned long user = 0, kernel = 0;
-    snprintf(path, sizeof(path), "/proc/%d/stat", l.server_pid);
-    FILE *f = l.server_pid ? fopen(path, "r") : NULL;
+    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+    FILE *f = fopen(path, "r");
     if (!f)
         return 0;
     if (fscanf(f, "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user,
@@ -164,18 +165,35 @@ static double server_cpu_s(void)
     return (double)(user + kernel) / (double)sysconf(_SC_CLK_TCK);
 }
 
-static long server_rss_kib(void)
+static long rss_kib(int pid)
 {
     char path[64], line[256];
     long kib = 0;
-    snprintf(path, sizeof(path), "/proc/%d/status", l.server_pid);
-    FILE *f = l.server_pid ? fopen(path, "r") : NULL;
+    snprintf(path, sizeof(path), "/proc/%d/status", pid);
+    FILE *f = fopen(path, "r");
     while (f && fgets(line, sizeof(line), f))
         if (sscanf(line, "VmRSS: %ld", &kib) == 1)
             break;
     if (f)
         fclose(f);
     return kib;
+}
+
+/* Of all servers together. */
+static double server_cpu_s(void)
+{
+    double sum = 0;
+    for (uint32_t i = 0; i < l.n_server_pids; i++)
+        sum += cpu_s(l.server_pids[i]);
+    return sum;
+}
+
+static long server_rss_kib(void)
+{
+    long sum = 0;
+    for (uint32_t i = 0; i < l.n_server_pids; i++)
+        sum += rss_kib(l.server_pids[i]);
+    return sum;
 }
 
 /* ---- running ---- */
@@ -190,7 +208,8 @@ static void open_all(const struct wire_events *events)
 {
     l.epoll = epoll_create1(0);
     for (uint32_t i = 0; i < l.connections; i++) {
-        if (!wire_open(&l.wires[i], &l.heap, l.host, l.port, l.streams, events, &l))
+        if (!wire_open(&l.wires[i], &l.heap, l.host, l.ports[i % l.n_ports], l.streams, events,
+                       &l))
             broken();
         struct epoll_event e = { .events = EPOLLIN, .data.u32 = i };
         CHECK(epoll_ctl(l.epoll, EPOLL_CTL_ADD, l.wires[i].fd, &e) == 0);
@@ -351,6 +370,18 @@ static int run_watches(void)
 
 /* ---- options ---- */
 
+/* "a,b,c"; how many. */
+static uint32_t take_numbers(const char *text, int numbers[SERVERS_MAX])
+{
+    uint32_t n = 0;
+    while (*text && n < SERVERS_MAX) {
+        char *end;
+        numbers[n++] = (int)strtol(text, &end, 10);
+        text = *end == ',' ? end + 1 : "";
+    }
+    return n;
+}
+
 static bool take_option(const char *name, const char *value)
 {
     const struct {
@@ -367,11 +398,11 @@ static bool take_option(const char *name, const char *value)
             return true;
         }
     if (strcmp(name, "--port") == 0)
-        l.port = atoi(value);
+        l.n_ports = take_numbers(value, l.ports);
     else if (strcmp(name, "--host") == 0)
         l.host = value;
     else if (strcmp(name, "--server-pid") == 0)
-        l.server_pid = atoi(value);
+        l.n_server_pids = take_numbers(value, l.server_pids);
     else if (strcmp(name, "-c") == 0)
         l.connections = (uint32_t)atoi(value);
     else if (strcmp(name, "-s") == 0)
@@ -409,7 +440,7 @@ int main(int argc, char **argv)
         else
             i++;
     }
-    if (!known || !l.port || l.connections > CONNECTIONS_MAX || !l.connections || !l.streams)
+    if (!known || !l.n_ports || l.connections > CONNECTIONS_MAX || !l.connections || !l.streams)
         return usage();
     alloc_heap(&l.heap);
     buf_open(&l.message, &l.heap);
