@@ -1,4 +1,4 @@
-"""Clusters of confman beside clusters of etcd on this machine: what `tests/perf/run --nodes N` does.
+"""Clusters of confman beside clusters of etcd on one machine: what `tests/perf/run --nodes N` does.
 
 Every server, and the load generator, share the processors. Calls go round all nodes, so two thirds
 of them come to followers of three. What goes over the wire between members is counted by a proxy
