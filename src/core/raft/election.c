@@ -126,8 +126,8 @@ void on_vote_reply(struct raft *r, const struct raft_message *m)
     enum vote_result result = vote_count(r);
     if (result == VOTE_WON && pre)
         stand(r);
-    else if (result == VOTE_WON)
-        lead(r);
+    else if (result == VOTE_WON && peer_of(r, r->self)->granted)
+        lead(r); /* or once our own vote is on disk: else we could win this term twice */
     else if (result == VOTE_LOST)
         follow(r, r->term, 0);
 }

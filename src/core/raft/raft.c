@@ -325,10 +325,11 @@ static enum err transfer(struct raft *r, const struct raft_event *event)
 static enum err snapshot(struct raft *r, const struct raft_event *event)
 {
     struct peer *p = peer_of(r, event->snapshot.peer);
-    if (r->role != RAFT_LEADER || !p || p->mode != PEER_SNAPSHOT || !p->snapshot_asked)
+    if (r->role != RAFT_LEADER || !p || !p->snapshot_asked)
         return ERR_OK;
     p->snapshot_asked = false;
-    if (!event->snapshot.index) /* the next heartbeat asks again */
+    /* Failed: the next heartbeat asks again. Its acknowledgement may also have come first. */
+    if (!event->snapshot.index || p->mode != PEER_SNAPSHOT)
         return ERR_OK;
     if (event->snapshot.index > p->match && event->snapshot.index <= r->commit)
         p->match = event->snapshot.index;
@@ -466,6 +467,11 @@ const struct raft_member *raft_members(const struct raft *r, size_t *n)
 {
     *n = config_now(r)->n;
     return config_now(r)->members;
+}
+
+uint64_t raft_members_index(const struct raft *r)
+{
+    return config_now(r)->index;
 }
 
 bool raft_wants(const struct raft *r, uint64_t index, uint64_t term)
