@@ -6,6 +6,7 @@
 #include "node/node_int.h"
 #include <stdio.h>
 #include "base/check.h"
+#include "node/peers.h"
 
 static struct call *call_open(struct conn *c, struct h2_stream *s)
 {
@@ -67,8 +68,9 @@ static void settle(struct call *call)
         call->watch = NULL;
         watching_close(watch);
     }
-    if (call->renewing)
-        drop_from(n->renewals.items, &n->renewals.n, call);
+    for (size_t i = n->renewals.n; call->renewing && i-- > 0;)
+        if (n->renewals.items[i].call == call)
+            n->renewals.items[i] = n->renewals.items[--n->renewals.n];
     if (call->physical)
         drop_from(n->physical.items, &n->physical.n, call);
     if (call->standing_place)
@@ -244,16 +246,37 @@ static void answer(struct call *call, const struct reply *reply)
     answer_http(call, &a);
 }
 
-void call_replied(struct call *call, const struct reply *reply)
+/* Something that the call waited for has come; false: nobody is there any more to be told. */
+static bool call_back(struct call *call)
 {
     CHECK(call->waiting > 0);
     call->waiting--;
-    if (!call->conn) {
-        if (call->waiting == 0)
-            call_free(call);
-        return;
-    }
-    if (call->ended)
+    if (!call->conn && call->waiting == 0)
+        call_free(call);
+    else if (call->conn && !call->ended)
+        return true;
+    return false;
+}
+
+/* The answer; what waits behind it on the connection goes on. */
+static void answer_late(struct call *call, const struct reply *reply)
+{
+    struct conn *c = call->conn;
+    bool http1 = !call->stream;
+    answer(call, reply);
+    if (http1)
+        conn_feed_rest(c);
+}
+
+static void fail_late(struct call *call, enum err e)
+{
+    struct reply reply = { .err = e, .revision = kv_revision(call->node->machine.kv) };
+    answer_late(call, &reply);
+}
+
+void call_replied(struct call *call, const struct reply *reply)
+{
+    if (!call_back(call))
         return;
     if (call->wants_physical && reply->err == ERR_OK) {
         call->compact_revision = reply->revision;
@@ -261,11 +284,7 @@ void call_replied(struct call *call, const struct reply *reply)
         VEC_PUSH(&call->node->physical, &call->node->alloc, call);
         return;
     }
-    struct conn *c = call->conn;
-    bool http1 = !call->stream;
-    answer(call, reply);
-    if (http1)
-        conn_feed_rest(c);
+    answer_late(call, reply);
 }
 
 void call_failed(struct call *call, enum err e)
@@ -286,32 +305,67 @@ void call_physical_settle(struct node *n)
 
 /* ---- lease renewals: never through the log ---- */
 
-static void renew(struct call *call, int64_t id)
+static void renewed(struct call *call, int64_t lease, int64_t ttl_s)
 {
-    struct node *n = call->node;
     struct reply reply = { .type = REQUEST_LEASE_RENEW,
-                           .revision = kv_revision(n->machine.kv),
-                           .lease = { .id = id } };
-    if (n->update.role != RAFT_LEADER) {
-        call_end(call, ERR_NO_LEADER);
+                           .revision = kv_revision(call->node->machine.kv),
+                           .lease = { .id = lease, .ttl_s = ttl_s } };
+    if (!call->conn || call->ended)
         return;
-    }
-    switch (lease_renew(n->machine.lease, id, loop_now_ms(n->loop), &reply.lease.ttl_s)) {
+    answer(call, &reply);
+    if (call->input_over && !call->renewing && !call->waiting)
+        call_end(call, ERR_OK);
+}
+
+/* False: its revoke is on the way, and its end is this one's answer. */
+static bool renew_now(struct node *n, struct renewal r, int64_t *ttl_s)
+{
+    *ttl_s = 0;
+    switch (lease_renew(n->machine.lease, r.lease, loop_now_ms(n->loop), ttl_s)) {
     case LEASE_RENEWED:
         n->metrics.leases_renewed++;
         upkeep_lease_timer(n);
-        answer(call, &reply);
-        return;
+        return true;
     case LEASE_GONE:
-        reply.lease.ttl_s = 0;
-        answer(call, &reply);
-        return;
-    case LEASE_EXPIRING: /* the revoke is on its way: its end is this one's answer */
-        if (!call->renewing)
-            VEC_PUSH(&n->renewals, &n->alloc, call);
-        call->renewing = id;
+        return true;
+    case LEASE_EXPIRING:
+        break;
+    }
+    VEC_PUSH(&n->renewals, &n->alloc, r);
+    if (r.call)
+        r.call->renewing++;
+    return false;
+}
+
+static void renew(struct call *call, int64_t lease)
+{
+    struct node *n = call->node;
+    int64_t ttl_s;
+    if (n->update.role != RAFT_LEADER)
+        call_end(call, ERR_NO_LEADER);
+    else if (renew_now(n, (struct renewal){ .call = call, .lease = lease }, &ttl_s))
+        renewed(call, lease, ttl_s);
+}
+
+bool call_renew_for_peer(struct node *n, int64_t lease, uint64_t peer, uint64_t id, int64_t *ttl_s)
+{
+    return renew_now(n, (struct renewal){ .peer = peer, .id = id, .lease = lease }, ttl_s);
+}
+
+static void renew_again(struct node *n, struct renewal r)
+{
+    struct peer_frame f = { .type = PEER_RENEWED };
+    if (r.call) {
+        r.call->renewing--;
+        renew(r.call, r.lease);
         return;
     }
+    f.renewed.id = r.id;
+    if (n->update.role != RAFT_LEADER)
+        f.renewed.err = ERR_NO_LEADER;
+    else if (!renew_now(n, r, &f.renewed.ttl_s))
+        return;
+    peers_send(n, r.peer, &f);
 }
 
 void call_renewals_settle(struct node *n)
@@ -319,15 +373,21 @@ void call_renewals_settle(struct node *n)
     size_t count = n->renewals.n;
     if (!count)
         return;
-    for (size_t i = 0; i < count; i++) {
-        struct call *call = n->renewals.items[i];
-        int64_t id = call->renewing;
-        call->renewing = 0;
-        renew(call, id);
-    }
-    n->renewals.n -= count;
-    memmove(n->renewals.items, n->renewals.items + count,
-            n->renewals.n * sizeof(n->renewals.items[0]));
+    struct renewal *list = ARENA_ARRAY(&n->apply, struct renewal, count);
+    memcpy(list, n->renewals.items, count * sizeof(*list));
+    n->renewals.n = 0;
+    for (size_t i = 0; i < count; i++)
+        renew_again(n, list[i]);
+}
+
+void call_renewed(struct call *call, int64_t lease, enum err e, int64_t ttl_s)
+{
+    if (!call_back(call))
+        return;
+    if (e != ERR_OK)
+        call_end(call, e);
+    else
+        renewed(call, lease, ttl_s);
 }
 
 /* ---- requests ---- */
@@ -393,28 +453,62 @@ void call_stop_all(struct node *n)
         call_end(n->standing.items[n->standing.n - 1], ERR_STOPPED);
 }
 
+static void members_of(struct node *n, struct reply *reply)
+{
+    struct member_info *items = ARENA_ARRAY(&n->turn, struct member_info, n->cluster.n + 1);
+    for (size_t i = 0; i < n->cluster.n; i++) {
+        const struct member *m = &n->cluster.members[i];
+        items[i] = (struct member_info){ .id = m->id,
+                                         .name = m->info.name,
+                                         .peer_url = m->info.peer_url,
+                                         .client_url = m->info.client_url,
+                                         .learner = m->votes == 0 };
+    }
+    reply->members.items = items;
+    reply->members.n = n->cluster.n;
+}
+
 /* What the node knows itself. */
 static void answer_own(struct call *call, const struct request *r)
 {
     struct node *n = call->node;
     struct reply reply = { .type = r->type, .revision = kv_revision(n->machine.kv) };
-    struct member_info self = { .id = n->header.member_id, .name = span_text(n->params.name) };
+    const struct member *self = cluster_member(n, n->header.member_id);
     if (r->type == REQUEST_STATUS) {
         status_of(n, &reply);
-    } else {
-        CHECK(r->type == REQUEST_MEMBERS);
-        self.client_url = span_text(n->client_url);
-        reply.members.items = &self;
-        reply.members.n = 1;
+        reply.status.learner = self && self->votes == 0;
+    } else if (r->type == REQUEST_MEMBERS) {
+        members_of(n, &reply);
     }
     answer(call, &reply);
+}
+
+void call_members_changed(struct call *call)
+{
+    struct node *n = call->node;
+    struct reply reply = { .type = REQUEST_MEMBERS, .revision = kv_revision(n->machine.kv) };
+    if (!call_back(call))
+        return;
+    members_of(n, &reply);
+    reply.members.id = call->member;
+    answer_late(call, &reply);
+}
+
+static void change_members(struct call *call, const struct request *r)
+{
+    enum err e = cluster_change(call->node, call, r);
+    if (e != ERR_OK)
+        call_end(call, e);
+    else if (r->type == REQUEST_MOVE_LEADER)
+        answer_own(call, r);
 }
 
 static void propose(struct call *call, struct request *r)
 {
     struct node *n = call->node;
     call->wants_physical = r->type == REQUEST_COMPACT && r->compact.physical;
-    enum err e = pump_propose(n, r, call, 0);
+    enum err e = call->needs_leader && !n->update.leader ? ERR_NO_LEADER
+                                                         : pump_propose(n, r, call, 0);
     if (e == ERR_OK)
         call->waiting++;
     else
@@ -425,12 +519,109 @@ static void read_now(struct call *call, const struct request *r)
 {
     struct reply reply;
     struct node *n = call->node;
-    enum err e = pump_read(n, r, &n->apply, &reply);
-    if (e == ERR_OK)
-        answer(call, &reply);
-    else
-        call_end(call, e);
+    if (r->type == REQUEST_MEMBERS) {
+        answer_own(call, r);
+        return;
+    }
+    pump_read(n, r, &n->apply, &reply);
+    if (r->type == REQUEST_LEASE_LOOK && reply.err == ERR_OK && n->update.role != RAFT_LEADER) {
+        reply.look.found = reply.look.found && call->looked_ms >= 0;
+        reply.look.info.remaining_ms = call->looked_ms;
+    }
+    answer(call, &reply);
     arena_reset(&n->apply);
+}
+
+static bool reads_state(const struct request *r)
+{
+    return !request_writes(r) && r->type < REQUEST_LEASE_RENEW;
+}
+
+/* Kept until the read index comes: the message, or what of a REST request points elsewhere. */
+static void hold(struct call *call, struct span message)
+{
+    if (call->rest) {
+        struct request *r = &call->rest->request;
+        CHECK(r->type == REQUEST_RANGE);
+        r->range.key = arena_copy(&call->arena, r->range.key);
+        r->range.range_end = arena_copy(&call->arena, r->range.range_end);
+    } else {
+        buf_reset(&call->body);
+        buf_span(&call->body, message);
+    }
+    forward_gather(call->node, call, 0);
+}
+
+static void read_request(struct call *call, const struct request *r, struct span message)
+{
+    struct node *n = call->node;
+    bool look_there = r->type == REQUEST_LEASE_LOOK && n->update.role != RAFT_LEADER;
+    if (!look_there && (r->serializable || pump_may_read(n)))
+        read_now(call, r);
+    else if (call->needs_leader && !n->update.leader)
+        call_end(call, ERR_NO_LEADER);
+    else
+        hold(call, message);
+}
+
+static void held_request(struct call *call, struct request *r)
+{
+    struct node *n = call->node;
+    if (call->rest) {
+        *r = call->rest->request;
+    } else {
+        enum err e = etcd_decode(call->method, buf_all(&call->body), &n->turn, r);
+        CHECK(e == ERR_OK); /* it was read before */
+    }
+    r->author = buf_all(&call->conn->author);
+}
+
+static void read_held(struct call *call, const struct request *r)
+{
+    struct conn *c = call->conn;
+    bool http1 = !call->stream;
+    read_now(call, r);
+    if (http1)
+        conn_feed_rest(c);
+}
+
+void call_read_now(struct call *call, int64_t lease)
+{
+    struct node *n = call->node;
+    struct request r;
+    if (!call_back(call))
+        return;
+    if (lease) {
+        renew(call, lease);
+        return;
+    }
+    held_request(call, &r);
+    if (r.type != REQUEST_LEASE_LOOK || n->update.role == RAFT_LEADER)
+        read_held(call, &r);
+    else if (forward_possible(n))
+        forward_look(n, call, r.lease.id);
+    else
+        fail_late(call, ERR_NO_LEADER);
+}
+
+void call_read_failed(struct call *call, enum err e)
+{
+    if (call_back(call))
+        fail_late(call, e);
+}
+
+void call_looked(struct call *call, enum err e, int64_t ttl_ms)
+{
+    struct request r;
+    if (!call_back(call))
+        return;
+    if (e != ERR_OK && e != ERR_LEASE_NOT_FOUND) {
+        fail_late(call, e);
+        return;
+    }
+    call->looked_ms = e == ERR_OK ? ttl_ms : -1;
+    held_request(call, &r);
+    read_held(call, &r);
 }
 
 static bool is_watch(const struct request *r)
@@ -439,8 +630,8 @@ static bool is_watch(const struct request *r)
            r->type == REQUEST_WATCH_PROGRESS;
 }
 
-/* One decoded request of any door. */
-static void take_request(struct call *call, struct request *r)
+/* One decoded request of any door; message: its bytes, if it is gRPC's. */
+static void take_request(struct call *call, struct request *r, struct span message)
 {
     struct node *n = call->node;
     if (r->type == REQUEST_NONE)
@@ -451,20 +642,27 @@ static void take_request(struct call *call, struct request *r)
         return;
     }
     if (r->type == REQUEST_LEASE_RENEW) {
-        renew(call, r->lease.id);
+        if (n->cluster.alone && n->update.role == RAFT_LEADER)
+            renew(call, r->lease.id);
+        else if (call->needs_leader && !n->update.leader)
+            call_end(call, ERR_NO_LEADER);
+        else
+            forward_gather(n, call, r->lease.id);
         return;
     }
     enum err e = request_check(r, &n->turn);
     if (e != ERR_OK)
         call_end(call, e);
-    else if (r->type == REQUEST_STATUS || r->type == REQUEST_MEMBERS)
-        answer_own(call, r);
-    else if (r->type == REQUEST_HEALTH)
-        answer_health(call, r);
+    else if (r->type >= REQUEST_MEMBER_ADD)
+        change_members(call, r);
     else if (request_writes(r))
         propose(call, r);
+    else if (reads_state(r) || (r->type == REQUEST_MEMBERS && !r->serializable))
+        read_request(call, r, message);
+    else if (r->type == REQUEST_HEALTH)
+        answer_health(call, r);
     else
-        read_now(call, r);
+        answer_own(call, r);
 }
 
 /* ---- gRPC ---- */
@@ -485,7 +683,7 @@ static void take_message(struct call *call, struct span message)
     if (e != ERR_OK)
         call_end(call, e);
     else
-        take_request(call, &r);
+        take_request(call, &r, message);
 }
 
 static void on_data(void *context, struct h2_stream *s, struct span data)
@@ -534,7 +732,7 @@ static void on_end(void *context, struct h2_stream *s)
         call->http.body = buf_all(&call->body);
         open_rest(call, &call->http);
     } else if (call->method->kind == ETCD_KEEP_ALIVE) {
-        if (!call->renewing)
+        if (!call->renewing && !call->waiting)
             call_end(call, ERR_OK); /* watches go on when the peer has said all it wants (etcd) */
     } else if (call->method->kind != ETCD_WATCH && !call->asked) {
         finish_grpc(call, 13, "the call has no message");
@@ -591,7 +789,8 @@ static void open_grpc(struct call *call, const struct http_request *head)
     n->metrics.grpc_started[call->method->number]++;
     if (e == ERR_OK && call->method->kind == ETCD_NOT_BUILT)
         e = ERR_NOT_BUILT;
-    if (e == ERR_OK && g.has_leader && n->update.leader == 0)
+    call->needs_leader = e == ERR_OK && g.has_leader;
+    if (call->needs_leader && n->update.leader == 0)
         e = ERR_NO_LEADER;
     if (e != ERR_OK) {
         call_end(call, e);
@@ -724,10 +923,10 @@ static void open_rest(struct call *call, const struct http_request *r)
     } else if (call->rest->kind == REST_WATCH) {
         if (begin_watch(call, r)) {
             call->watch = watching_open(call);
-            take_request(call, &call->rest->request);
+            take_request(call, &call->rest->request, SPAN_NONE);
         }
     } else {
-        take_request(call, &call->rest->request);
+        take_request(call, &call->rest->request, SPAN_NONE);
     }
 }
 

@@ -39,14 +39,14 @@ static void peer(void)
 #define TEXT(x, max) " " #x " text,"
 #define CODE(x) " " #x " error,"
 #define MESSAGE(x) " a raft message,"
-#define REFUSAL(number, NAME, text)
+#define REFUSAL(number, NAME, name, text)
 #define FRAME(number, NAME, name, text, fields)                                                    \
     printf("| %d | %s | %s |%.*s |\n", number, #NAME, text, (int)sizeof(fields) - 2, fields);
 #include "link/peer/peer.def"
 #undef FRAME
 #undef REFUSAL
 #define FRAME(number, NAME, name, text, fields)
-#define REFUSAL(number, NAME, text) printf("| %d | %s | %s |\n", number, #NAME, text);
+#define REFUSAL(number, NAME, name, text) printf("| %d | %s | %s |\n", number, #name, text);
     printf("\n## Reasons of REFUSE\n| reason | name | what |\n|---|---|---|\n");
 #include "link/peer/peer.def"
 #undef FRAME

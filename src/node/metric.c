@@ -4,6 +4,7 @@
 #include "api/etcd/etcd.h"
 #include "base/check.h"
 #include "node/node_int.h"
+#include "node/peers.h"
 
 enum { BUCKET_FIRST_US = 100 };
 
@@ -102,6 +103,14 @@ static void grpc_text(const struct metrics *m, struct buf *out)
     }
 }
 
+static void refused_text(const struct metrics *m, struct buf *out)
+{
+    head(out, "confman_peer_refused_total", "callers refused, by reason", "counter");
+    for (unsigned i = 1; i < PEER_REFUSALS; i++)
+        buf_format(out, "confman_peer_refused_total{reason=\"%s\"} %llu\n", peer_refusal_name(i),
+                   (unsigned long long)m->peer_refused[i]);
+}
+
 static int64_t resident_bytes(void)
 {
     long long pages = 0, total = 0;
@@ -128,6 +137,7 @@ void metric_text(const struct node *n, struct buf *out)
 #undef GAUGE
 #undef HISTOGRAM
     gauge(out, "process_resident_memory_bytes", "resident memory", (double)resident_bytes());
+    refused_text(m, out);
     grpc_text(m, out);
 }
 
@@ -143,6 +153,7 @@ void metric_markdown(void)
 #undef GAUGE
 #undef HISTOGRAM
     printf("| `process_resident_memory_bytes` | gauge | resident memory |\n"
+           "| `confman_peer_refused_total` | counter by reason | callers refused |\n"
            "| `grpc_server_started_total` | counter by method | calls begun |\n"
            "| `grpc_server_handled_total` | counter by method and code | calls ended |\n");
 }

@@ -2,6 +2,7 @@
 #pragma once
 #include <stdint.h>
 #include "base/buf.h"
+#include "link/peer/peer.h"
 
 enum { METRIC_BUCKETS = 16, METRIC_METHODS = 80, METRIC_CODES = 17 };
 
@@ -19,6 +20,7 @@ struct metrics {
 #undef COUNTER
 #undef GAUGE
 #undef HISTOGRAM
+    uint64_t peer_refused[PEER_REFUSALS];
     uint64_t grpc_started[METRIC_METHODS];
     uint64_t grpc_handled[METRIC_METHODS][METRIC_CODES];
 };

@@ -15,6 +15,8 @@
 #include "io/tcp/tcp.h"
 #include "io/thread/thread.h"
 #include "io/tls/tls.h"
+#include "node/cluster.h"
+#include "node/forward.h"
 #include "node/metric.h"
 #include "node/param.h"
 #include "node/slog.h"
@@ -39,6 +41,8 @@ enum {
     EXPIRE_PER_TURN = 1000, /* leases revoked in one turn (etcd lease/lessor.go) */
     COMPACT_STEP = 512,     /* history entries looked at in one turn */
     CATCH_UP_PER_TURN = 16, /* watchers that are behind served in one turn */
+    APPLY_PER_TURN = 20000, /* entries; the rest in the next turn */
+    LEARNERS_MAX = 8,
     CHECKPOINT_STEP_BYTES = 256 << 10,
     SWEEP_MS = 1000,      /* how often connections are looked at for time-outs */
     SPACE_CHECK_MS = 500, /* how often disk and memory are looked at */
@@ -51,9 +55,11 @@ struct watch_stream;
 
 /* ---- the node ---- */
 
-struct proposal {
-    struct call *call; /* NULL: nobody waits, or the caller went away */
-    int64_t lease;     /* of an expiry, to be tried again when it fails; else 0 */
+/* A keep-alive whose lease is being revoked: of a call, or of another member's question. */
+struct renewal {
+    struct call *call;
+    uint64_t peer, id;
+    int64_t lease;
 };
 
 struct disk_job {
@@ -84,6 +90,7 @@ struct node {
     struct machine machine;
     struct watch_hub *watch;
     struct storage *storage;
+    struct peers *peers; /* NULL: a cluster of one */
     struct etcd_header header;
     char client_url[TCP_ADDRESS_MAX + 16];
 
@@ -93,15 +100,12 @@ struct node {
     struct buf commands;       /* of this turn, end to end */
     VEC(size_t) command_ends;
     VEC(struct proposal) submitted; /* beside command_ends */
-    struct {
-        struct proposal *items; /* a ring: those from pending_first on, by log index */
-        size_t cap;
-    } pending;
-    size_t pending_head, pending_count;
-    uint64_t pending_first;
+    struct awaited_queue awaited; /* places in the log that somebody waits for */
+    struct forward forward;
+    struct cluster cluster;
+    struct transfer *transfer; /* snapshots, sent and received */
     struct buf records; /* log records waiting for the disk */
     uint64_t records_last, records_number;
-    uint64_t read_id;
     struct worker *disk, *writer; /* log; checkpoints */
     struct disk_job disk_job;
     bool disk_busy;
@@ -121,7 +125,7 @@ struct node {
     struct conn *conns; /* all, newest first */
     struct conn *dirty; /* with something to do at the turn's end */
     int64_t conn_count, call_count, watch_stream_count;
-    VEC(struct call *) renewals; /* keep-alives waiting for a revoke */
+    VEC(struct renewal) renewals; /* waiting for a revoke */
     VEC(struct call *) physical; /* compactions waiting for memory to be freed */
     VEC(struct call *) standing; /* keep-alives and watches of health: they end when we stop */
     bool health_told;            /* to the latter: ready or not */
@@ -131,19 +135,28 @@ struct node {
     struct ws_limits ws_limits;
     uint8_t *read_buffer;
     bool stopping;
+    bool failed; /* stops because it must not go on */
+    char peer_url[PEER_URL_MAX + 1]; /* where other members call us */
+    uint64_t incarnation;            /* of our data directory */
 };
 
 /* ---- pump.c ---- */
 
-/* Puts a write on its way; call (may be NULL) hears of it by call_replied or call_failed, later.
- * ERR_NO_LEADER, ERR_STOPPED, ERR_NOSPACE, ERR_TOO_MANY_REQUESTS: nothing was taken. */
+/* Puts a write on its way, here or at the leader; call (may be NULL) hears of it by call_replied
+ * or call_failed, later. ERR_STOPPED, ERR_NOSPACE, ERR_TOO_MANY_REQUESTS: nothing was taken. */
 enum err pump_propose(struct node *n, const struct request *r, struct call *call,
                       int64_t expiring_lease) MUST_CHECK;
-/* Answers a read at once. ERR_NO_LEADER. */
-enum err pump_read(struct node *n, const struct request *r, struct arena *arena,
-                   struct reply *reply) MUST_CHECK;
+/* The same for a command that another member has made. ERR_NO_LEADER, ERR_TOO_MANY_REQUESTS. */
+enum err pump_propose_bytes(struct node *n, struct span command, struct proposal p) MUST_CHECK;
+void proposal_failed(struct node *n, const struct proposal *p, enum err e);
+/* Whether a linearizable read may be served at once: nobody else could lead. */
+bool pump_may_read(struct node *n);
+/* Answers a read from the state as it is. */
+void pump_read(struct node *n, const struct request *r, struct arena *arena, struct reply *reply);
 enum err pump_raft(struct node *n, struct raft_event *event) MUST_CHECK;
+void pump_took(struct node *n, const struct raft_update *u); /* does what an update says */
 void pump_turn(struct node *n);
+void pump_sweep(struct node *n);
 void pump_expire(struct node *n);
 void pump_timeout(void *context);
 
@@ -203,10 +216,10 @@ struct call {
     struct arena arena; /* REST: request and answer */
     struct rest_call *rest;
     struct http_request http; /* REST over HTTP/2: in the arena, body while it comes */
-    struct buf body;
+    struct buf body; /* REST: of the request; gRPC: a message that waits for its turn */
     struct watch_stream *watch;
     unsigned waiting; /* proposals that will come back here */
-    int64_t renewing; /* lease id of a keep-alive that waits for a revoke */
+    unsigned renewing; /* renewals of it in node.renewals */
     size_t message_start;
     bool begun; /* response head is sent */
     bool ended; /* the answer is complete */
@@ -217,7 +230,10 @@ struct call {
     bool asked;     /* a unary call has had its message */
     bool head_only; /* HEAD */
     bool wants_physical, physical;
+    bool needs_leader;        /* ends when there is none ("hasleader") */
     int64_t compact_revision; /* what to say when the memory is freed */
+    uint64_t member;          /* of a change of the membership: whom it is about */
+    int64_t looked_ms;        /* the leader's answer about a lease; -1: it is not there */
 };
 
 extern const struct h2_events call_h2_events;
@@ -225,6 +241,15 @@ extern const struct h2_events call_h2_events;
 void call_http1(struct conn *c, const struct http_request *r);
 void call_replied(struct call *call, const struct reply *reply);
 void call_failed(struct call *call, enum err e);
+/* The read index has come (or the leader's word on a lease, if there is one). */
+void call_read_now(struct call *call, int64_t lease);
+void call_read_failed(struct call *call, enum err e);
+void call_renewed(struct call *call, int64_t lease, enum err e, int64_t ttl_s); /* by the leader */
+void call_looked(struct call *call, enum err e, int64_t ttl_ms);
+void call_members_changed(struct call *call);
+/* A renewal that another member asked for. False: it waits, and is answered later. */
+bool call_renew_for_peer(struct node *n, int64_t lease, uint64_t peer, uint64_t id,
+                         int64_t *ttl_s);
 void call_renewals_settle(struct node *n); /* a lease was revoked */
 void call_physical_settle(struct node *n); /* memory is freed */
 void call_gone(struct call *call);         /* its connection or stream is no more */

@@ -16,20 +16,22 @@ static bool needs_space(const struct request *r)
            (r->type == REQUEST_TXN && kv_txn_puts(&r->txn));
 }
 
+static bool overloaded(struct node *n)
+{
+    bool is = awaited_count(&n->awaited) + n->submitted.n >= PENDING_MAX ||
+              n->forward.asks.n - n->forward.asks_head >= ASKS_MAX ||
+              n->commands.len + n->records.len >= RAFT_UNCOMMITTED_BYTES_MAX / 2;
+    n->metrics.requests_overloaded += is;
+    return is;
+}
+
 static enum err may_propose(struct node *n, const struct request *r, const struct call *call)
 {
-    if (n->update.role != RAFT_LEADER)
-        return ERR_NO_LEADER;
     if (n->stopping && call)
         return ERR_STOPPED;
     if (n->nospace && needs_space(r))
         return ERR_NOSPACE;
-    if (n->pending_count + n->submitted.n >= PENDING_MAX ||
-        n->commands.len + n->records.len >= RAFT_UNCOMMITTED_BYTES_MAX / 2) {
-        n->metrics.requests_overloaded++;
-        return ERR_TOO_MANY_REQUESTS;
-    }
-    return ERR_OK;
+    return overloaded(n) ? ERR_TOO_MANY_REQUESTS : ERR_OK;
 }
 
 /* Lease ids are positive; one that lives already is drawn again. */
@@ -52,50 +54,35 @@ enum err pump_propose(struct node *n, const struct request *r, struct call *call
     size_t start = n->commands.len;
     machine_command(r, loop_wall_ms(n->loop), choose ? draw_lease_id(n) : 0, &n->commands);
     CHECK(n->commands.len > start);
+    struct proposal p = { .call = call,
+                          .lease = expiring_lease,
+                          .since_ms = loop_now_ms(n->loop) };
     VEC_PUSH(&n->command_ends, &n->alloc, n->commands.len);
-    struct proposal p = { call, expiring_lease };
     VEC_PUSH(&n->submitted, &n->alloc, p);
     return ERR_OK;
 }
 
-static void fail(struct node *n, const struct proposal *p, enum err e)
+enum err pump_propose_bytes(struct node *n, struct span command, struct proposal p)
+{
+    if (n->update.role != RAFT_LEADER)
+        return ERR_NO_LEADER;
+    if (overloaded(n))
+        return ERR_TOO_MANY_REQUESTS;
+    buf_span(&n->commands, command);
+    VEC_PUSH(&n->command_ends, &n->alloc, n->commands.len);
+    VEC_PUSH(&n->submitted, &n->alloc, p);
+    return ERR_OK;
+}
+
+void proposal_failed(struct node *n, const struct proposal *p, enum err e)
 {
     n->metrics.proposals_failed++;
     if (p->lease)
         lease_expire_failed(n->machine.lease, p->lease);
+    if (p->peer)
+        forward_reply(n, p, e, 0, 0);
     if (p->call)
         call_failed(p->call, e);
-}
-
-static struct proposal *pending_at(struct node *n, size_t i)
-{
-    return &n->pending.items[(n->pending_head + i) & (n->pending.cap - 1)];
-}
-
-static void pending_push(struct node *n, struct proposal p)
-{
-    if (n->pending_count == n->pending.cap) {
-        size_t cap = n->pending.cap ? n->pending.cap * 2 : 1024;
-        struct proposal *items = mem_alloc(&n->alloc, cap * sizeof(*items));
-        for (size_t i = 0; i < n->pending_count; i++)
-            items[i] = *pending_at(n, i);
-        mem_free(&n->alloc, n->pending.items, n->pending.cap * sizeof(*items));
-        n->pending.items = items;
-        n->pending.cap = cap;
-        n->pending_head = 0;
-    }
-    n->pending_count++;
-    *pending_at(n, n->pending_count - 1) = p;
-}
-
-static struct proposal pending_pop(struct node *n)
-{
-    CHECK(n->pending_count > 0);
-    struct proposal p = *pending_at(n, 0);
-    n->pending_head = (n->pending_head + 1) & (n->pending.cap - 1);
-    n->pending_count--;
-    n->pending_first++;
-    return p;
 }
 
 /* ---- applying ---- */
@@ -135,13 +122,38 @@ static void apply_command(struct node *n, const struct raft_entry *e, struct pro
     arena_reset(&n->apply);
 }
 
+static void apply_members(struct node *n, const struct raft_entry *e, struct proposal p)
+{
+    machine_members(&n->machine, e->index, e->term, e->data);
+    if (p.call)
+        call_members_changed(p.call);
+}
+
+/* Who waits for this place. Another entry than the one that was put there makes it certain that
+ * that one is lost: only its leader ever had it. */
+static struct proposal take_awaited(struct node *n, uint64_t index, uint64_t term)
+{
+    struct proposal found = { .call = NULL };
+    struct awaited *first;
+    while ((first = awaited_first(&n->awaited)) != NULL && first->index <= index) {
+        struct awaited a = *first;
+        awaited_drop_first(&n->awaited);
+        if (a.index == index && a.term == term)
+            found = a.proposal;
+        else
+            proposal_failed(n, &a.proposal,
+                            a.index == index ? ERR_LEADER_CHANGED : ERR_LEADER_FAILED);
+    }
+    return found;
+}
+
 static void apply_entry(struct node *n, const struct raft_entry *e)
 {
-    struct proposal p = { NULL, 0 };
-    if (n->pending_count > 0 && n->pending_first == e->index)
-        p = pending_pop(n);
+    struct proposal p = take_awaited(n, e->index, e->term);
     if (e->type == RAFT_COMMAND)
         apply_command(n, e, p);
+    else if (e->type == RAFT_MEMBERS)
+        apply_members(n, e, p);
     else
         machine_skip(&n->machine, e->index, e->term);
     n->metrics.proposals_applied++;
@@ -155,6 +167,10 @@ static void apply_committed(struct node *n)
     CHECK(commit >= index);
     if (commit == index)
         return;
+    if (commit - index > APPLY_PER_TURN) {
+        commit = index + APPLY_PER_TURN;
+        upkeep_again(n);
+    }
     n->metrics.proposals_committed += commit - index;
     while (index < commit) {
         struct raft_entry e;
@@ -193,7 +209,7 @@ static void queue_records(struct node *n, const struct raft_update *u)
     }
 }
 
-static void took(struct node *n, const struct raft_update *u)
+void pump_took(struct node *n, const struct raft_update *u)
 {
     if (u->leader != n->update.leader && u->leader != 0) {
         n->metrics.leader_changes++;
@@ -208,6 +224,8 @@ static void took(struct node *n, const struct raft_update *u)
     queue_records(n, u);
     n->update = *u;
     n->header.term = u->term;
+    forward_reads(n, u);
+    cluster_update(n, u);
     if (u->timeout_ms != INT64_MAX && n->upkeep)
         loop_timer_set(n->loop, &n->raft_timer, u->timeout_ms);
 }
@@ -217,39 +235,106 @@ enum err pump_raft(struct node *n, struct raft_event *event)
     struct raft_update u;
     event->now_ms = loop_now_ms(n->loop);
     enum err e = raft_step(n->raft, event, &u);
-    if (e == ERR_OK)
-        took(n, &u);
+    pump_took(n, &u);
     return e;
 }
 
-/* All commands of the turn become entries with indexes that follow one another. */
-static void submit(struct node *n)
+static struct span command_at(const struct node *n, size_t i)
+{
+    size_t start = i ? n->command_ends.items[i - 1] : 0;
+    return span_of(n->commands.data + start, n->command_ends.items[i] - start);
+}
+
+/* The first count of this turn's commands have gone on. */
+static void submitted_drop(struct node *n, size_t count)
+{
+    if (count == n->submitted.n) {
+        n->submitted.n = n->command_ends.n = 0;
+        buf_shrink(&n->commands, KEEP_BYTES);
+        return;
+    }
+    size_t bytes = count ? n->command_ends.items[count - 1] : 0, left = n->submitted.n - count;
+    buf_consume(&n->commands, bytes);
+    for (size_t i = 0; i < left; i++) {
+        n->submitted.items[i] = n->submitted.items[count + i];
+        n->command_ends.items[i] = n->command_ends.items[count + i] - bytes;
+    }
+    n->submitted.n = n->command_ends.n = left;
+}
+
+static void submitted_fail(struct node *n, size_t count, enum err e)
+{
+    struct proposal *p = ARENA_ARRAY(&n->turn, struct proposal, count + 1);
+    memcpy(p, n->submitted.items, count * sizeof(*p));
+    submitted_drop(n, count);
+    for (size_t i = 0; i < count; i++)
+        proposal_failed(n, &p[i], e);
+}
+
+/* All commands of the turn become entries with indexes that follow one another. Members that
+ * forwarded some hear where they are before they get the entries. */
+static void submit_here(struct node *n)
 {
     size_t count = n->submitted.n;
-    if (!count)
-        return;
+    struct raft_update u;
     struct span *data = ARENA_ARRAY(&n->turn, struct span, count);
-    for (size_t i = 0, start = 0; i < count; start = n->command_ends.items[i++])
-        data[i] = span_of(n->commands.data + start, n->command_ends.items[i] - start);
-    struct raft_event event = { .type = RAFT_SUBMIT, .submit = { data, count } };
-    enum err e = pump_raft(n, &event);
-    if (e == ERR_OK) {
-        uint64_t first = raft_last_index(n->raft) - count + 1;
-        CHECK(n->pending_count == 0 || n->pending_first + n->pending_count == first);
-        if (n->pending_count == 0)
-            n->pending_first = first;
+    for (size_t i = 0; i < count; i++)
+        data[i] = command_at(n, i);
+    struct raft_event event = { .type = RAFT_SUBMIT,
+                                .now_ms = loop_now_ms(n->loop),
+                                .submit = { data, count } };
+    enum err e = raft_step(n->raft, &event, &u);
+    if (e != ERR_OK) {
+        pump_took(n, &u);
+        submitted_fail(n, count, e == ERR_OVERLOADED ? ERR_TOO_MANY_REQUESTS : e);
+        return;
     }
-    /* An answer may propose again: only to the next turn's list. */
-    size_t taken = n->submitted.n;
-    for (size_t i = 0; i < taken; i++) {
-        if (e == ERR_OK)
-            pending_push(n, n->submitted.items[i]);
+    uint64_t first = u.entries[0].index;
+    for (size_t i = 0; i < count; i++) {
+        struct proposal p = n->submitted.items[i];
+        if (p.peer)
+            forward_reply(n, &p, ERR_OK, first + i, u.term);
         else
-            fail(n, &n->submitted.items[i], e == ERR_OVERLOADED ? ERR_TOO_MANY_REQUESTS : e);
+            awaited_add(&n->awaited, &n->alloc, (struct awaited){ first + i, u.term, p });
     }
-    CHECK(n->submitted.n == taken);
-    n->submitted.n = n->command_ends.n = 0;
-    buf_shrink(&n->commands, KEEP_BYTES);
+    submitted_drop(n, count);
+    pump_took(n, &u);
+}
+
+static void submit_there(struct node *n)
+{
+    size_t count = n->submitted.n;
+    for (size_t i = 0; i < count; i++) {
+        struct proposal p = n->submitted.items[i];
+        if (p.peer || p.lease)
+            continue;
+        forward_command(n, command_at(n, i), p);
+        n->submitted.items[i].call = NULL;
+    }
+    submitted_fail(n, count, ERR_NO_LEADER); /* those that only a leader may submit */
+}
+
+/* Without a leader they wait for one, but not for ever. */
+static void submitted_wait(struct node *n)
+{
+    int64_t before = loop_now_ms(n->loop) - REQUEST_TIMEOUT_MS;
+    size_t old = 0;
+    while (old < n->submitted.n && n->submitted.items[old].since_ms < before)
+        old++;
+    if (old)
+        submitted_fail(n, old, ERR_NO_LEADER);
+}
+
+static void submit(struct node *n)
+{
+    if (!n->submitted.n)
+        return;
+    if (n->update.role == RAFT_LEADER)
+        submit_here(n);
+    else if (forward_possible(n))
+        submit_there(n);
+    else
+        submitted_wait(n);
 }
 
 static void disk_run(struct job *job)
@@ -285,7 +370,6 @@ static void disk_done(struct job *job)
     struct raft_event event = { .type = RAFT_PERSISTED, .persisted = d->number };
     enum err e = pump_raft(n, &event);
     CHECK(e == ERR_OK);
-    apply_committed(n);
 }
 
 static void write_out(struct node *n)
@@ -310,30 +394,44 @@ static void write_out(struct node *n)
 
 void pump_turn(struct node *n)
 {
+    apply_committed(n);
     submit(n);
     write_out(n);
+    forward_turn(n);
+}
+
+/* Those who wait for a place in the log hear after a time that it may come or not. */
+void pump_sweep(struct node *n)
+{
+    struct awaited_queue *q = &n->awaited;
+    int64_t before = loop_now_ms(n->loop) - REQUEST_TIMEOUT_MS;
+    for (size_t i = q->head; i < q->items.n; i++) {
+        struct proposal *p = &q->items.items[i].proposal;
+        struct call *call = p->call;
+        if (!call || p->since_ms >= before)
+            continue;
+        p->call = NULL;
+        call_failed(call, ERR_TIMEOUT);
+    }
+    forward_sweep(n);
 }
 
 /* ---- reads ---- */
 
-/* A cluster of one gives the read index at once; an index beyond what is applied cannot be, since
- * PERSISTED applies before anything else happens. */
-enum err pump_read(struct node *n, const struct request *r, struct arena *arena,
-                   struct reply *reply)
+bool pump_may_read(struct node *n)
 {
-    if (!r->serializable) {
-        struct raft_event event = { .type = RAFT_READ, .read_id = ++n->read_id };
-        enum err e = pump_raft(n, &event);
-        if (e != ERR_OK)
-            return e;
-        if (n->update.n_reads != 1 || n->update.reads[0].id != n->read_id)
-            return ERR_NO_LEADER;
-        if (n->update.reads[0].index > n->machine.applied_index)
-            return ERR_NO_LEADER;
-    }
+    if (n->update.role != RAFT_LEADER || !n->cluster.alone)
+        return false;
+    struct raft_event event = { .type = RAFT_READ, .read_id = ++n->forward.read_id };
+    enum err e = pump_raft(n, &event);
+    return e == ERR_OK && n->update.n_reads == 1 &&
+           n->update.reads[0].index <= n->machine.applied_index;
+}
+
+void pump_read(struct node *n, const struct request *r, struct arena *arena, struct reply *reply)
+{
     machine_read(&n->machine, r, loop_now_ms(n->loop), arena, reply);
     n->metrics.ranges += r->type == REQUEST_RANGE;
-    return ERR_OK;
 }
 
 /* ---- timers ---- */

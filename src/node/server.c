@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include "base/check.h"
+#include "io/file/file.h"
 #include "node/node_int.h"
+#include "node/peers.h"
 #include "wire/json/json.h"
 
 /* ---- recovery: what storage reads goes into the machine, then into raft ---- */
@@ -69,7 +71,154 @@ static int refuse(const char *message, const char *why)
     return 1;
 }
 
-static int recover(struct node *n)
+/* ---- who we are ---- */
+
+static void on_joined(struct node *n, uint64_t cluster, uint64_t member)
+{
+    n->header.cluster_id = cluster;
+    n->header.member_id = member;
+    loop_stop(n->loop);
+}
+
+static void on_refused(struct node *n, uint64_t id, unsigned reason, struct span text)
+{
+    slog(SLOG_WARN, "another member refuses us", "member=%llx reason=%s text=\"%.*s\"",
+         (unsigned long long)id, peer_refusal_name(reason), (int)text.len,
+         (const char *)text.data);
+    if (!id || (reason != PEER_REFUSED_REMOVED && reason != PEER_REFUSED_WIPED) || n->stopping)
+        return;
+    slog(SLOG_ERROR,
+         reason == PEER_REFUSED_REMOVED
+             ? "this member was removed from the cluster: it stops"
+             : "this data directory is not the one that the member began with: remove the member "
+               "and add it again (confman member remove, confman member add)",
+         "member=%llx", (unsigned long long)n->header.member_id);
+    n->failed = true;
+    server_stop(n);
+}
+
+static const struct peers_events peers_events = { .frame = peers_on_frame,
+                                                  .lost = peers_on_lost,
+                                                  .refused = on_refused,
+                                                  .joined = on_joined };
+
+static bool join_turn(void *context)
+{
+    peers_turn(context);
+    return false;
+}
+
+static void join_signal(void *context, int number)
+{
+    struct node *n = context;
+    slog(SLOG_INFO, "stopping", "signal=%d", number);
+    loop_stop(n->loop);
+}
+
+/* Asks members of the cluster which of them we are; n->header has the answer. */
+static int join(struct node *n)
+{
+    char why[PEERS_WHY_MAX], list[PARAM_TEXT_MAX], *rest = list;
+    struct peers_options o = { .incarnation = n->incarnation,
+                               .peer_url = n->peer_url,
+                               .events = &peers_events };
+    if (peers_open(n, &o, why) != ERR_OK)
+        return refuse("cannot listen for other members", why);
+    snprintf(list, sizeof(list), "%s", n->params.join);
+    for (char *one; (one = strsep(&rest, ",")) != NULL;)
+        if (peers_join(n, one) != ERR_OK)
+            return refuse("join: not host:port", one);
+    slog(SLOG_INFO, "asking to join", "join=%s as=%s", slog_quote(n->params.join), n->peer_url);
+    loop_on_signal(n->loop, join_signal, n);
+    loop_run(n->loop, join_turn, n, 0);
+    peers_close(n);
+    return n->header.member_id ? 0 : refuse("join", "stopped before a member answered");
+}
+
+static void find_peer_url(struct node *n, const struct raft_member *members, size_t count,
+                          uint64_t self)
+{
+    struct peer_info info = { .name = SPAN_NONE };
+    struct params *p = &n->params;
+    for (size_t i = 0; i < count; i++)
+        if (members[i].id == self && peer_info_decode(members[i].info, &info) != ERR_OK)
+            info.peer_url = SPAN_NONE;
+    if (p->advertise_peer[0])
+        snprintf(n->peer_url, sizeof(n->peer_url), "%.*s", PEER_URL_MAX, p->advertise_peer);
+    else if (info.peer_url.len)
+        snprintf(n->peer_url, sizeof(n->peer_url), "%.*s", (int)info.peer_url.len,
+                 (const char *)info.peer_url.data);
+    else
+        snprintf(n->peer_url, sizeof(n->peer_url), "%.*s", PEER_URL_MAX, p->listen_peers);
+    if (!p->listen_peers[0])
+        snprintf(p->listen_peers, sizeof(p->listen_peers), "%s", n->peer_url);
+}
+
+static int open_storage(struct node *n, uint64_t cluster, uint64_t member)
+{
+    char why[STORAGE_WHY_MAX];
+    struct storage_options o = { .dir = n->params.data_dir,
+                                 .cluster = cluster,
+                                 .member = member,
+                                 .salt = loop_random(),
+                                 .incarnation = n->incarnation,
+                                 .segment_bytes = n->segment_bytes };
+    if (storage_open(&n->storage_alloc, &o, &n->storage, why) != ERR_OK)
+        return refuse("the data directory cannot be opened", why);
+    n->header.cluster_id = storage_cluster(n->storage);
+    n->header.member_id = storage_member(n->storage);
+    n->incarnation = storage_incarnation(n->storage);
+    return 0;
+}
+
+/* The members that a new cluster begins with; none for a node that joins one. */
+static int identify(struct node *n, struct raft_member *members, size_t *count,
+                    struct buf *infos)
+{
+    char why[PARAM_WHY_MAX];
+    uint64_t cluster = 0, self = 0;
+    bool exists;
+    *count = 0;
+    n->incarnation = loop_random() | 1;
+    if (n->params.join[0] && n->params.initial_cluster[0])
+        return refuse("join and initial-cluster", "a node begins a cluster or joins one: give one");
+    if (storage_exists(n->params.data_dir, &exists) != ERR_OK)
+        return refuse("the data directory cannot be opened", file_why());
+    if (n->params.join[0]) {
+        find_peer_url(n, NULL, 0, 0);
+        if (!n->peer_url[0])
+            return refuse("join", "listen-peers, or advertise-peer, must say where we are called");
+        if (!exists && join(n) != 0)
+            return 1;
+        return open_storage(n, n->header.cluster_id, n->header.member_id);
+    }
+    if (cluster_begin(n, members, count, &cluster, &self, infos, why) != ERR_OK)
+        return refuse("a new cluster", why);
+    if (open_storage(n, cluster, self) != 0)
+        return 1;
+    if (!n->params.initial_cluster[0])
+        members[0].id = n->header.member_id;
+    /* It was to join a cluster, and has not heard from it yet: it does not begin one. */
+    if (!n->params.initial_cluster[0] &&
+        n->header.cluster_id != cluster_alone(n->header.member_id))
+        *count = 0;
+    return 0;
+}
+
+/* ---- recovery ---- */
+
+static enum err take_members(struct recovered *r, struct raft_member *members, size_t count)
+{
+    struct span saved = machine_members_now(&r->node->machine);
+    r->start.members = members;
+    if (saved.len)
+        return raft_members_decode(saved, members, &r->start.n_members);
+    /* The log begins with the membership, or will: what stands in it counts. */
+    r->start.n_members = storage_is_new(r->node->storage) ? count : 0;
+    return ERR_OK;
+}
+
+static int recover(struct node *n, struct raft_member *members, size_t count)
 {
     char why[STORAGE_WHY_MAX];
     struct recovered r = { .node = n };
@@ -77,22 +226,26 @@ static int recover(struct node *n)
     struct storage_reader reader = { &r, take_piece, take_checkpoint, take_record };
     int64_t start_us = loop_clock_us();
     enum err e = storage_recover(n->storage, &reader, why);
-    struct raft_member self = { .id = storage_member(n->storage), .votes = RAFT_VOTER };
     if (e == ERR_OK) {
-        r.start.self = self.id;
-        r.start.members = &self;
-        r.start.n_members = 1;
+        e = take_members(&r, members, count);
+        snprintf(why, sizeof(why), "the checkpoint's membership: %s", err_text(e));
+    }
+    if (e == ERR_OK) {
+        r.start.self = n->header.member_id;
         r.start.entries = r.entries.items;
         r.start.n_entries = r.entries.n;
         r.start.random = loop_random();
+        r.start.keep_bytes = (uint64_t)n->params.raft_keep_bytes;
+        r.start.lease_ms = n->params.leader_lease_ms;
         slog(SLOG_INFO, "read what was on disk",
              "checkpoint_index=%llu log_entries=%zu revision=%lld took_ms=%lld",
              (unsigned long long)r.start.snapshot_index, r.entries.n,
              (long long)kv_revision(n->machine.kv),
              (long long)((loop_clock_us() - start_us) / 1000));
+        n->records_last = r.start.snapshot_index + r.entries.n;
         struct raft_event event = { .type = RAFT_START, .start = &r.start };
         e = pump_raft(n, &event);
-        n->ready_index = n->records_last = raft_last_index(n->raft);
+        n->ready_index = raft_last_index(n->raft);
         snprintf(why, sizeof(why), "the log does not fit the checkpoint: %s", err_text(e));
     }
     VEC_CLOSE(&r.entries, &n->alloc);
@@ -100,23 +253,26 @@ static int recover(struct node *n)
     return e == ERR_OK ? 0 : refuse("the data directory cannot be used", why);
 }
 
-/* ---- start ---- */
-
-static int open_storage(struct node *n)
+static int open_peers(struct node *n)
 {
-    char why[STORAGE_WHY_MAX];
-    struct storage_options o = { .dir = n->params.data_dir,
-                                 .cluster = loop_random() | 1,
-                                 .member = loop_random() | 1,
-                                 .salt = loop_random(),
-                                 .incarnation = loop_random() | 1,
-                                 .segment_bytes = n->segment_bytes };
-    if (storage_open(&n->storage_alloc, &o, &n->storage, why) != ERR_OK)
-        return refuse("the data directory cannot be opened", why);
-    n->header.cluster_id = storage_cluster(n->storage);
-    n->header.member_id = storage_member(n->storage);
+    char why[PEERS_WHY_MAX];
+    size_t count;
+    const struct raft_member *members = raft_members(n->raft, &count);
+    find_peer_url(n, members, count, n->header.member_id);
+    if (n->cluster.alone && !n->params.listen_peers[0])
+        return 0;
+    struct peers_options o = { .cluster = n->header.cluster_id,
+                               .member = n->header.member_id,
+                               .incarnation = n->incarnation,
+                               .peer_url = n->peer_url,
+                               .events = &peers_events };
+    if (peers_open(n, &o, why) != ERR_OK)
+        return refuse("cannot listen for other members", why);
+    peers_members(n, members, count);
     return 0;
 }
+
+/* ---- start ---- */
 
 static int open_tls(struct node *n)
 {
@@ -199,6 +355,7 @@ static void open_parts(struct node *n)
     n->disk_job.node = n;
     buf_open(&n->disk_job.records, &n->alloc);
     n->read_buffer = mem_alloc(&n->alloc, READ_BYTES);
+    forward_open(n);
     machine_open(&n->machine, &n->store_alloc);
     n->watch = watch_open(&n->alloc);
     n->raft = raft_open(&n->store_alloc);
@@ -208,20 +365,6 @@ static void open_parts(struct node *n)
 
 /* ---- the loop ---- */
 
-static bool on_turn(void *context)
-{
-    struct node *n = context;
-    n->metrics.turns++;
-    bool more = upkeep_turn(n);
-    pump_turn(n);
-    conn_turn(n);
-    arena_reset(&n->turn);
-    bool quiet = n->pending_count == 0 && !n->disk_busy && n->conn_count == 0;
-    if (n->stopping && quiet)
-        loop_stop(n->loop);
-    return more;
-}
-
 static void on_stop_timeout(void *context)
 {
     struct node *n = context;
@@ -230,12 +373,8 @@ static void on_stop_timeout(void *context)
     loop_stop(n->loop);
 }
 
-void server_stop(struct node *n)
+static void begin_stop(struct node *n)
 {
-    if (n->stopping) {
-        loop_timer_set(n->loop, &n->stop_timer, loop_now_ms(n->loop));
-        return;
-    }
     n->stopping = true;
     for (size_t i = 0; i < n->listeners.n; i++) {
         loop_unwatch(n->loop, n->listeners.items[i]);
@@ -250,6 +389,45 @@ void server_stop(struct node *n)
     loop_timer_set(n->loop, &n->stop_timer, loop_now_ms(n->loop) + n->params.stop_timeout_ms);
 }
 
+static void on_hand_over_timeout(void *context)
+{
+    struct node *n = context;
+    if (!n->stopping)
+        begin_stop(n);
+}
+
+/* A leader first lets another take over; asked again, it stops at once. */
+void server_stop(struct node *n)
+{
+    if (n->stopping) {
+        loop_timer_set(n->loop, &n->stop_timer, loop_now_ms(n->loop));
+        return;
+    }
+    if (!n->cluster.handing_over && cluster_hand_over(n)) {
+        n->stop_timer.callback = on_hand_over_timeout;
+        n->stop_timer.context = n;
+        loop_timer_set(n->loop, &n->stop_timer, loop_now_ms(n->loop) + RAFT_ELECTION_MS);
+        return;
+    }
+    begin_stop(n);
+}
+
+static bool on_turn(void *context)
+{
+    struct node *n = context;
+    n->metrics.turns++;
+    bool more = upkeep_turn(n);
+    pump_turn(n);
+    peers_turn(n);
+    conn_turn(n);
+    arena_reset(&n->turn);
+    if (n->cluster.handing_over && !n->stopping && n->update.role != RAFT_LEADER)
+        begin_stop(n);
+    if (n->stopping && awaited_count(&n->awaited) == 0 && n->conn_count == 0)
+        loop_stop(n->loop);
+    return more;
+}
+
 static void on_signal(void *context, int number)
 {
     slog(SLOG_INFO, "stopping", "signal=%d", number);
@@ -259,6 +437,7 @@ static void on_signal(void *context, int number)
 static void close_parts(struct node *n)
 {
     conn_close_all(n);
+    peers_close(n);
     thread_drain(n->disk);
     upkeep_checkpoint_last(n);
     thread_close(n->disk);
@@ -276,7 +455,8 @@ static void close_parts(struct node *n)
     buf_close(&n->records);
     buf_close(&n->disk_job.records);
     mem_free(&n->alloc, n->read_buffer, READ_BYTES);
-    mem_free(&n->alloc, n->pending.items, n->pending.cap * sizeof(*n->pending.items));
+    awaited_close(&n->awaited, &n->alloc);
+    forward_close(n);
     VEC_CLOSE(&n->command_ends, &n->alloc);
     VEC_CLOSE(&n->submitted, &n->alloc);
     VEC_CLOSE(&n->renewals, &n->alloc);
@@ -297,8 +477,15 @@ static void open_allocators(struct node *n)
 
 static int start(struct node *n)
 {
+    struct raft_member members[RAFT_MEMBERS_MAX];
+    struct buf infos;
+    size_t count;
     open_parts(n);
-    if (open_tls(n) != 0 || open_storage(n) != 0 || recover(n) != 0)
+    buf_open(&infos, &n->alloc);
+    int failed = open_tls(n) != 0 || identify(n, members, &count, &infos) != 0 ||
+                 recover(n, members, count) != 0;
+    buf_close(&infos);
+    if (failed)
         return 1;
     n->disk = thread_open(&n->alloc, n->loop, "confman-disk");
     n->writer = thread_open(&n->alloc, n->loop, "confman-writer");
@@ -306,7 +493,7 @@ static int start(struct node *n)
     loop_on_signal(n->loop, on_signal, n);
     if (n->update.timeout_ms != INT64_MAX)
         loop_timer_set(n->loop, &n->raft_timer, n->update.timeout_ms);
-    if (open_listeners(n) != 0)
+    if (open_listeners(n) != 0 || open_peers(n) != 0)
         return 1;
     slog(SLOG_INFO, "confman " CONFMAN_VERSION, "member=%llx cluster=%llx data_dir=%s url=%s",
          (unsigned long long)n->header.member_id, (unsigned long long)n->header.cluster_id,
@@ -359,6 +546,7 @@ int node_run(int argc, char **argv)
     if (!n)
         return 1;
     node_serve(n);
+    int status = n->failed;
     node_close(n);
-    return 0;
+    return status;
 }

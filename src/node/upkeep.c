@@ -234,6 +234,8 @@ static void on_sweep(void *context)
 {
     struct node *n = context;
     conn_sweep(n);
+    pump_sweep(n);
+    cluster_sweep(n);
     loop_timer_set(n->loop, &n->sweep_timer, loop_now_ms(n->loop) + SWEEP_MS);
 }
 

@@ -249,6 +249,51 @@ static enum err decode_hash(struct span in, struct arena *arena, struct request 
     struct pb_hash_kv_request m;
     enum err e = pb_hash_kv_request_decode(in, arena, &m);
     out->hash_revision = m.revision;
+    out->serializable = true; /* of this node's own state */
+    return e;
+}
+
+/* A member has one address here; a list of several is refused, not cut. */
+static struct span only(const struct span *urls, size_t n)
+{
+    return n == 1 ? urls[0] : SPAN_NONE;
+}
+
+static enum err decode_members(struct span in, struct arena *arena, struct request *out)
+{
+    struct pb_member_list_request m;
+    enum err e = pb_member_list_request_decode(in, arena, &m);
+    out->serializable = !m.linearizable;
+    return e;
+}
+
+static enum err decode_member_add(struct span in, struct arena *arena, struct request *out)
+{
+    struct pb_member_add_request m;
+    enum err e = pb_member_add_request_decode(in, arena, &m);
+    if (e != ERR_OK)
+        return e;
+    out->member.peer_url = only(m.peer_urls, m.n_peer_urls);
+    out->member.learner = m.is_learner;
+    return ERR_OK;
+}
+
+static enum err decode_member_update(struct span in, struct arena *arena, struct request *out)
+{
+    struct pb_member_update_request m;
+    enum err e = pb_member_update_request_decode(in, arena, &m);
+    if (e != ERR_OK)
+        return e;
+    out->member.id = m.id;
+    out->member.peer_url = only(m.peer_urls, m.n_peer_urls);
+    return ERR_OK;
+}
+
+static enum err decode_member_id(struct span in, struct arena *arena, struct request *out)
+{
+    struct pb_member_remove_request m; /* promote's has the same field, move leader's too */
+    enum err e = pb_member_remove_request_decode(in, arena, &m);
+    out->member.id = m.id;
     return e;
 }
 
@@ -277,6 +322,12 @@ enum err etcd_decode(const struct etcd_method *method, struct span message, stru
         [REQUEST_WATCH_ADD] = decode_watch,
         [REQUEST_HASH] = decode_hash,
         [REQUEST_HEALTH] = decode_health,
+        [REQUEST_MEMBERS] = decode_members,
+        [REQUEST_MEMBER_ADD] = decode_member_add,
+        [REQUEST_MEMBER_REMOVE] = decode_member_id,
+        [REQUEST_MEMBER_UPDATE] = decode_member_update,
+        [REQUEST_MEMBER_PROMOTE] = decode_member_id,
+        [REQUEST_MOVE_LEADER] = decode_member_id,
     };
     enum request_type type = etcd_type(method);
     CHECK(method->kind != ETCD_NOT_BUILT && type != REQUEST_NONE);

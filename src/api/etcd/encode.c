@@ -184,28 +184,49 @@ static void encode_list(struct pb_response_header *h, const struct reply *r, str
 
 /* ---- cluster and maintenance ---- */
 
-/* etcd leaves the revision out of this header. */
+static void member_message(const struct member_info *from, struct arena *arena,
+                           struct pb_member *to)
+{
+    *to = (struct pb_member){ .id = from->id, .name = from->name, .is_learner = from->learner };
+    to->peer_urls = ARENA_ARRAY(arena, struct span, 1);
+    to->peer_urls[0] = from->peer_url;
+    to->n_peer_urls = from->peer_url.len > 0;
+    to->client_urls = ARENA_ARRAY(arena, struct span, 1);
+    to->client_urls[0] = from->client_url;
+    to->n_client_urls = from->client_url.len > 0;
+}
+
+static struct pb_member *member_messages(const struct reply *r, struct arena *arena)
+{
+    struct pb_member *out = ARENA_ARRAY(arena, struct pb_member, r->members.n + 1);
+    for (size_t i = 0; i < r->members.n; i++)
+        member_message(&r->members.items[i], arena, &out[i]);
+    return out;
+}
+
+/* The answers to list, remove, update and promote have the same fields. etcd leaves the revision
+ * out of their header. */
 static void encode_members(struct pb_response_header *h, const struct reply *r, struct arena *arena,
                            struct buf *out)
 {
     struct pb_member_list_response m = { .header = h };
-    m.members = ARENA_ARRAY(arena, struct pb_member, r->members.n + 1);
+    m.members = member_messages(r, arena);
     m.n_members = r->members.n;
     h->revision = 0;
-    for (size_t i = 0; i < r->members.n; i++) {
-        const struct member_info *from = &r->members.items[i];
-        struct pb_member *to = &m.members[i];
-        to->id = from->id;
-        to->name = from->name;
-        to->is_learner = from->learner;
-        to->peer_urls = ARENA_ARRAY(arena, struct span, 1);
-        to->peer_urls[0] = from->peer_url;
-        to->n_peer_urls = from->peer_url.len > 0;
-        to->client_urls = ARENA_ARRAY(arena, struct span, 1);
-        to->client_urls[0] = from->client_url;
-        to->n_client_urls = from->client_url.len > 0;
-    }
     pb_member_list_response_encode(&m, out);
+}
+
+static void encode_member_add(struct pb_response_header *h, const struct reply *r,
+                              struct arena *arena, struct buf *out)
+{
+    struct pb_member_add_response m = { .header = h };
+    m.members = member_messages(r, arena);
+    m.n_members = r->members.n;
+    h->revision = 0;
+    for (size_t i = 0; i < r->members.n; i++)
+        if (m.members[i].id == r->members.id)
+            m.member = &m.members[i];
+    pb_member_add_response_encode(&m, out);
 }
 
 static void encode_status(struct pb_response_header *h, const struct reply *r, struct arena *arena,
@@ -220,6 +241,7 @@ static void encode_status(struct pb_response_header *h, const struct reply *r, s
                                     .raft_index = r->status.index,
                                     .raft_term = r->status.term,
                                     .raft_applied_index = r->status.applied_index,
+                                    .is_learner = r->status.learner,
                                     .storage_version = SPAN("3.6.0") };
     (void)arena;
     if (r->status.nospace) {
@@ -260,6 +282,11 @@ void etcd_encode(const struct etcd_method *method, const struct etcd_header *hea
         [REQUEST_LEASE_LOOK] = encode_look,     [REQUEST_LEASE_LIST] = encode_list,
         [REQUEST_MEMBERS] = encode_members,     [REQUEST_STATUS] = encode_status,
         [REQUEST_HASH] = encode_hash,           [REQUEST_HEALTH] = encode_health,
+        [REQUEST_MEMBER_ADD] = encode_member_add,
+        [REQUEST_MEMBER_REMOVE] = encode_members,
+        [REQUEST_MEMBER_UPDATE] = encode_members,
+        [REQUEST_MEMBER_PROMOTE] = encode_members,
+        [REQUEST_MOVE_LEADER] = encode_header,
     };
     enum request_type type = etcd_type(method);
     CHECK(encoders[type] && reply->err == ERR_OK);

@@ -59,6 +59,11 @@ enum request_type {
     REQUEST_STATUS,
     REQUEST_MEMBERS,
     REQUEST_HEALTH,
+    REQUEST_MEMBER_ADD,
+    REQUEST_MEMBER_REMOVE,
+    REQUEST_MEMBER_UPDATE,
+    REQUEST_MEMBER_PROMOTE,
+    REQUEST_MOVE_LEADER,
     REQUEST_TYPE_COUNT
 };
 
@@ -90,6 +95,11 @@ struct request {
         struct watch_request watch;
         int64_t watch_id; /* WATCH_REMOVE */
         struct span health_service;
+        struct {
+            uint64_t id;
+            struct span name, peer_url;
+            bool learner;
+        } member; /* MEMBER_..., MOVE_LEADER: to id */
     };
 };
 
@@ -131,11 +141,12 @@ struct reply {
             const char *version;
             int64_t size_bytes, size_in_use_bytes;
             uint64_t leader, index, term, applied_index;
-            bool nospace;
+            bool nospace, learner;
         } status;
         struct {
             const struct member_info *items;
             size_t n;
+            uint64_t id; /* MEMBER_...: whom it was about */
         } members;
         enum health health; /* err NOT_FOUND: unknown service */
     };

@@ -60,7 +60,7 @@ static void put_message(struct buf *out, const struct raft_message *m)
 #define TEXT(x, max) put_bytes(out, in->x, max);
 #define CODE(x) put_code(out, in->x);
 #define MESSAGE(x) put_message(out, &in->x);
-#define REFUSAL(number, NAME, text)
+#define REFUSAL(number, NAME, name, text)
 #define FRAME(number, NAME, name, text, fields)                                                    \
     static void encode_##name(struct buf *out, const struct peer_frame *f)                         \
     {                                                                                              \
@@ -366,7 +366,7 @@ enum err peer_info_decode(struct span data, struct peer_info *out)
 static const struct {
     const char *name, *text;
 } refusals[PEER_REFUSALS] = {
-#define REFUSAL(number, NAME, text) [number] = { #NAME, text },
+#define REFUSAL(number, NAME, name, text) [number] = { #name, text },
 #define FRAME(number, NAME, name, text, fields)
 #include "link/peer/peer.def"
 #undef REFUSAL
@@ -385,5 +385,5 @@ const char *peer_refusal_text(unsigned reason)
 
 const char *peer_refusal_name(unsigned reason)
 {
-    return known(reason) ? refusals[reason].name : "OTHER";
+    return known(reason) ? refusals[reason].name : "other";
 }

@@ -28,7 +28,7 @@ enum {
 };
 
 enum peer_type {
-#define REFUSAL(number, NAME, text)
+#define REFUSAL(number, NAME, name, text)
 #define FRAME(number, NAME, name, text, fields) PEER_##NAME = number,
 #include "link/peer/peer.def"
 #undef REFUSAL
@@ -38,7 +38,7 @@ enum peer_type {
 
 /* On the wire a byte: a peer of a later version may know more. */
 enum peer_refusal {
-#define REFUSAL(number, NAME, text) PEER_REFUSED_##NAME = number,
+#define REFUSAL(number, NAME, name, text) PEER_REFUSED_##NAME = number,
 #define FRAME(number, NAME, name, text, fields)
 #include "link/peer/peer.def"
 #undef REFUSAL
@@ -55,7 +55,7 @@ enum peer_refusal {
 #define TEXT(x, max) struct span x;
 #define CODE(x) enum err x;
 #define MESSAGE(x) struct raft_message x;
-#define REFUSAL(number, NAME, text)
+#define REFUSAL(number, NAME, name, text)
 #define FRAME(number, NAME, name, text, fields)                                                    \
     struct peer_##name {                                                                           \
         fields                                                                                     \

@@ -87,7 +87,7 @@ static struct raft_message message(struct bench *b)
 #define TEXT(x, max) out->x = bytes(b, max);
 #define CODE(x) out->x = (enum err)prng_below(&b->prng, ERR_COUNT);
 #define MESSAGE(x) out->x = message(b);
-#define REFUSAL(number, NAME, text)
+#define REFUSAL(number, NAME, name, text)
 #define FRAME(number, NAME, name, text, fields)                                                    \
     static void make_##name(struct bench *b, struct peer_frame *f)                                 \
     {                                                                                              \
@@ -407,9 +407,9 @@ TEST(peer_infos)
 TEST(peer_words)
 {
     EXPECT(strcmp(peer_type_name(PEER_RAFT), "RAFT") == 0);
-    EXPECT(strcmp(peer_refusal_name(PEER_REFUSED_WIPED), "WIPED") == 0);
-    EXPECT(strcmp(peer_refusal_name(0), "OTHER") == 0);
-    EXPECT(strcmp(peer_refusal_name(PEER_REFUSALS), "OTHER") == 0);
+    EXPECT(strcmp(peer_refusal_name(PEER_REFUSED_WIPED), "wiped") == 0);
+    EXPECT(strcmp(peer_refusal_name(0), "other") == 0);
+    EXPECT(strcmp(peer_refusal_name(PEER_REFUSALS), "other") == 0);
     EXPECT(strlen(peer_refusal_text(200)) > 0);
     for (unsigned i = 0; i < PEER_REFUSALS + 2u; i++)
         EXPECT(strlen(peer_refusal_text(i)) <= PEER_TEXT_MAX);

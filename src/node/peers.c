@@ -1,0 +1,325 @@
+#include "node/peers.h"
+#include <stdio.h>
+#include "base/check.h"
+#include "node/node_int.h"
+#include "node/peers_int.h"
+
+/* ---- the tick: closes what broke, calls who is due, gives up what takes too long ---- */
+
+void peers_wake(struct peers *p, int64_t at_ms)
+{
+    if (!p->timer.place || at_ms < p->timer.at_ms)
+        loop_timer_set(p->n->loop, &p->timer, at_ms);
+}
+
+static void in_tick(struct peer_in *i, int64_t now_ms)
+{
+    if (!i->link.broken && i->at_ms <= now_ms)
+        link_offend(&i->link, "it did not say who it is in time");
+}
+
+static bool has_called(const struct peers *p, uint64_t id)
+{
+    for (size_t i = 0; i < p->ins.n; i++)
+        if (p->ins.items[i]->id == id)
+            return true;
+    return false;
+}
+
+/* Guests stay as long as they are connected to us. */
+static void sweep(struct peers *p)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < p->ins.n; i++) {
+        struct peer_in *in = p->ins.items[i];
+        if (in->link.broken) {
+            slog(SLOG_DEBUG, "closed a caller", "member=%llx error=%s", (unsigned long long)in->id,
+                 slog_quote(in->link.why));
+            in_free(in);
+        } else {
+            p->ins.items[kept++] = in;
+        }
+    }
+    p->ins.n = kept;
+    kept = 0;
+    for (size_t i = 0; i < p->outs.n; i++) {
+        struct peer_out *o = p->outs.items[i];
+        if (o->gone || (o->id && !o->member && !has_called(p, o->id)))
+            out_free(o);
+        else
+            p->outs.items[kept++] = o;
+    }
+    p->outs.n = kept;
+}
+
+static void wake_for_next(struct peers *p)
+{
+    int64_t now = loop_now_ms(p->n->loop);
+    for (size_t i = 0; i < p->ins.n; i++)
+        if (p->ins.items[i]->at_ms != INT64_MAX)
+            peers_wake(p, p->ins.items[i]->at_ms);
+    for (size_t i = 0; i < p->outs.n; i++) {
+        const struct peer_out *o = p->outs.items[i];
+        if (o->link.n && o->link.broken)
+            peers_wake(p, now);
+        else if (o->state != OUT_UP && o->state != OUT_NAMING)
+            peers_wake(p, o->at_ms);
+    }
+}
+
+/* Callbacks may open outs and break links meanwhile; only the sweep frees any. */
+static void tick(void *context)
+{
+    struct peers *p = context;
+    int64_t now = loop_now_ms(p->n->loop);
+    for (size_t i = 0; i < p->ins.n; i++)
+        in_tick(p->ins.items[i], now);
+    for (size_t i = 0; i < p->outs.n; i++)
+        out_tick(p->outs.items[i], now);
+    sweep(p);
+    wake_for_next(p);
+}
+
+/* ---- opening ---- */
+
+static enum err refuse(char *why, const char *what, const char *which)
+{
+    snprintf(why, PEERS_WHY_MAX, "%s%s%.300s", what, which[0] ? ": " : "", which);
+    return ERR_BAD_REQUEST;
+}
+
+static enum err open_tls(struct peers *p, char *why)
+{
+    const struct params *a = &p->n->params;
+    char tls_why[TLS_WHY_MAX];
+    struct tls_options o = { .cert_file = a->peer_cert_file,
+                             .key_file = a->peer_key_file,
+                             .ca_file = a->peer_trusted_ca_file };
+    int given = !!o.cert_file[0] + !!o.key_file[0] + !!o.ca_file[0];
+    if (given == 0)
+        return ERR_OK;
+    if (given < 3)
+        return refuse(why,
+                      "peer-cert-file, peer-key-file and peer-trusted-ca-file go together: "
+                      "give all or none",
+                      "");
+    enum err e = tls_context_open(&o, &p->server_tls, tls_why);
+    o.client = true;
+    if (e == ERR_OK)
+        e = tls_context_open(&o, &p->client_tls, tls_why);
+    return e == ERR_OK ? e : refuse(why, "TLS between members", tls_why);
+}
+
+static enum err open_listener(struct peers *p, char *why)
+{
+    const struct params *a = &p->n->params;
+    struct tcp_address at;
+    char tcp_why[TCP_WHY_MAX];
+    if (tcp_parse(a->listen_peers, &at, NULL) != ERR_OK)
+        return refuse(why, "listen-peers: not host:port", a->listen_peers);
+    if (!p->server_tls && !a->allow_insecure_listen && !tcp_is_loopback(&at))
+        return refuse(why,
+                      "listen-peers: not a loopback address, and members are not asked for "
+                      "certificates; give peer-cert-file, peer-key-file and peer-trusted-ca-file, "
+                      "or allow-insecure-listen",
+                      a->listen_peers);
+    if (tcp_listen(&at, &p->listener, tcp_why) != ERR_OK)
+        return refuse(why, "cannot listen for members", tcp_why);
+    loop_watch(p->n->loop, p->listener, LOOP_READ, in_accept, p);
+    slog(SLOG_INFO, "listening for members", "host=%s port=%u tls=%s", slog_quote(at.host),
+         tcp_port(p->listener), p->server_tls ? "true" : "false");
+    return ERR_OK;
+}
+
+enum err peers_open(struct node *n, const struct peers_options *o, char *why)
+{
+    CHECK(!n->peers && o->events && o->peer_url);
+    if (strlen(o->peer_url) > PEER_URL_MAX)
+        return refuse(why, "the address that other members shall call is too long", "");
+    struct peers *p = mem_zero(&n->alloc, sizeof(*p));
+    p->n = n;
+    p->o = *o;
+    p->o.greeting_ms = o->greeting_ms ? o->greeting_ms : PEER_GREETING_MS;
+    snprintf(p->peer_url, sizeof(p->peer_url), "%s", o->peer_url);
+    p->listener = -1;
+    p->timer.callback = tick;
+    p->timer.context = p;
+    arena_open(&p->arena, &n->alloc);
+    buf_open(&p->clear, &n->alloc);
+    n->peers = p;
+    enum err e = open_tls(p, why);
+    if (e == ERR_OK && o->member)
+        e = open_listener(p, why);
+    if (e != ERR_OK)
+        peers_close(n);
+    return e;
+}
+
+void peers_close(struct node *n)
+{
+    struct peers *p = n->peers;
+    if (!p)
+        return;
+    for (size_t i = 0; i < p->outs.n; i++)
+        out_free(p->outs.items[i]);
+    for (size_t i = 0; i < p->ins.n; i++)
+        in_free(p->ins.items[i]);
+    if (p->names) {
+        thread_drain(p->names); /* gives back what it still has */
+        thread_close(p->names);
+    }
+    if (p->listener >= 0) {
+        loop_unwatch(n->loop, p->listener);
+        tcp_close(p->listener);
+    }
+    loop_timer_clear(n->loop, &p->timer);
+    if (p->server_tls)
+        tls_context_close(p->server_tls);
+    if (p->client_tls)
+        tls_context_close(p->client_tls);
+    VEC_CLOSE(&p->outs, &n->alloc);
+    VEC_CLOSE(&p->ins, &n->alloc);
+    arena_close(&p->arena);
+    buf_close(&p->clear);
+    mem_free(&n->alloc, p, sizeof(*p));
+    n->peers = NULL;
+}
+
+/* ---- members ---- */
+
+bool peers_was_removed(const struct peers *p, uint64_t id)
+{
+    for (size_t i = 0; i < REMOVED_MAX; i++)
+        if (p->removed[i] == id)
+            return true;
+    return false;
+}
+
+static void forget_removal(struct peers *p, uint64_t id)
+{
+    for (size_t i = 0; i < REMOVED_MAX; i++)
+        if (p->removed[i] == id)
+            p->removed[i] = 0;
+}
+
+static void remove_member(struct peers *p, struct peer_out *o)
+{
+    slog(SLOG_INFO, "a member was removed", "member=%llx", (unsigned long long)o->id);
+    p->removed[p->removed_n++ % REMOVED_MAX] = o->id;
+    o->gone = true;
+    for (size_t i = 0; i < p->ins.n; i++)
+        if (p->ins.items[i]->id == o->id)
+            link_break(&p->ins.items[i]->link, "it was removed");
+    peers_wake(p, loop_now_ms(p->n->loop));
+}
+
+static void take_member(struct peers *p, const struct raft_member *m)
+{
+    struct peer_info info;
+    struct peer_out *o = out_of(p, m->id);
+    forget_removal(p, m->id);
+    enum err e = peer_info_decode(m->info, &info);
+    if (e == ERR_OK && o)
+        e = out_move(o, info.peer_url) ? ERR_OK : ERR_BAD_REQUEST;
+    else if (e == ERR_OK && (o = out_open(p, m->id, info.peer_url)) == NULL)
+        e = ERR_BAD_REQUEST;
+    if (o)
+        o->member = true;
+    if (e == ERR_OK)
+        o->incarnation = info.incarnation;
+    else
+        slog(SLOG_ERROR, "the address of a member cannot be used", "member=%llx error=%s",
+             (unsigned long long)m->id, slog_quote(err_text(e)));
+}
+
+static bool is_among(const struct raft_member *members, size_t count, uint64_t id)
+{
+    for (size_t i = 0; i < count; i++)
+        if (members[i].id == id)
+            return true;
+    return false;
+}
+
+void peers_members(struct node *n, const struct raft_member *members, size_t count)
+{
+    struct peers *p = n->peers;
+    if (!p)
+        return;
+    p->members_known = count > 0;
+    for (size_t i = 0; i < count; i++)
+        if (members[i].id != p->o.member)
+            take_member(p, &members[i]);
+    for (size_t i = 0; i < p->outs.n; i++) {
+        struct peer_out *o = p->outs.items[i];
+        if (o->member && !o->gone && !is_among(members, count, o->id))
+            remove_member(p, o);
+    }
+}
+
+enum err peers_join(struct node *n, const char *url)
+{
+    CHECK(n->peers && !n->peers->o.member);
+    return out_open(n->peers, 0, span_text(url)) ? ERR_OK : ERR_BAD_REQUEST;
+}
+
+/* ---- sending ---- */
+
+static bool is_up(const struct peer_out *o)
+{
+    return o && o->state == OUT_UP && !o->link.broken;
+}
+
+bool peers_send(struct node *n, uint64_t to, const struct peer_frame *f)
+{
+    struct peer_out *o = n->peers ? out_of(n->peers, to) : NULL;
+    bool up = is_up(o), full = up && link_queued(&o->link) > PEER_QUEUE_BYTES_MAX;
+    if (full) {
+        n->metrics.peer_queue_full++;
+        link_break(&o->link, "too much waits for it");
+    }
+    if (!up || full) {
+        n->metrics.peer_frames_dropped++;
+        return false;
+    }
+    link_send(&o->link, f);
+    return true;
+}
+
+void peers_turn(struct node *n)
+{
+    struct peers *p = n->peers;
+    if (!p)
+        return;
+    for (size_t i = 0; i < p->outs.n; i++)
+        if (link_queued(&p->outs.items[i]->link))
+            link_write(&p->outs.items[i]->link);
+    for (size_t i = 0; i < p->ins.n; i++)
+        if (link_queued(&p->ins.items[i]->link))
+            link_write(&p->ins.items[i]->link);
+}
+
+/* ---- looking ---- */
+
+bool peers_connected(const struct node *n, uint64_t id)
+{
+    return n->peers && is_up(out_of(n->peers, id));
+}
+
+size_t peers_queued(const struct node *n, uint64_t id)
+{
+    const struct peer_out *o = n->peers ? out_of(n->peers, id) : NULL;
+    return o ? link_queued(&o->link) : 0;
+}
+
+size_t peers_connections(const struct node *n)
+{
+    size_t count = 0;
+    for (size_t i = 0; n->peers && i < n->peers->outs.n; i++)
+        count += is_up(n->peers->outs.items[i]);
+    return count;
+}
+
+uint16_t peers_port(const struct node *n)
+{
+    return n->peers && n->peers->listener >= 0 ? tcp_port(n->peers->listener) : 0;
+}

@@ -1,0 +1,179 @@
+/* Who has called us: whether they are let in, and what they send. */
+#include <stdio.h>
+#include "base/check.h"
+#include "node/node_int.h"
+#include "node/peers_int.h"
+
+enum { ACCEPT_MAX = 16 }; /* in one turn */
+
+void in_free(struct peer_in *i)
+{
+    link_close(&i->link);
+    mem_free(&i->p->n->alloc, i, sizeof(*i));
+}
+
+static void refuse(struct peer_in *i, enum peer_refusal reason)
+{
+    struct node *n = i->p->n;
+    struct peer_frame f = { .type = PEER_REFUSE };
+    f.refuse.reason = (uint8_t)reason;
+    f.refuse.text = span_text(peer_refusal_text(reason));
+    n->metrics.peer_refused[reason]++;
+    link_send(&i->link, &f);
+    link_write(&i->link); /* what is so short the socket takes */
+    link_break(&i->link, "it was refused");
+}
+
+static bool speaks_ours(uint8_t low, uint8_t high)
+{
+    return low <= high && low <= PEER_VERSION && high >= PEER_VERSION_MIN;
+}
+
+/* ---- HELLO ---- */
+
+static size_t guests(const struct peers *p)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < p->outs.n; i++)
+        count += !p->outs.items[i]->member;
+    return count;
+}
+
+/* Who is not in our membership may be newer than what we know of it (Raft 4.1), and we may be who
+ * has yet to be told anything: it is called back where it says that it can be. */
+static enum peer_refusal take_guest(struct peers *p, const struct peer_hello *h)
+{
+    struct peer_out *o = out_of(p, h->from);
+    if (o)
+        return out_move(o, h->peer_url) ? 0 : PEER_REFUSED_UNKNOWN;
+    if (guests(p) >= PEER_GUESTS_MAX)
+        return PEER_REFUSED_NOT_READY;
+    return out_open(p, h->from, h->peer_url) ? 0 : PEER_REFUSED_UNKNOWN;
+}
+
+static enum peer_refusal judge(struct peers *p, const struct peer_hello *h)
+{
+    struct peer_out *o = out_of(p, h->from);
+    if (!speaks_ours(h->version_min, h->version_max))
+        return PEER_REFUSED_VERSION;
+    if (h->cluster != p->o.cluster)
+        return PEER_REFUSED_CLUSTER;
+    if (h->to != p->o.member || h->from == p->o.member || h->from == 0)
+        return PEER_REFUSED_MEMBER;
+    if (peers_was_removed(p, h->from))
+        return PEER_REFUSED_REMOVED;
+    if (o && o->member)
+        return o->incarnation && o->incarnation != h->incarnation ? PEER_REFUSED_WIPED : 0;
+    return take_guest(p, h);
+}
+
+static void on_hello(struct peer_in *i, const struct peer_hello *h)
+{
+    struct peers *p = i->p;
+    const struct peers_events *e = p->o.events;
+    struct peer_frame f = { .type = PEER_WELCOME };
+    enum peer_refusal reason = judge(p, h);
+    if (reason) {
+        slog(SLOG_WARN, "refused a caller", "member=%llx incarnation=%llx reason=%s",
+             (unsigned long long)h->from, (unsigned long long)h->incarnation,
+             peer_refusal_name(reason));
+        refuse(i, reason);
+        return;
+    }
+    for (size_t k = 0; k < p->ins.n; k++) /* it has called anew: the older connection is dead */
+        if (p->ins.items[k]->id == h->from)
+            link_break(&p->ins.items[k]->link, "it has called again");
+    i->id = h->from;
+    i->at_ms = INT64_MAX;
+    i->link.frame_max = PEER_FRAME_MAX;
+    f.welcome.version = h->version_max < PEER_VERSION ? h->version_max : PEER_VERSION;
+    f.welcome.incarnation = p->o.incarnation;
+    link_send(&i->link, &f);
+    link_write(&i->link);
+    /* It lives: if we have failed to reach it, now is a better time. */
+    struct peer_out *o = out_of(p, h->from);
+    CHECK(o != NULL);
+    if (o->state == OUT_WAITING && !o->refused) {
+        o->at_ms = loop_now_ms(p->n->loop);
+        peers_wake(p, o->at_ms);
+    }
+    if (e->hello)
+        e->hello(p->n, h->from, h->incarnation);
+}
+
+/* ---- JOIN ---- */
+
+static bool same_place(const struct tcp_address *a, struct span url)
+{
+    char text[PEER_URL_MAX + 1];
+    struct tcp_address b;
+    snprintf(text, sizeof(text), "%.*s", (int)url.len, (const char *)url.data);
+    return tcp_parse(text, &b, NULL) == ERR_OK && strcmp(a->host, b.host) == 0 &&
+           strcmp(a->port, b.port) == 0;
+}
+
+static void on_join(struct peer_in *i, const struct peer_join *j)
+{
+    struct peers *p = i->p;
+    struct peer_frame f = { .type = PEER_JOINED };
+    struct peer_out *found = NULL;
+    for (size_t k = 0; k < p->outs.n; k++) {
+        struct peer_out *o = p->outs.items[k];
+        if (o->member && !o->gone && same_place(&o->address, j->peer_url))
+            found = o;
+    }
+    if (!speaks_ours(j->version_min, j->version_max)) {
+        refuse(i, PEER_REFUSED_VERSION);
+    } else if (!found) {
+        refuse(i, p->members_known ? PEER_REFUSED_UNKNOWN : PEER_REFUSED_NOT_READY);
+    } else if (found->incarnation && found->incarnation != j->incarnation) {
+        refuse(i, PEER_REFUSED_WIPED);
+    } else {
+        f.joined = (struct peer_joined){ p->o.cluster, found->id };
+        link_send(&i->link, &f);
+        link_write(&i->link);
+        link_break(&i->link, "it was told who it is");
+    }
+}
+
+/* ---- frames ---- */
+
+static void on_frame(void *owner, const struct peer_frame *f)
+{
+    struct peer_in *i = owner;
+    struct peers *p = i->p;
+    const struct raft_message *m = &f->raft.message;
+    if (!i->id && f->type == PEER_HELLO)
+        on_hello(i, &f->hello);
+    else if (!i->id && f->type == PEER_JOIN)
+        on_join(i, &f->join);
+    else if (!i->id || f->type < PEER_RAFT)
+        link_offend(&i->link, "it sent what does not belong here");
+    else if (f->type == PEER_RAFT && (m->from != i->id || m->to != p->o.member))
+        link_offend(&i->link, "it speaks for another member, or to another");
+    else if (p->o.events->frame)
+        p->o.events->frame(p->n, i->id, f);
+}
+
+void in_accept(void *context, int listener, int events)
+{
+    struct peers *p = context;
+    CHECK(events != 0 && listener == p->listener);
+    for (int k = 0; k < ACCEPT_MAX; k++) {
+        int fd = tcp_accept(listener);
+        if (fd < 0)
+            return;
+        if (p->ins.n >= PEER_CALLERS_MAX) {
+            p->n->metrics.peer_errors++;
+            tcp_close(fd);
+            continue;
+        }
+        struct peer_in *i = mem_zero(&p->n->alloc, sizeof(*i));
+        i->p = p;
+        i->at_ms = loop_now_ms(p->n->loop) + p->o.greeting_ms;
+        VEC_PUSH(&p->ins, &p->n->alloc, i);
+        peers_wake(p, i->at_ms);
+        link_open(&i->link, p->n, fd, p->server_tls ? tls_open(p->server_tls, NULL) : NULL, i,
+                  on_frame);
+    }
+}
