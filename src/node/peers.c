@@ -140,6 +140,7 @@ enum err peers_open(struct node *n, const struct peers_options *o, char *why)
     p->n = n;
     p->o = *o;
     p->o.greeting_ms = o->greeting_ms ? o->greeting_ms : PEER_GREETING_MS;
+    p->o.again_max_ms = o->again_max_ms ? o->again_max_ms : PEER_AGAIN_MAX_MS;
     snprintf(p->peer_url, sizeof(p->peer_url), "%s", o->peer_url);
     p->listener = -1;
     p->timer.callback = tick;

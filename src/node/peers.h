@@ -51,7 +51,8 @@ struct peers_options {
     uint64_t incarnation;
     const char *peer_url; /* where the others call us */
     const struct peers_events *events;
-    int64_t greeting_ms; /* 0: PEER_GREETING_MS */
+    int64_t greeting_ms;  /* 0: PEER_GREETING_MS */
+    int64_t again_max_ms; /* 0: PEER_AGAIN_MAX_MS */
 };
 
 /* Listens at params.listen_peers, with params.peer_*_file. Fails with a reason, PEERS_WHY_MAX
@@ -78,3 +79,7 @@ bool peers_connected(const struct node *n, uint64_t id);
 size_t peers_queued(const struct node *n, uint64_t id);
 size_t peers_connections(const struct node *n); /* members that we are connected to, for a metric */
 uint16_t peers_port(const struct node *n);      /* that we listen on; 0: not at all */
+
+/* cluster.c's events. */
+void peers_on_frame(struct node *n, uint64_t from, const struct peer_frame *f);
+void peers_on_lost(struct node *n, uint64_t id, bool refused);

@@ -102,7 +102,9 @@ static void call_later(struct peer_out *o)
     struct node *n = o->p->n;
     uint64_t less = prng_below(&n->prng, (uint64_t)o->again_ms / 2 + 1);
     call_at(o, loop_now_ms(n->loop) + o->again_ms - (int64_t)less);
-    o->again_ms = o->again_ms * 2 < PEER_AGAIN_MAX_MS ? o->again_ms * 2 : PEER_AGAIN_MAX_MS;
+    o->again_ms *= 2;
+    if (o->again_ms > o->p->o.again_max_ms)
+        o->again_ms = o->p->o.again_max_ms;
 }
 
 static void tell_lost(struct peer_out *o, bool refused)
@@ -136,7 +138,7 @@ static void lost(struct peer_out *o, const char *why)
     slog(SLOG_INFO, "lost the connection to a member", "member=%llx error=%s",
          (unsigned long long)o->id, slog_quote(why));
     o->next_found = 0;
-    if (loop_now_ms(n->loop) - o->up_ms >= PEER_AGAIN_MAX_MS && !o->refused) {
+    if (loop_now_ms(n->loop) - o->up_ms >= o->p->o.again_max_ms && !o->refused) {
         o->again_ms = PEER_AGAIN_FIRST_MS;
         call_at(o, loop_now_ms(n->loop));
     } else {
@@ -181,7 +183,7 @@ static void on_refuse(struct peer_out *o, const struct peer_refuse *r)
              (unsigned long long)o->id, slog_quote(o->url), peer_refusal_name(r->reason),
              slog_quote(text));
     o->refused = r->reason;
-    o->again_ms = PEER_AGAIN_MAX_MS;
+    o->again_ms = o->p->o.again_max_ms;
     link_break(&o->link, "we were refused");
     if (e->refused)
         e->refused(o->p->n, o->id, r->reason, r->text);
