@@ -52,7 +52,7 @@ def free_port():
 
 
 class EtcdKind:
-    """How Debian's etcd is started and told about members."""
+    """How Debian's etcd is started."""
     name = "etcd"
     peers_sent = "etcd_network_peer_sent_bytes_total"
 
@@ -67,15 +67,6 @@ class EtcdKind:
                 "--initial-cluster-state", "existing" if m.joins else "new",
                 "--quota-backend-bytes", str(8 << 30), "--log-level", "error"] + m.args
 
-    @staticmethod
-    def member_add(endpoints, name, peer):
-        return ["/usr/bin/etcdctl", "--endpoints", endpoints, "member", "add", name,
-                "--peer-urls", "http://" + peer]
-
-    @staticmethod
-    def member_remove(endpoints, number):
-        return ["/usr/bin/etcdctl", "--endpoints", endpoints, "member", "remove", "%x" % number]
-
 
 class ConfmanKind:
     name = "confman"
@@ -86,21 +77,13 @@ class ConfmanKind:
         command = [confman_bin(), "server", "--name", m.name, "--data-dir", m.data,
                    "--listen", m.endpoint, "--listen-peers", "127.0.0.1:%d" % m.peer_port,
                    "--initial-cluster-token", TOKEN, "--log-level", "warn"]
+        if m.known_port != m.peer_port:
+            command += ["--advertise-peer", m.peer]
         if m.joins:
             command += ["--join", m.joins]
         else:
             command += ["--initial-cluster", ",".join("%s=%s" % p for p in m.first_members)]
         return command + m.args
-
-    @staticmethod
-    def member_add(endpoints, name, peer):
-        return [confman_bin(), "member", "add", name, "--peer", peer, "--endpoint",
-                endpoints.split(",", maxsplit=1)[0]]
-
-    @staticmethod
-    def member_remove(endpoints, number):
-        return [confman_bin(), "member", "remove", "%x" % number, "--endpoint",
-                endpoints.split(",", maxsplit=1)[0]]
 
 
 KINDS = {"etcd": EtcdKind, "confman": ConfmanKind}
@@ -297,7 +280,8 @@ class Cluster:
 
     # ---- the membership ----
 
-    def tell(self, command):
+    def etcdctl(self, *words):
+        command = ["/usr/bin/etcdctl", "--endpoints", self.endpoints, *words]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         if done.returncode:
             raise AssertionError("%s: %s%s" % (" ".join(command), done.stdout, done.stderr))
@@ -305,7 +289,7 @@ class Cluster:
 
     def remove_member(self, m):
         """Takes it out of the membership; its process is dead or will be told."""
-        self.tell(KINDS[self.kind].member_remove(self.endpoints, m.id))
+        self.etcdctl("member", "remove", "%x" % m.id)
         del self.members[m.number]
 
     def join_member(self, number):
@@ -315,7 +299,7 @@ class Cluster:
         m = self.add(number)
         m.first_members = known + [(m.name, m.peer)]
         m.joins = via.peer
-        self.tell(KINDS[self.kind].member_add(self.endpoints, m.name, m.peer))
+        self.etcdctl("member", "add", m.name, "--peer-urls", "http://" + m.peer)
         return m.start()
 
     # ---- agreement ----
