@@ -1,0 +1,32 @@
+/* The parameters of a node in the world. */
+#include <stdio.h>
+#include "base/check.h"
+#include "node/param.h"
+#include "world.h"
+
+enum { TEXT_BYTES = 512, ARGS_MAX = 16, CLIENT_PORT = 2379, PEER_PORT = 2380 };
+
+void world_params(const struct host *h, struct params *out, char *why)
+{
+    char name[TEXT_BYTES], listen[TEXT_BYTES], peers[TEXT_BYTES], all[TEXT_BYTES] = "";
+    char *args[ARGS_MAX];
+    int n = 0;
+    size_t len = 0;
+    snprintf(name, sizeof(name), "--name=%s", h->name);
+    snprintf(listen, sizeof(listen), "--listen=%s:%d", h->address, CLIENT_PORT);
+    snprintf(peers, sizeof(peers), "--listen-peers=%s:%d", h->address, PEER_PORT);
+    args[n++] = name;
+    args[n++] = listen;
+    for (int i = 0; i < n_nodes && n_nodes > 1; i++)
+        len += (size_t)snprintf(all + len, sizeof(all) - len, "%s%s=%s:%d",
+                                i ? "," : "--initial-cluster=", hosts[i].name, hosts[i].address,
+                                PEER_PORT);
+    if (n_nodes > 1) {
+        args[n++] = peers;
+        args[n++] = all;
+    }
+    enum err e = param_read(out, n, args, why);
+    if (e != ERR_OK)
+        violated("parameters: %s", why);
+    out->checkpoint_log_bytes = world_checkpoint_bytes;
+}
