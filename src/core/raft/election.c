@@ -3,7 +3,7 @@
 
 void election_timer(struct raft *r)
 {
-    if (!is_voter(r, r->self)) /* only to notice that there is no leader */
+    if (!may_stand(r)) /* only to notice that there is no leader */
         r->timeout_ms = r->leader ? r->now_ms + 2 * RAFT_ELECTION_MS : INT64_MAX;
     else if (sole_voter(r))
         r->timeout_ms = r->now_ms; /* nobody else could lead: no need to listen for one */
@@ -39,6 +39,18 @@ void follow(struct raft *r, uint64_t term, uint64_t leader)
 
 /* ---- asking ---- */
 
+static void own_vote(struct raft *r)
+{
+    struct peer *me = peer_of(r, r->self);
+    if (me)
+        me->granted = true;
+}
+
+static bool own_vote_on_disk(const struct raft *r)
+{
+    return r->writing.n == 0 || r->writing.items[0].number > r->vote_number;
+}
+
 static void ask(struct raft *r, enum raft_message_type type, uint64_t term)
 {
     for (size_t i = 0; i < r->peers.n; i++) {
@@ -71,7 +83,7 @@ static void stand(struct raft *r)
 
 void campaign(struct raft *r, bool transfer)
 {
-    CHECK(r->role != RAFT_LEADER && is_voter(r, r->self));
+    CHECK(r->role != RAFT_LEADER && may_stand(r));
     r->transfer = transfer;
     if (transfer || sole_voter(r)) {
         stand(r);
@@ -81,7 +93,7 @@ void campaign(struct raft *r, bool transfer)
     r->leader = 0;
     election_timer(r);
     ask(r, RAFT_PREVOTE, r->term + 1);
-    peer_of(r, r->self)->granted = true;
+    own_vote(r);
 }
 
 void on_election_timeout(struct raft *r)
@@ -94,7 +106,7 @@ void on_election_timeout(struct raft *r)
         return;
     }
     r->excused = false;
-    if (is_voter(r, r->self)) {
+    if (may_stand(r)) {
         campaign(r, false);
         return;
     }
@@ -104,11 +116,9 @@ void on_election_timeout(struct raft *r)
 
 void own_vote_persisted(struct raft *r)
 {
-    struct peer *me = peer_of(r, r->self);
-    bool on_disk = r->writing.n == 0 || r->writing.items[0].number > r->vote_number;
-    if (r->role != RAFT_CANDIDATE || !me || !on_disk)
+    if (r->role != RAFT_CANDIDATE || !own_vote_on_disk(r))
         return;
-    me->granted = true;
+    own_vote(r);
     if (vote_count(r) == VOTE_WON)
         lead(r);
 }
@@ -126,8 +136,8 @@ void on_vote_reply(struct raft *r, const struct raft_message *m)
     enum vote_result result = vote_count(r);
     if (result == VOTE_WON && pre)
         stand(r);
-    else if (result == VOTE_WON && peer_of(r, r->self)->granted)
-        lead(r); /* or once our own vote is on disk: else we could win this term twice */
+    else if (result == VOTE_WON && own_vote_on_disk(r)) /* else we could win this term twice */
+        lead(r);
     else if (result == VOTE_LOST)
         follow(r, r->term, 0);
 }

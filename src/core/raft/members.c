@@ -58,6 +58,21 @@ bool is_voter(const struct raft *r, uint64_t id)
     return p && (p->votes & (RAFT_VOTER | RAFT_VOTER_BEFORE));
 }
 
+/* Raft 4.2.2: who lost its vote still stands for election until that is committed, without
+ * counting itself: those who have to agree may not know of it yet, and be behind. */
+bool may_stand(const struct raft *r)
+{
+    for (size_t i = r->configs.n; i-- > 0;) {
+        const struct config *c = &r->configs.items[i];
+        for (size_t k = 0; k < c->n; k++)
+            if (c->members[k].id == r->self && (c->members[k].votes & ~(unsigned)RAFT_GOES))
+                return true;
+        if (c->index <= r->commit)
+            break;
+    }
+    return false;
+}
+
 bool is_joint(const struct config *c)
 {
     for (size_t i = 0; i < c->n; i++)
@@ -186,6 +201,8 @@ static void append_members(struct raft *r, const struct raft_member *members, si
     enum err e = config_push(r, last_index(r), data);
     CHECK(e == ERR_OK);
     buf_close(&b);
+    if (!is_voter(r, r->self)) /* what a sole voter beside us does: not wait for our lease */
+        r->lease_until = 0;
     every_peer_due(r);
 }
 

@@ -272,7 +272,7 @@ static enum err receive(struct raft *r, const struct raft_event *event)
         on_append_reply(r, m);
         break;
     case RAFT_TIMEOUT_NOW:
-        if (r->role == RAFT_FOLLOWER && m->from == r->leader && is_voter(r, r->self))
+        if (r->role == RAFT_FOLLOWER && m->from == r->leader && may_stand(r))
             campaign(r, true);
         break;
     case RAFT_MESSAGE_TYPES:
@@ -290,7 +290,7 @@ static enum err unreachable(struct raft *r, const struct raft_event *event)
     /* Its process has ended, so its lease and our patience have too; with leases by the clock we
      * cannot tell the process from its successor's. */
     if (r->role == RAFT_FOLLOWER && event->peer.gone && event->peer.id == r->leader &&
-        r->lease_ms == 0 && is_voter(r, r->self)) {
+        r->lease_ms == 0 && may_stand(r)) {
         r->leader = 0;
         r->loyal_until = r->now_ms;
         r->timeout_ms = r->now_ms + RAFT_ELECTION_MS / 20 +
@@ -354,7 +354,7 @@ static enum err installed(struct raft *r, const struct raft_event *event)
     raft_members_encode(event->installed.members, event->installed.n_members, &members);
     enum err e = config_push(r, index, buf_all(&members));
     buf_close(&members);
-    follow(r, term > r->term ? term : r->term, r->leader);
+    follow(r, r->term, r->leader);
     acknowledge(r, true);
     return e;
 }
@@ -476,7 +476,8 @@ uint64_t raft_members_index(const struct raft *r)
 
 bool raft_wants(const struct raft *r, uint64_t index, uint64_t term)
 {
-    return index > r->commit && term > 0 && raft_term_at(r, index) != term;
+    /* Of a term that our disk does not know it would not start again: the leader's messages come. */
+    return index > r->commit && term > 0 && term <= r->term && raft_term_at(r, index) != term;
 }
 
 bool raft_progress(const struct raft *r, uint64_t id, struct raft_progress *out)

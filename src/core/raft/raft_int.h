@@ -161,6 +161,7 @@ void every_peer_due(struct raft *r);
 struct peer *peer_of(const struct raft *r, uint64_t id); /* NULL: no member */
 struct config *config_now(const struct raft *r);
 bool is_voter(const struct raft *r, uint64_t id);
+bool may_stand(const struct raft *r);
 bool is_joint(const struct config *c);
 bool sole_voter(const struct raft *r);
 /* The membership in force from index on; bytes as raft_members_encode made them. */

@@ -230,7 +230,8 @@ enum err on_read(struct raft *r, uint64_t id)
 static void extend_lease(struct raft *r)
 {
     uint64_t round = quorum_of(r, answered);
-    if (!r->lease_ms || r->transfer_to || !round || r->rounds[round % ROUNDS].round != round)
+    if (!r->lease_ms || r->transfer_to || !round || r->rounds[round % ROUNDS].round != round ||
+        !is_voter(r, r->self))
         return;
     int64_t until = r->rounds[round % ROUNDS].sent_ms + r->lease_ms;
     if (until > r->lease_until)

@@ -234,8 +234,11 @@ static void check_in_force(struct world *w, struct node *n)
                  (int)n->configs.items[n->configs.n - 1]->index);
 }
 
-void check_members(struct world *w, struct node *n)
+void check_leader(struct world *w, struct node *n)
 {
+    /* Its messages may have said more: it may only apply what is on its own disk too. */
+    if (n->role == RAFT_LEADER && n->commit)
+        check_claim(w, n, n->commit);
     if (!n->made_members || n->role != RAFT_LEADER || !n->config_before)
         return;
     const struct record *now = n->configs.items[n->configs.n - 1];
@@ -272,8 +275,6 @@ static void check_committed(struct world *w, struct node *n, uint64_t index)
         violated(w, n, "may apply %d, and its disk ends at %d", (int)index,
                  (int)disk_last(&n->disk));
     n->commit = index > n->commit ? index : n->commit;
-    if (n->role == RAFT_LEADER && n->commit)
-        check_claim(w, n, n->commit);
 }
 
 void check_apply(struct world *w, struct node *n, const struct record *r)

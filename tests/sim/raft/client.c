@@ -1,5 +1,6 @@
 /* Who proposes, reads, and changes the membership, at whoever believes to lead. */
 #include "sim.h"
+#include <stdlib.h>
 #include <string.h>
 #include "base/check.h"
 
@@ -23,7 +24,8 @@ static enum err submit(struct world *w, struct node *n, size_t count, size_t pay
     struct raft_event e = { .type = RAFT_SUBMIT };
     for (size_t i = 0; i < count; i++) {
         size_t len = 8 + (payload ? prng_below(&w->prng, payload) : 0);
-        uint8_t *bytes = arena_zero(&w->arena, len);
+        uint8_t *bytes = calloc(1, len); /* raft copies it */
+        CHECK(bytes);
         w->value++;
         memcpy(bytes, &w->value, 8);
         data[i] = span_of(bytes, len);
@@ -31,6 +33,8 @@ static enum err submit(struct world *w, struct node *n, size_t count, size_t pay
     e.submit.data = data;
     e.submit.n = count;
     enum err err = node_step(w, n, &e);
+    for (size_t i = 0; i < count; i++)
+        free((void *)(uintptr_t)data[i].data);
     w->count->submitted += err == ERR_OK ? count : 0;
     w->count->refused += err != ERR_OK;
     if (err != ERR_OK && err != ERR_NO_LEADER && err != ERR_OVERLOADED)

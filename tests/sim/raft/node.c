@@ -188,8 +188,8 @@ static void apply(struct world *w, struct node *n)
 
 /* ---- snapshots ---- */
 
-static void answer_snapshot(struct world *w, uint64_t leader, uint64_t life, struct node *n,
-                            uint64_t index)
+static void answer_snapshot(struct world *w, uint64_t leader, uint64_t life,
+                            const struct node *n, uint64_t index)
 {
     w->count->snapshots_failed += index == 0;
     world_add(w, index ? between(w, MS, 100 * MS) : between(w, 10 * MS, SECOND),
@@ -231,8 +231,9 @@ static void offered(struct world *w, const struct event *e)
         answer_snapshot(w, e->a, e->b, n, disk_has(n, c->index, c->term) ? c->index : 0);
     } else {
         n->installing = c;
-        world_add(w, 0, (struct event){ .type = EV_INSTALL, .node = n, .life = n->life, .a = e->a,
-                                        .b = e->b });
+        n->install_from = e->a;
+        n->install_life = e->b;
+        world_add(w, 0, (struct event){ .type = EV_INSTALL, .node = n, .life = n->life });
     }
 }
 
@@ -247,7 +248,7 @@ static void install(struct world *w, struct node *n, const struct event *e)
         return;
     }
     if (!raft_wants(n->raft, c->index, c->term)) {
-        answer_snapshot(w, e->a, e->b, n, 0);
+        answer_snapshot(w, n->install_from, n->install_life, n, 0);
         n->installing = NULL;
         return;
     }
@@ -257,7 +258,7 @@ static void install(struct world *w, struct node *n, const struct event *e)
     world_add(w, after, again);
 }
 
-static void installed(struct world *w, struct node *n, const struct event *e)
+static void installed(struct world *w, struct node *n)
 {
     const struct checkpoint *c = n->installing;
     struct raft_event x = { .type = RAFT_INSTALLED };
@@ -279,7 +280,7 @@ static void installed(struct world *w, struct node *n, const struct event *e)
     say(w, "%d has installed %d.%d", (int)n->id, (int)c->index, (int)c->term);
     if (node_step(w, n, &x) != ERR_OK)
         violated(w, n, "a snapshot of %d was not taken", (int)c->index);
-    answer_snapshot(w, e->a, e->b, n, c->index);
+    answer_snapshot(w, n->install_from, n->install_life, n, c->index);
 }
 
 /* ---- the step ---- */
@@ -368,7 +369,7 @@ static void do_update(struct world *w, struct node *n, const struct raft_update 
     check_update(w, n, u);
     for (size_t i = 0; i < u->n_messages && !w->problem[0]; i++)
         send_message(w, n, &u->messages[i]);
-    check_members(w, n);
+    check_leader(w, n);
     for (size_t i = 0; i < u->n_reads; i++)
         check_read(w, n, &u->reads[i]);
     if (u->reads_lost) {
@@ -512,6 +513,8 @@ void node_crash(struct world *w, struct node *n)
     d->queue.n = d->writing = 0;
     if (n->installing && n->held_until > w->now && n->number == n->told && chance(w, 500))
         replace_all(n, n->installing);
+    if (n->installing)
+        answer_snapshot(w, n->install_from, n->install_life, n, 0);
     n->installing = NULL;
 }
 
@@ -595,7 +598,7 @@ void node_event(struct world *w, const struct event *e)
     else if (e->type == EV_INSTALL)
         install(w, n, e);
     else if (e->type == EV_INSTALLED)
-        installed(w, n, e);
+        installed(w, n);
     else if (w->now < n->held_until)
         world_add(w, n->held_until - w->now, *e);
     else if (e->type == EV_MESSAGE)

@@ -83,6 +83,7 @@ struct node {
     VEC(struct read) reads;
     bool checkpointing;
     const struct checkpoint *installing; /* NULL: none */
+    uint64_t install_from, install_life; /* the leader's */
 };
 
 enum event_type {
@@ -227,8 +228,8 @@ struct record *check_entry(struct world *w, struct node *n, const struct raft_en
 void check_update(struct world *w, struct node *n, const struct raft_update *u);
 /* index: of the first entry cut; before it is written. */
 void check_cut(struct world *w, struct node *n, uint64_t index);
-/* After a step's messages: a membership that a leader made was allowed. */
-void check_members(struct world *w, struct node *n);
+/* After a step's messages: what a leader commits, and a membership that it made, are allowed. */
+void check_leader(struct world *w, struct node *n);
 void check_message(struct world *w, struct node *n, const struct raft_message *m);
 void check_apply(struct world *w, struct node *n, const struct record *r);
 void check_installed(struct world *w, struct node *n, const struct checkpoint *c);

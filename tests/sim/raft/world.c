@@ -273,8 +273,11 @@ static void draw_weather(struct world *w)
     v->keep_bytes = chance(w, 500) ? 0 : prng_below(&w->prng, 20000);
     v->batch = 1 + some(w, 5, 20);
     v->payload = some(w, 5, 200);
-    if (chance(w, 50))
-        v->payload = 300000;
+    if (chance(w, 50)) { /* so that windows fill */
+        v->payload = 200000;
+        v->client_every_us = between(w, 60, 300) * MS;
+        v->batch = 1 + v->batch % 8;
+    }
     v->apply_late = some(w, 3, 500);
     v->lease_ms = chance(w, 300) ? LEASE_MS : 0;
     v->jump = v->lease_ms ? 0 : some(w, 3, 50);
