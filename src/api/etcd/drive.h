@@ -1,5 +1,6 @@
-/* drive: the door with a machine and watchers behind it, for the unit test and the fuzz target. What
- * comes out of it must read back as the message that the contract says, with the same bytes. */
+/* drive: the door with a machine and watchers behind it, for the unit test and the fuzz target.
+ * What comes out of it must read back as the message that the contract says, with the same
+ * bytes. */
 #pragma once
 #include "api/etcd/etcd_int.h"
 #include "base/check.h"
