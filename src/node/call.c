@@ -637,6 +637,10 @@ static void take_request(struct call *call, struct request *r, struct span messa
     if (r->type == REQUEST_NONE)
         return;
     r->author = buf_all(&call->conn->author);
+    if (transfer_loading(n) && r->type != REQUEST_STATUS && r->type != REQUEST_HEALTH) {
+        call_end(call, ERR_UNHEALTHY); /* there is no state now to answer from */
+        return;
+    }
     if (is_watch(r)) {
         watching_request(call->watch, r);
         return;

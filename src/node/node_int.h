@@ -21,6 +21,7 @@
 #include "node/param.h"
 #include "node/slog.h"
 #include "node/storage.h"
+#include "node/transfer.h"
 #include "wire/grpc/grpc.h"
 #include "wire/http1/http1.h"
 #include "wire/http2/http2.h"
@@ -109,6 +110,7 @@ struct node {
     struct worker *disk, *writer; /* log; checkpoints */
     struct disk_job disk_job;
     bool disk_busy;
+    bool taking; /* in pump_took */
 
     /* upkeep.c: space, compaction, checkpoints, time-outs */
     bool nospace;
@@ -156,6 +158,7 @@ void pump_read(struct node *n, const struct request *r, struct arena *arena, str
 enum err pump_raft(struct node *n, struct raft_event *event) MUST_CHECK;
 void pump_took(struct node *n, const struct raft_update *u); /* does what an update says */
 void pump_turn(struct node *n);
+void pump_installed(struct node *n); /* a snapshot has taken the place of the state */
 void pump_sweep(struct node *n);
 void pump_expire(struct node *n);
 void pump_timeout(void *context);
@@ -168,6 +171,7 @@ void upkeep_open(struct node *n);
 void upkeep_close(struct node *n);
 /* Bounded work at a turn's end; true when there is more to do at once. */
 bool upkeep_turn(struct node *n);
+bool upkeep_writes(const struct node *n); /* a checkpoint, a spare segment, or a trim is on its way */
 void upkeep_checkpoint_last(struct node *n); /* at a clean stop; waits for it */
 
 /* ---- conn.c ---- */

@@ -164,6 +164,8 @@ static void apply_committed(struct node *n)
     int64_t start_us = loop_clock_us();
     uint64_t index = n->machine.applied_index;
     uint64_t commit = n->update.commit_index;
+    if (transfer_loading(n))
+        return;
     CHECK(commit >= index);
     if (commit == index)
         return;
@@ -211,6 +213,8 @@ static void queue_records(struct node *n, const struct raft_update *u)
 
 void pump_took(struct node *n, const struct raft_update *u)
 {
+    CHECK(!n->taking); /* what an update says is done before the next step */
+    n->taking = true;
     if (u->leader != n->update.leader && u->leader != 0) {
         n->metrics.leader_changes++;
         slog(SLOG_INFO, "leader", "term=%llu leader=%llx self=%llx", (unsigned long long)u->term,
@@ -228,6 +232,7 @@ void pump_took(struct node *n, const struct raft_update *u)
     cluster_update(n, u);
     if (u->timeout_ms != INT64_MAX && n->upkeep)
         loop_timer_set(n->loop, &n->raft_timer, u->timeout_ms);
+    n->taking = false;
 }
 
 enum err pump_raft(struct node *n, struct raft_event *event)
@@ -392,6 +397,19 @@ static void write_out(struct node *n)
     thread_submit(n->disk, &d->job);
 }
 
+/* The state is another, further on: who waited for a place before it does not learn what came of
+ * it. */
+void pump_installed(struct node *n)
+{
+    struct awaited *first;
+    while ((first = awaited_first(&n->awaited)) && first->index <= n->machine.applied_index) {
+        struct awaited a = *first;
+        awaited_drop_first(&n->awaited);
+        proposal_failed(n, &a.proposal, ERR_LEADER_FAILED);
+    }
+    upkeep_again(n);
+}
+
 void pump_turn(struct node *n)
 {
     apply_committed(n);
@@ -440,6 +458,10 @@ void pump_timeout(void *context)
 {
     struct node *n = context;
     struct raft_event event = { .type = RAFT_TIMEOUT };
+    if (transfer_installing(n)) { /* no election while log and state are replaced */
+        loop_timer_set(n->loop, &n->raft_timer, loop_now_ms(n->loop) + RAFT_HEARTBEAT_MS);
+        return;
+    }
     enum err e = pump_raft(n, &event);
     CHECK(e == ERR_OK);
 }

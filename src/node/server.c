@@ -356,6 +356,7 @@ static void open_parts(struct node *n)
     buf_open(&n->disk_job.records, &n->alloc);
     n->read_buffer = mem_alloc(&n->alloc, READ_BYTES);
     forward_open(n);
+    transfer_open(n);
     machine_open(&n->machine, &n->store_alloc);
     n->watch = watch_open(&n->alloc);
     n->raft = raft_open(&n->store_alloc);
@@ -439,10 +440,15 @@ static void close_parts(struct node *n)
     conn_close_all(n);
     peers_close(n);
     thread_drain(n->disk);
+    while (transfer_busy(n)) {
+        thread_drain(n->writer);
+        thread_drain(n->disk);
+    }
     upkeep_checkpoint_last(n);
     thread_close(n->disk);
     thread_close(n->writer);
     upkeep_close(n);
+    transfer_close(n);
     storage_close(n->storage);
     machine_close(&n->machine);
     watch_close(n->watch);

@@ -101,6 +101,7 @@ static void give_up(struct node *n)
     machine_save_close(u->save);
     u->save = NULL;
     u->retry_ms = loop_now_ms(n->loop) + CHECKPOINT_RETRY_MS;
+    transfer_checkpoint_done(n, false);
 }
 
 static void checkpoint_written(struct node *n)
@@ -112,6 +113,7 @@ static void checkpoint_written(struct node *n)
     machine_save_close(u->save);
     u->save = NULL;
     trim(n, u->job.log_from);
+    transfer_checkpoint_done(n, true);
 }
 
 /* The next piece is made on this thread, from the store, and written on the other. */
@@ -162,14 +164,20 @@ static void begin_checkpoint(struct node *n)
 static bool checkpoint_due(const struct node *n)
 {
     const struct upkeep *u = n->upkeep;
-    return n->metrics.log_bytes - u->log_bytes_at >= (uint64_t)n->params.checkpoint_log_bytes &&
+    bool much = n->metrics.log_bytes - u->log_bytes_at >= (uint64_t)n->params.checkpoint_log_bytes;
+    return (much || transfer_wants_checkpoint(n)) &&
            loop_now_ms(n->loop) >= u->retry_ms && n->machine.applied_index > 0;
+}
+
+bool upkeep_writes(const struct node *n)
+{
+    return n->upkeep->writer_busy || n->upkeep->save || n->upkeep->trimming;
 }
 
 static void use_writer(struct node *n)
 {
     struct upkeep *u = n->upkeep;
-    if (u->writer_busy || u->save || n->stopping)
+    if (u->writer_busy || u->save || n->stopping || transfer_installing(n))
         return;
     if (!n->spare && !u->spare_failed) {
         u->job.spare = ++u->spares_made;
@@ -183,7 +191,7 @@ void upkeep_checkpoint_last(struct node *n)
 {
     struct upkeep *u = n->upkeep;
     thread_drain(n->writer);
-    if (!u->save && n->machine.applied_index > 0 && n->metrics.log_bytes > u->log_bytes_at)
+    if (!u->save && !transfer_loading(n) && n->machine.applied_index > 0 && n->metrics.log_bytes > u->log_bytes_at)
         begin_checkpoint(n);
     while (u->writer_busy)
         thread_drain(n->writer);
@@ -196,6 +204,9 @@ bool upkeep_turn(struct node *n)
 {
     bool more = n->again;
     n->again = false;
+    transfer_turn(n);
+    if (transfer_loading(n))
+        return false;
     more = kv_compact_step(n->machine.kv, COMPACT_STEP) || more;
     if (n->physical.n) {
         struct kv_stats stats;
@@ -236,6 +247,7 @@ static void on_sweep(void *context)
     conn_sweep(n);
     pump_sweep(n);
     cluster_sweep(n);
+    transfer_sweep(n);
     loop_timer_set(n->loop, &n->sweep_timer, loop_now_ms(n->loop) + SWEEP_MS);
 }
 
