@@ -176,7 +176,7 @@ static void bench_open(void)
     bench = (struct bench){ 0 };
     memset(urls, 0, sizeof(urls));
     alloc_heap(&bench.alloc);
-    slog_level_set(SLOG_ERROR);
+    slog_level_set((enum slog_level)(SLOG_ERROR + 1)); /* nothing */
     bench.loop = loop_open(&bench.alloc);
     for (int i = 0; i < NODES; i++) {
         bench.nodes[i] = node_make();
@@ -670,6 +670,95 @@ TEST(peers_queues_are_bounded)
     EXPECT(bench.nodes[0]->metrics.peer_queue_full == 1);
     tcp_close(raw_fd);
     tcp_close(raw_listener);
+    EXPECT(bench_close());
+}
+
+/* ---- bounds ---- */
+
+static bool one_guest_was_refused(struct bench *b)
+{
+    return b->nodes[0]->metrics.peer_refused[PEER_REFUSED_NOT_READY] > 0;
+}
+
+TEST(peers_guests_are_bounded)
+{
+    int fds[PEER_GUESTS_MAX + 1];
+    bench_open();
+    EXPECT(start_plain(0));
+    for (int i = 0; i <= PEER_GUESTS_MAX; i++) {
+        struct peer_frame f = hello_of(100 + (uint64_t)i, 1);
+        fds[i] = raw_call(0);
+        raw_say(fds[i], &f);
+    }
+    EXPECT(run(one_guest_was_refused));
+    EXPECT(bench.seen[0].hellos == PEER_GUESTS_MAX);
+    struct peer_frame again = hello_of(100, 1); /* one that is known already may call anew */
+    int fd = raw_call(0);
+    raw_say(fd, &again);
+    pass(5);
+    EXPECT(bench.seen[0].hellos == PEER_GUESTS_MAX + 1 && raw_closed(fds[0]));
+    for (int i = 1; i <= PEER_GUESTS_MAX; i++)
+        tcp_close(fds[i]);
+    tcp_close(fd);
+    EXPECT(bench_close());
+}
+
+TEST(peers_callers_are_bounded)
+{
+    int fds[PEER_CALLERS_MAX + 1];
+    bench_open();
+    EXPECT(start_plain(0));
+    for (int i = 0; i <= PEER_CALLERS_MAX; i++)
+        fds[i] = raw_call(0);
+    EXPECT(is_closed_for(fds[PEER_CALLERS_MAX], one_saw_an_offence));
+    uint8_t byte;
+    for (int i = 0; i < PEER_CALLERS_MAX; i++) {
+        EXPECT(tcp_read(fds[i], &byte, 1) == TCP_AGAIN);
+        tcp_close(fds[i]);
+    }
+    EXPECT(bench_close());
+}
+
+static bool zero_called_twice(struct bench *b)
+{
+    return b->nodes[0]->metrics.peer_calls == 2;
+}
+
+/* Somebody listens there, and never says a word. */
+TEST(peers_do_not_wait_for_a_mute_member)
+{
+    struct peers_options o = options_of(0);
+    struct tcp_address a;
+    char why[PEERS_WHY_MAX];
+    o.greeting_ms = 20;
+    bench_open();
+    EXPECT(tcp_parse("127.0.0.1:0", &a, NULL) == ERR_OK);
+    EXPECT(tcp_listen(&a, &raw_listener, why) == ERR_OK && start(0, &o));
+    snprintf(urls[1], sizeof(urls[1]), "127.0.0.1:%u", tcp_port(raw_listener));
+    tell(0, 3);
+    EXPECT(run(zero_called_twice) && bench.seen[0].closed_doors == 0 && bench.seen[0].losts == 0);
+    tcp_close(raw_listener);
+    EXPECT(bench_close());
+}
+
+TEST(peers_addresses_that_are_none)
+{
+    struct peers_options o = options_of(2);
+    char why[PEERS_WHY_MAX];
+    EXPECT(open_all());
+    snprintf(urls[1], sizeof(urls[1]), "nonsense");
+    tell(0, 7); /* the one that it had stays */
+    pass(5);
+    EXPECT(connected(0, 1));
+    tell(0, 5);
+    tell(0, 7);
+    pass(5);
+    EXPECT(!connected(0, 1) && connected(0, 2) && peers_queued(bench.nodes[0], 2) == 0);
+    peers_close(bench.nodes[2]);
+    snprintf(bench.nodes[2]->params.listen_peers, 64, "%s", urls[0]);
+    EXPECT(peers_open(bench.nodes[2], &o, why) == ERR_BAD_REQUEST && strstr(why, "in use"));
+    snprintf(bench.nodes[2]->params.listen_peers, 64, "nonsense");
+    EXPECT(peers_open(bench.nodes[2], &o, why) == ERR_BAD_REQUEST && strstr(why, "nonsense"));
     EXPECT(bench_close());
 }
 
