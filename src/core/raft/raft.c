@@ -316,6 +316,7 @@ static enum err transfer(struct raft *r, const struct raft_event *event)
     r->transfer_to = p->id;
     r->transfer_until = r->now_ms + RAFT_ELECTION_MS;
     r->lease_until = 0; /* the vote that comes need not wait for it */
+    r->no_lease = true;
     p->due = true;
     if (p->match == last_index(r))
         message(r, RAFT_TIMEOUT_NOW, p->id);

@@ -97,6 +97,7 @@ struct raft {
         int64_t sent_ms;
     } rounds[ROUNDS];
     int64_t lease_until;
+    bool no_lease; /* somebody was told to take over, and may still do so, at any time */
     int64_t heartbeat_ms; /* when the next is due */
     uint64_t transfer_to;
     int64_t transfer_until;

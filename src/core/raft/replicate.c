@@ -147,6 +147,7 @@ void lead(struct raft *r)
     r->leader = r->self;
     r->round = 0;
     r->lease_until = 0;
+    r->no_lease = false;
     r->transfer_to = 0;
     memset(r->rounds, 0, sizeof(r->rounds));
     for (size_t i = 0; i < r->peers.n; i++) {
@@ -230,7 +231,7 @@ enum err on_read(struct raft *r, uint64_t id)
 static void extend_lease(struct raft *r)
 {
     uint64_t round = quorum_of(r, answered);
-    if (!r->lease_ms || r->transfer_to || !round || r->rounds[round % ROUNDS].round != round ||
+    if (!r->lease_ms || r->no_lease || !round || r->rounds[round % ROUNDS].round != round ||
         !is_voter(r, r->self))
         return;
     int64_t until = r->rounds[round % ROUNDS].sent_ms + r->lease_ms;

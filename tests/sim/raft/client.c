@@ -163,7 +163,7 @@ void client_tick(struct world *w)
         transfer(w, n);
     else if (chance(w, v->read))
         read(w, n);
-    else
+    else if (raft_last_index(n->raft) < INDEX_MAX / 2)
         (void)!submit(w, n, 1 + prng_below(&w->prng, v->batch), v->payload);
 }
 
