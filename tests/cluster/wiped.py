@@ -1,4 +1,5 @@
-"""A node that lost its disk must not come back as who it was: wiped.py [--target etcd].
+"""A node that lost its disk must not come back as who it was: wiped.py [--early] [--target
+etcd].
 
 It has promised things it no longer knows: with it, a majority could forget what was acknowledged.
 So it is refused, does not vote and does not serve; removed and added anew it is welcome.
@@ -11,6 +12,7 @@ import clients
 from cluster import Cluster, target
 from etcd_api import pb
 from history import ABSENT, Op
+from node import wait_until
 from witness import show
 
 KEYS = 200
@@ -73,8 +75,19 @@ def no_vote(wiped, stays, goes):
     return faults
 
 
-def scenario(cluster):
+def known(cluster):
+    """Whether every member has told the cluster of itself."""
+    api = cluster.leader().api()
+    try:
+        return all(m.clientURLs for m in api.MemberList(pb.MemberListRequest(), timeout=5).members)
+    finally:
+        api.close()
+
+
+def scenario(cluster, early):
     leader = cluster.leader()
+    if not early:
+        wait_until(lambda: known(cluster), 10, "all have told of themselves")
     api = leader.api()
     for i in range(KEYS):
         api.Put(pb.PutRequest(key=b"k%d" % i, value=b"v"), timeout=5)
@@ -105,8 +118,10 @@ def scenario(cluster):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--target", default=target())
-    with Cluster(3, parser.parse_args().target) as cluster:
-        good = show("wiped", scenario(cluster))
+    parser.add_argument("--early", action="store_true", help="as soon as the cluster serves")
+    options = parser.parse_args()
+    with Cluster(3, options.target) as cluster:
+        good = show("wiped", scenario(cluster, options.early))
     os._exit(0 if good else 1)
 
 
