@@ -492,8 +492,9 @@ void forward_sweep(struct node *n)
         else
             refuse_reader(n, &r, n->update.leader ? ERR_TIMEOUT : ERR_NO_LEADER);
     }
-    memmove(f->gathered.items + kept, f->gathered.items + count,
-            (f->gathered.n - count) * sizeof(*f->gathered.items));
+    if (f->gathered.n > count)
+        memmove(f->gathered.items + kept, f->gathered.items + count,
+                (f->gathered.n - count) * sizeof(*f->gathered.items));
     f->gathered.n -= count - kept;
     for (size_t k = f->batches.n; k-- > 0;) {
         struct read_batch *b = &f->batches.items[k];
