@@ -31,6 +31,13 @@ static const struct command commands[] = {
       "printf 'mod(\"k\") = \"0\"\\n\\nput k first\\n\\nget k\\n' | confman txn", 0, 1, run_txn },
     { "lease", "grant TTL|revoke ID|keep-alive ID|timetolive ID|list", "once keys " COMMON,
       "leases: TTL in seconds, IDs in hexadecimal", "confman lease grant 60", 1, 2, run_lease },
+    { "member", "list|add NAME|remove ID|promote ID|update ID|lead ID", "peer learner " COMMON,
+      "the cluster's members: IDs in hexadecimal, as list prints them; lead hands leadership over",
+      "confman member add n4 --peer 10.0.0.4:2380 --learner", 1, 2, run_member },
+    { "cluster", "up", "nodes data-dir base-port help",
+      "start a cluster on this machine for trying out, until interrupted: clients on base-port, "
+      "+2, +4..., members on the ports between",
+      "confman cluster up --nodes 3 --data-dir /tmp/cluster --base-port 2379", 1, 1, run_cluster },
     { "status", "", COMMON, "version, revision, sizes and leader of the server",
       "confman status --output json", 0, 0, run_status },
     { "compact", "REVISION", "physical " COMMON, "forget what is older than a revision",

@@ -15,9 +15,10 @@ enum { EXIT_DONE = 0, EXIT_REFUSED = 1, EXIT_USAGE = 2, EXIT_UNREACHABLE = 3 };
 struct options {
     const char *endpoint, *output, *cacert, *cert, *key;
     const char *range_end, *sort_by, *order;
-    int64_t timeout, limit, revision, lease;
+    const char *peer, *data_dir;
+    int64_t timeout, limit, revision, lease, nodes, base_port;
     bool insecure_skip_verify, prefix, from_key, keys_only, count_only, serializable;
-    bool print_value_only, prev_kv, ignore_value, ignore_lease, progress, physical, once, keys;
+    bool print_value_only, prev_kv, ignore_value, ignore_lease, progress, physical, once, keys, learner;
     bool help, json;
     const char *args[3];
     int n_args;
@@ -82,6 +83,8 @@ int run_del(const struct options *o, struct arena *arena);
 int run_watch(const struct options *o, struct arena *arena);
 int run_txn(const struct options *o, struct arena *arena);
 int run_lease(const struct options *o, struct arena *arena);
+int run_member(const struct options *o, struct arena *arena);
+int run_cluster(const struct options *o, struct arena *arena);
 int run_status(const struct options *o, struct arena *arena);
 int run_compact(const struct options *o, struct arena *arena);
 bool get_request(const struct options *o, struct span key, struct arena *arena,

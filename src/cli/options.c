@@ -44,6 +44,11 @@ static const struct option {
     OPTION("progress", progress, FLAG, "", "also tell how far it is when nothing happens"),
     OPTION("physical", physical, FLAG, "", "wait until the memory is freed"),
     OPTION("once", once, FLAG, "", "keep-alive: one renewal"),
+    OPTION("peer", peer, TEXT, "HOST:PORT", "add, update: where the other members call it"),
+    OPTION("learner", learner, FLAG, "", "add: without a vote, until it is promoted"),
+    OPTION("nodes", nodes, NUMBER, "N", "how many (3)"),
+    OPTION("data-dir", data_dir, TEXT, "DIR", "a directory for each below this one (data)"),
+    OPTION("base-port", base_port, NUMBER, "PORT", "of the first one's clients (2379)"),
     OPTION("keys", keys, FLAG, "", "timetolive: the keys that hang on it"),
 };
 enum { COUNT = sizeof(table) / sizeof(table[0]) };

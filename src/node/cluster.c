@@ -111,6 +111,22 @@ const struct member *cluster_member(const struct node *n, uint64_t id)
     return NULL;
 }
 
+/* Called are those that the newest membership has. Who is not in it any more is only told so, and
+ * ends, when that is applied: until then it may be taken back. */
+static void tell_peers(struct node *n, const struct raft_member *m, size_t count)
+{
+    struct raft_member applied[RAFT_MEMBERS_MAX], all[2 * RAFT_MEMBERS_MAX];
+    struct span bytes = machine_members_now(&n->machine);
+    size_t n_applied = 0, n_all = count;
+    if (bytes.len && raft_members_decode(bytes, applied, &n_applied) != ERR_OK)
+        n_applied = 0;
+    memcpy(all, m, count * sizeof(*m));
+    for (size_t i = 0; i < n_applied; i++)
+        if (!cluster_member(n, applied[i].id))
+            all[n_all++] = applied[i];
+    peers_members(n, all, n_all);
+}
+
 static void members_follow(struct node *n)
 {
     size_t count;
@@ -125,7 +141,12 @@ static void members_follow(struct node *n)
             slog(SLOG_WARN, "a member's description cannot be read; a newer build wrote it",
                  "member=%llx", (unsigned long long)m[i].id);
     }
-    peers_members(n, m, count);
+    tell_peers(n, m, count);
+}
+
+void cluster_applied(struct node *n)
+{
+    members_follow(n);
 }
 
 static void send_messages(struct node *n, const struct raft_update *u)

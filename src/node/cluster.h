@@ -39,6 +39,7 @@ uint64_t cluster_alone(uint64_t member);
 
 const struct member *cluster_member(const struct node *n, uint64_t id); /* NULL: none */
 void cluster_update(struct node *n, const struct raft_update *u); /* sends, follows the members */
+void cluster_applied(struct node *n); /* an entry of the membership */
 void cluster_sweep(struct node *n);                               /* every second */
 
 /* MEMBER_ADD, _REMOVE, _UPDATE, _PROMOTE, and MOVE_LEADER. The call is answered by

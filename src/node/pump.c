@@ -125,6 +125,7 @@ static void apply_command(struct node *n, const struct raft_entry *e, struct pro
 static void apply_members(struct node *n, const struct raft_entry *e, struct proposal p)
 {
     machine_members(&n->machine, e->index, e->term, e->data);
+    cluster_applied(n);
     if (p.call)
         call_members_changed(p.call);
 }

@@ -82,9 +82,7 @@ static void on_joined(struct node *n, uint64_t cluster, uint64_t member)
 
 static void on_refused(struct node *n, uint64_t id, unsigned reason, struct span text)
 {
-    slog(SLOG_WARN, "another member refuses us", "member=%llx reason=%s text=\"%.*s\"",
-         (unsigned long long)id, peer_refusal_name(reason), (int)text.len,
-         (const char *)text.data);
+    (void)text; /* it is logged there */
     if (!id || (reason != PEER_REFUSED_REMOVED && reason != PEER_REFUSED_WIPED) || n->stopping)
         return;
     slog(SLOG_ERROR,

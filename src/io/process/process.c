@@ -1,0 +1,67 @@
+#include "io/process/process.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static volatile sig_atomic_t asked; /* to stop */
+
+static void on_signal(int number)
+{
+    asked = number;
+}
+
+static void listen_for(int number)
+{
+    struct sigaction a = { .sa_handler = on_signal }; /* no SA_RESTART: waiting is interrupted */
+    sigaction(number, &a, NULL);
+}
+
+static void become(char *const argv[], int log)
+{
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    setpgid(0, 0); /* the terminal's interrupt is for our parent, who tells us */
+    dup2(log, 1);
+    dup2(log, 2);
+    execv("/proc/self/exe", argv);
+    _exit(127);
+}
+
+enum err process_start(char *const argv[], const char *log_path, int *id)
+{
+    int log = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (log < 0)
+        return ERR_IO;
+    listen_for(SIGINT);
+    listen_for(SIGTERM);
+    *id = fork();
+    if (*id == 0)
+        become(argv, log);
+    close(log);
+    return *id < 0 ? ERR_IO : ERR_OK;
+}
+
+void process_end(int id)
+{
+    kill(id, SIGTERM);
+}
+
+int process_wait(int *status)
+{
+    int how;
+    for (;;) {
+        if (asked) {
+            asked = 0;
+            return 0;
+        }
+        int id = waitpid(-1, &how, 0);
+        if (id > 0) {
+            *status = WIFEXITED(how) ? WEXITSTATUS(how) : 128 + WTERMSIG(how);
+            return id;
+        }
+        if (errno != EINTR)
+            return -1;
+    }
+}
