@@ -56,6 +56,9 @@ $O/crash: $(filter-out $O/src/io/file/file.o,$(OBJ)) ; $(CC) $(CFLAGS) -o $@ $^ 
 # Checks a history written by a test: linear FILE...
 $O/linear: $(filter $O/src/base/%,$(OBJ)) $(addprefix $O/tests/sim/,linear.o linear_main.o)
 	$(CC) $(CFLAGS) -o $@ $^
+# Raft alone, with nothing else that could go wrong.
+$O/sim_raft: $(filter $O/src/base/% $O/src/core/raft/%,$(OBJ)) ; $(CC) $(CFLAGS) -o $@ $^
+$O/sim_raft: $(call runner,sim/raft)
 $O/story: $(call runner,story)
 $O/crash: $(call runner,crash)
 $O/perf: $(call runner,perf)
@@ -108,6 +111,9 @@ conformance: all
 	@/usr/bin/python3 tests/server/run.py
 soak: all
 	@tools/deps.sh test
+	+@$(MAKE) --no-print-directory $(JOBS) MODE=asan build/asan/sim_raft
+	@build/asan/sim_raft --first 1000 --seconds $(or $(SECONDS),600)
+	@tests/sim/raft/mutants.py
 	@/usr/bin/python3 tests/server/kill.py --rounds 50
 	@/usr/bin/python3 tests/server/differ.py --ops 100000
 	+@$(MAKE) --no-print-directory fuzz SECONDS=60

@@ -53,6 +53,9 @@ for kind in story crash; do
         step "$kind" "build/asan/$kind"
     fi
 done
+if step build_sim make $jobs --no-print-directory MODE=asan build/asan/sim_raft; then
+    step sim_raft build/asan/sim_raft --seeds 20
+fi
 if step build_fuzz make $jobs --no-print-directory MODE=fuzz fuzzers; then
     step fuzz tests/run_fuzz.sh "$fuzz_seconds"
 fi
