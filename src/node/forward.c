@@ -474,6 +474,16 @@ static void asks_lost(struct node *n, uint64_t peer, int64_t before_ms, enum err
         f->asks_head++;
 }
 
+void forward_give_up(struct node *n)
+{
+    struct forward *f = &n->forward;
+    asks_lost(n, 0, INT64_MAX, ERR_STOPPED);
+    for (size_t k = f->batches.n; k-- > 0;)
+        gather_again(n, k);
+    while (f->gathered.n)
+        refuse_reader(n, &f->gathered.items[--f->gathered.n], ERR_STOPPED);
+}
+
 void forward_lost(struct node *n, uint64_t peer)
 {
     asks_lost(n, peer, INT64_MAX, ERR_LEADER_FAILED);

@@ -84,6 +84,7 @@ struct forward {
 
 void forward_open(struct node *n);
 void forward_close(struct node *n);
+void forward_give_up(struct node *n); /* at the end: nobody will answer any more */
 
 /* ---- asking ---- */
 

@@ -158,6 +158,7 @@ void pump_read(struct node *n, const struct request *r, struct arena *arena, str
 enum err pump_raft(struct node *n, struct raft_event *event) MUST_CHECK;
 void pump_took(struct node *n, const struct raft_update *u); /* does what an update says */
 void pump_turn(struct node *n);
+void pump_give_up(struct node *n); /* at the end: what is under way has no outcome any more */
 void pump_installed(struct node *n); /* a snapshot has taken the place of the state */
 void pump_sweep(struct node *n);
 void pump_expire(struct node *n);

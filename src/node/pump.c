@@ -279,6 +279,18 @@ static void submitted_fail(struct node *n, size_t count, enum err e)
 
 /* All commands of the turn become entries with indexes that follow one another. Members that
  * forwarded some hear where they are before they get the entries. */
+void pump_give_up(struct node *n)
+{
+    struct awaited *first;
+    submitted_fail(n, n->submitted.n, ERR_STOPPED);
+    while ((first = awaited_first(&n->awaited)) != NULL) {
+        struct proposal p = first->proposal;
+        awaited_drop_first(&n->awaited);
+        proposal_failed(n, &p, ERR_TIMEOUT);
+    }
+    forward_give_up(n);
+}
+
 static void submit_here(struct node *n)
 {
     size_t count = n->submitted.n;

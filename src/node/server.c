@@ -445,6 +445,7 @@ static void close_parts(struct node *n)
     upkeep_checkpoint_last(n);
     thread_close(n->disk);
     thread_close(n->writer);
+    pump_give_up(n);
     upkeep_close(n);
     transfer_close(n);
     storage_close(n->storage);
