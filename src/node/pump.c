@@ -270,7 +270,9 @@ static void submitted_drop(struct node *n, size_t count)
 
 static void submitted_fail(struct node *n, size_t count, enum err e)
 {
-    struct proposal *p = ARENA_ARRAY(&n->turn, struct proposal, count + 1);
+    if (!count)
+        return;
+    struct proposal *p = ARENA_ARRAY(&n->turn, struct proposal, count);
     memcpy(p, n->submitted.items, count * sizeof(*p));
     submitted_drop(n, count);
     for (size_t i = 0; i < count; i++)
