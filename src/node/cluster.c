@@ -166,6 +166,10 @@ void cluster_update(struct node *n, const struct raft_update *u)
     send_messages(n, u);
     for (size_t i = 0; i < u->n_snapshots; i++)
         transfer_begin(n, u->snapshots[i]);
+    if (u->leader != c->leader) {
+        c->leader = u->leader;
+        c->news = c->tell = true;
+    }
     if (u->leader)
         c->leaderless_ms = 0;
     else if (!c->leaderless_ms)
@@ -353,51 +357,97 @@ enum err cluster_change(struct node *n, struct call *call, const struct request 
 
 /* ---- what members tell of themselves ---- */
 
-static bool is_written(const struct member *m, const struct peer_about *a)
+static struct told *told_of(struct node *n, uint64_t id)
 {
-    return m->info.incarnation == a->incarnation && span_equal(m->info.name, a->name) &&
-           span_equal(m->info.client_url, a->client_url);
+    struct cluster *c = &n->cluster;
+    struct told *free = NULL;
+    for (size_t i = 0; i < RAFT_MEMBERS_MAX; i++) {
+        if (c->told[i].id == id)
+            return &c->told[i];
+        if (!c->told[i].id || !cluster_member(n, c->told[i].id))
+            free = &c->told[i];
+    }
+    CHECK(free); /* there are no more members than places */
+    *free = (struct told){ .id = id };
+    return free;
 }
 
-static void write_down(struct node *n, uint64_t id, const struct peer_about *a)
+/* What the membership should say of a member; whether that is news. */
+static bool amended(struct node *n, struct member *m)
 {
-    const struct member *m = cluster_member(n, id);
-    struct wanted w = { .n = 0 };
-    /* A data directory is written down once; another one is refused when it calls. */
-    if (!m || is_written(m, a) || n->update.role != RAFT_LEADER ||
-        (m->info.incarnation && m->info.incarnation != a->incarnation))
-        return;
-    buf_open(&w.infos, &n->alloc);
-    for (size_t i = 0; i < n->cluster.n; i++) {
-        struct member x = n->cluster.members[i];
-        if (x.id == id) {
-            x.info.incarnation = a->incarnation;
-            x.info.name = a->name;
-            x.info.client_url = a->client_url;
-        }
-        wanted_add(&w, x.id, x.votes, &x.info);
+    const struct told *t = told_of(n, m->id);
+    bool news = false;
+    if (!m->info.incarnation && t->incarnation) {
+        m->info.incarnation = t->incarnation;
+        news = true;
     }
-    wanted_settle(&w);
-    /* Not now: it is told again. */
-    if (pump_change(n, raft_members_index(n->raft), w.members, w.n,
-                    (struct proposal){ .call = NULL }) == ERR_OK)
-        slog(SLOG_INFO, "member", "id=%llx", (unsigned long long)id);
-    buf_close(&w.infos);
+    /* A data directory is written down once; another one is refused when it calls. */
+    if (!t->about || t->incarnation != m->info.incarnation)
+        return news;
+    news = news || !span_is(m->info.name, t->name) || !span_is(m->info.client_url, t->client_url);
+    m->info.name = span_text(t->name);
+    m->info.client_url = span_text(t->client_url);
+    return news;
+}
+
+static void take_about(struct node *n, uint64_t id, const struct peer_about *a)
+{
+    if (!cluster_member(n, id))
+        return;
+    struct told *t = told_of(n, id);
+    if (!t->incarnation)
+        t->incarnation = a->incarnation;
+    if (t->incarnation != a->incarnation)
+        return;
+    t->about = true;
+    snprintf(t->name, sizeof(t->name), "%.*s", (int)a->name.len, (const char *)a->name.data);
+    snprintf(t->client_url, sizeof(t->client_url), "%.*s", (int)a->client_url.len,
+             (const char *)a->client_url.data);
+    n->cluster.news = true;
 }
 
 static void tell_of_us(struct node *n)
 {
     const struct member *m = cluster_member(n, n->header.member_id);
     struct peer_frame f = { .type = PEER_ABOUT };
-    f.about.incarnation = storage_incarnation(n->storage);
+    f.about.incarnation = n->incarnation;
     f.about.name = span_text(n->params.name);
     f.about.client_url = span_text(n->client_url);
-    if (!m || is_written(m, &f.about))
+    if (!m || (m->info.incarnation == n->incarnation && span_equal(m->info.name, f.about.name) &&
+               span_equal(m->info.client_url, f.about.client_url)))
         return;
     if (n->update.role == RAFT_LEADER)
-        write_down(n, n->header.member_id, &f.about);
+        take_about(n, n->header.member_id, &f.about);
     else if (n->update.leader)
         peers_send(n, n->update.leader, &f);
+}
+
+/* Everything that is news, in one change. A disk that is lost before its incarnation is written
+ * down could be mistaken for the one that promised: so it is done at first contact. */
+void cluster_turn(struct node *n)
+{
+    struct cluster *c = &n->cluster;
+    struct wanted w = { .n = 0 };
+    bool news = false;
+    if (c->tell && n->update.leader)
+        tell_of_us(n);
+    c->tell = c->tell && !n->update.leader;
+    if (!c->news || n->update.role != RAFT_LEADER ||
+        raft_members_index(n->raft) > n->update.commit_index)
+        return;
+    buf_open(&w.infos, &n->alloc);
+    for (size_t i = 0; i < c->n; i++) {
+        struct member m = c->members[i];
+        news = amended(n, &m) || news;
+        wanted_add(&w, m.id, m.votes, &m.info);
+    }
+    wanted_settle(&w);
+    enum err e = ERR_OK;
+    if (news)
+        e = pump_change(n, raft_members_index(n->raft), w.members, w.n,
+                        (struct proposal){ .call = NULL });
+    c->news = e != ERR_OK; /* the term has not begun: again in a later turn */
+    buf_close(&w.infos);
 }
 
 /* ---- peers ---- */
@@ -411,13 +461,24 @@ void peers_on_frame(struct node *n, uint64_t from, const struct peer_frame *f)
         enum err e = pump_raft(n, &event);
         CHECK(e == ERR_OK);
     } else if (f->type == PEER_ABOUT) {
-        write_down(n, from, &f->about);
+        take_about(n, from, &f->about);
     } else if (f->type == PEER_OFFER || f->type == PEER_WANT || f->type == PEER_CHUNK ||
                f->type == PEER_INSTALLED) {
         transfer_frame(n, from, f);
     } else {
         forward_frame(n, from, f);
     }
+}
+
+void peers_on_hello(struct node *n, uint64_t id, uint64_t incarnation)
+{
+    if (!cluster_member(n, id))
+        return;
+    struct told *t = told_of(n, id);
+    if (!t->incarnation)
+        t->incarnation = incarnation;
+    n->cluster.news = true;
+    tell_of_us(n);
 }
 
 void peers_on_lost(struct node *n, uint64_t id, bool refused)

@@ -21,12 +21,23 @@ struct member {
     struct peer_info info; /* spans into raft's memory; valid until the membership changes */
 };
 
+/* What a member has told us of itself. */
+struct told {
+    uint64_t id;          /* 0: free */
+    uint64_t incarnation; /* that called first, or was called */
+    bool about;
+    char name[PEER_NAME_MAX + 1], client_url[PEER_URL_MAX + 1];
+};
+
 struct cluster {
     struct member members[RAFT_MEMBERS_MAX];
     size_t n;
     bool alone;            /* the only member, with a vote: nobody else is ever asked */
     int64_t leaderless_ms; /* since when there is no leader; 0: there is one */
     bool handing_over;
+    uint64_t leader;
+    bool news, tell; /* of members for the membership; of us, for the leader */
+    struct told told[RAFT_MEMBERS_MAX];
 };
 
 /* The members that a new cluster begins with, from the parameters; ids are the same on every
@@ -40,6 +51,7 @@ uint64_t cluster_alone(uint64_t member);
 const struct member *cluster_member(const struct node *n, uint64_t id); /* NULL: none */
 void cluster_update(struct node *n, const struct raft_update *u); /* sends, follows the members */
 void cluster_applied(struct node *n); /* an entry of the membership */
+void cluster_turn(struct node *n);
 void cluster_sweep(struct node *n);                               /* every second */
 
 /* MEMBER_ADD, _REMOVE, _UPDATE, _PROMOTE, and MOVE_LEADER. The call is answered by
@@ -51,6 +63,7 @@ enum err pump_change(struct node *n, uint64_t base, const struct raft_member *me
 
 /* What other members send and lose: struct peers_events. */
 void peers_on_frame(struct node *n, uint64_t from, const struct peer_frame *f);
+void peers_on_hello(struct node *n, uint64_t id, uint64_t incarnation);
 void peers_on_lost(struct node *n, uint64_t id, bool refused);
 
 /* Before a clean stop: whether a leader is still waiting for another to take over. */

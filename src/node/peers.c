@@ -227,7 +227,7 @@ static void take_member(struct peers *p, const struct raft_member *m)
     if (o)
         o->member = true;
     if (e == ERR_OK)
-        o->incarnation = info.incarnation;
+        o->incarnation = info.incarnation ? info.incarnation : o->incarnation;
     else
         slog(SLOG_ERROR, "the address of a member cannot be used", "member=%llx error=%s",
              (unsigned long long)m->id, slog_quote(err_text(e)));

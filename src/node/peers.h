@@ -79,7 +79,3 @@ bool peers_connected(const struct node *n, uint64_t id);
 size_t peers_queued(const struct node *n, uint64_t id);
 size_t peers_connections(const struct node *n); /* members that we are connected to, for a metric */
 uint16_t peers_port(const struct node *n);      /* that we listen on; 0: not at all */
-
-/* cluster.c's events. */
-void peers_on_frame(struct node *n, uint64_t from, const struct peer_frame *f);
-void peers_on_lost(struct node *n, uint64_t id, bool refused);

@@ -93,6 +93,8 @@ static void on_hello(struct peer_in *i, const struct peer_hello *h)
     /* It lives: if we have failed to reach it, now is a better time. */
     struct peer_out *o = out_of(p, h->from);
     CHECK(o != NULL);
+    if (!o->incarnation) /* held to it from now on, until the membership says it */
+        o->incarnation = h->incarnation;
     if (o->state == OUT_WAITING && !o->refused) {
         o->at_ms = loop_now_ms(p->n->loop);
         peers_wake(p, o->at_ms);

@@ -46,7 +46,7 @@ enum out_state { OUT_WAITING, OUT_NAMING, OUT_CONNECTING, OUT_GREETING, OUT_UP }
 struct peer_out {
     struct peers *p;
     uint64_t id;
-    uint64_t incarnation; /* as the membership says; 0: not known */
+    uint64_t incarnation; /* as the membership says, or as heard first; 0: not known */
     bool member;
     bool gone; /* the next tick frees it */
     char url[PEER_URL_MAX + 1];

@@ -164,6 +164,8 @@ static void on_welcome(struct peer_out *o, const struct peer_welcome *w)
     slog(SLOG_INFO, "connected to a member", "member=%llx url=%s", (unsigned long long)o->id,
          slog_quote(o->url));
     n->metrics.peer_connects++;
+    if (!o->incarnation)
+        o->incarnation = w->incarnation;
     o->state = OUT_UP;
     o->up_ms = loop_now_ms(n->loop);
     o->logged = false;

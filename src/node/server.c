@@ -98,6 +98,7 @@ static void on_refused(struct node *n, uint64_t id, unsigned reason, struct span
 static const struct peers_events peers_events = { .frame = peers_on_frame,
                                                   .lost = peers_on_lost,
                                                   .refused = on_refused,
+                                                  .hello = peers_on_hello,
                                                   .joined = on_joined };
 
 static bool join_turn(void *context)
@@ -417,6 +418,7 @@ static bool on_turn(void *context)
     n->metrics.turns++;
     bool more = upkeep_turn(n);
     pump_turn(n);
+    cluster_turn(n);
     peers_turn(n);
     conn_turn(n);
     arena_reset(&n->turn);
