@@ -187,6 +187,14 @@ static void check_acknowledged(struct world *w, struct node *n, const struct raf
                  (int)disk_last(&n->disk));
 }
 
+/* Raft 3.6.1, of the message that is being answered. */
+static bool as_new(const struct node *n)
+{
+    const struct raft_message *m = n->asked;
+    uint64_t last = raft_last_index(n->raft), term = raft_term_at(n->raft, last);
+    return m && (m->index_term > term || (m->index_term == term && m->index >= last));
+}
+
 void check_message(struct world *w, struct node *n, const struct raft_message *m)
 {
     bool other_term = m->type == RAFT_PREVOTE || (m->type == RAFT_PREVOTE_REPLY && m->granted);
@@ -198,6 +206,8 @@ void check_message(struct world *w, struct node *n, const struct raft_message *m
         check_vote(w, n, m);
     if (m->type == RAFT_APPEND_REPLY && !m->rejected && m->index)
         check_acknowledged(w, n, m);
+    if (m->type == RAFT_PREVOTE_REPLY && m->granted && !as_new(n))
+        violated(w, n, "would vote for %d, whose log is older", (int)m->to);
     if (m->type == RAFT_APPEND && term_of(w, m->term)->leader != n->id)
         violated(w, n, "sends entries of term %d and is not its leader", (int)m->term);
     if (m->type == RAFT_APPEND && n->role == RAFT_LEADER)

@@ -218,7 +218,9 @@ bool client_done(struct world *w, char why[128])
     if (!w->goal_read)
         return false;
     const struct raft_member *m = raft_members(leader->raft, &count);
+    bool votes = false;
     for (size_t i = 0; i < count; i++) {
+        votes |= m[i].id == leader->id && m[i].votes;
         snprintf(why, 128, "joint consensus is not left");
         if (m[i].votes & RAFT_VOTER_BEFORE)
             return false;
@@ -227,6 +229,10 @@ bool client_done(struct world *w, char why[128])
         if (behind(w, world_node(w, m[i].id), leader))
             return false;
     }
+    snprintf(why, 128, "the leader %d of term %d has no vote", (int)leader->id,
+             (int)leader->term);
+    if (!votes)
+        return false;
     snprintf(why, 128, "no leader stays, the last is %d of term %d", (int)leader->id,
              (int)leader->term);
     if (w->steady_term != leader->term) {

@@ -1,5 +1,5 @@
 /* sim_raft: runs seeds. --seed N: one; --seeds N: so many; --first N: from here on; --seconds N:
- * for so long; --trace: every event. */
+ * for so long; --failures N: ends after so many; --trace: every event. */
 #include "sim.h"
 #include <stdlib.h>
 #include <string.h>
@@ -36,7 +36,7 @@ static bool run(uint64_t seed, bool trace)
 
 int main(int argc, char **argv)
 {
-    uint64_t first = 1, seeds = 20, failed = 0;
+    uint64_t first = 1, seeds = 20, failed = 0, enough = 5;
     long seconds = 0;
     bool trace = false, one = false;
     for (int i = 1; i < argc; i++) {
@@ -49,6 +49,8 @@ int main(int argc, char **argv)
             first = strtoull(value, NULL, 10);
         else if (strcmp(argv[i], "--seeds") == 0)
             seeds = strtoull(value, NULL, 10);
+        else if (strcmp(argv[i], "--failures") == 0)
+            enough = strtoull(value, NULL, 10);
         else if (strcmp(argv[i], "--seconds") == 0)
             seconds = strtol(value, NULL, 10);
     }
@@ -58,7 +60,7 @@ int main(int argc, char **argv)
         __sanitizer_set_death_callback(say_seed);
     if (one)
         seeds = 1;
-    for (uint64_t i = 0; failed < 5 && (seconds && !one ? time(NULL) < end : i < seeds); i++)
+    for (uint64_t i = 0; failed < enough && (seconds && !one ? time(NULL) < end : i < seeds); i++)
         failed += !run(first + i, trace);
 #define X(name) printf("%s %llu\n", #name, (unsigned long long)count.name);
     COUNTERS(X)

@@ -398,6 +398,7 @@ enum err node_step(struct world *w, struct node *n, struct raft_event *e)
     CHECK(n->up);
     e->now_ms = node_clock_us(w, n) / MS;
     n->made_members = false;
+    n->asked = e->type == RAFT_RECEIVE ? e->message : NULL;
     n->config_before = n->configs.n ? n->configs.items[n->configs.n - 1] : NULL;
     w->count->steps++;
     w->run_steps++;

@@ -80,6 +80,7 @@ struct node {
     /* As a leader: what it said first and at last to be committed. UNKNOWN: nothing yet. */
     uint64_t first_claim, claim;
     bool made_members; /* in this step */
+    const struct raft_message *asked; /* taken in this step; NULL: none */
     VEC(struct read) reads;
     bool checkpointing;
     const struct checkpoint *installing; /* NULL: none */
