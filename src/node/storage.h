@@ -46,7 +46,7 @@ void storage_close(struct storage *s);
 
 uint64_t storage_cluster(const struct storage *s);
 uint64_t storage_member(const struct storage *s);
-/* Random, drawn when the directory was made: a member whose disk was lost comes with another one. */
+/* Drawn when the directory was made: a member whose disk was lost comes back with another. */
 uint64_t storage_incarnation(const struct storage *s);
 /* After storage_recover: nothing was ever written, no checkpoint and no record of the log. */
 bool storage_is_new(const struct storage *s);

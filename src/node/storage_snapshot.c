@@ -155,10 +155,7 @@ enum err storage_stage_load(struct storage *s, struct storage_load *l, char *why
     storage_path(s, path, "staged-", s->offer.id);
     if (!s->stage || s->stage_offset != s->offer.size)
         return storage_refuse(ERR_BAD_REQUEST, why, path, "is not all there");
-    enum err e = file_sync(s->stage);
-    if (e != ERR_OK)
-        return storage_broken(e, why);
-    e = storage_load_open(l, path, why);
+    enum err e = storage_load_open(l, path, why); /* which syncs what is only cached */
     if (e != ERR_OK)
         return e;
     if (l->cluster != s->cluster)

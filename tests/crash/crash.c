@@ -32,8 +32,8 @@ enum {
     ROT_SEEDS = 3,
     ROT_FLIPS = 250,
     EDGE = 50,
-    PAD_WORDS = 6,      /* so that checkpoints are longer than what is synced at once */
-    CHUNK_MAX = 6 << 10,
+    PAD_WORDS = 22, /* so that checkpoints are longer than what is synced at once */
+    CHUNK_MAX = 12 << 10,
 };
 
 static const char *const fault_names[FAULT_COUNT] = { "none", "error", "errors", "full",
@@ -56,7 +56,8 @@ static struct model offered;
 static struct buf offered_bytes;
 static struct storage_offer offer; /* index 0: none */
 static bool receiving;             /* offers are made */
-static bool faulty;                /* this disk has met a fault */
+static bool faulty;  /* this disk has met a fault */
+static bool spoiled; /* staging has failed: the file may be there still, with bytes that are not */
 static int installs, resumes, sent;
 static uint64_t incarnation; /* as the first process that was not refused found it */
 static char problem[2048];
@@ -185,6 +186,7 @@ struct work {
     uint64_t checkpoint, written; /* under way: its index, how many entries are in it */
     struct model snapshot;
     int fulls;
+    bool quiet; /* nothing is appended in this life */
     bool staging;
     uint64_t staged; /* of the offer */
     struct storage_source source;
@@ -196,9 +198,13 @@ static void record(struct buf *out, struct log_record r)
     log_batch_record(out, &r);
 }
 
-/* Grows *m by a batch, and writes its records. */
-static void make_batch(struct model *m, struct buf *out)
+/* What one update of raft has for the disk: cut, hard state, entries. */
+static void make_update(struct model *m, struct buf *out)
 {
+    if (m->last > committed && prng_below(&prng, 5) == 0) {
+        m->last = committed + prng_below(&prng, m->last - committed);
+        record(out, (struct log_record){ .type = LOG_TRUNCATE, .index = m->last + 1 });
+    }
     if (prng_below(&prng, 8) == 0 || m->hard_term == 0) {
         m->hard_term++;
         m->hard_vote = 1 + prng_below(&prng, 3);
@@ -206,11 +212,7 @@ static void make_batch(struct model *m, struct buf *out)
                                          .term = m->hard_term,
                                          .vote = m->hard_vote });
     }
-    if (m->last > committed && prng_below(&prng, 6) == 0) {
-        m->last = committed + prng_below(&prng, m->last - committed);
-        record(out, (struct log_record){ .type = LOG_TRUNCATE, .index = m->last + 1 });
-    }
-    for (uint64_t n = prng_below(&prng, 4); n > 0 && m->last < ENTRIES_MAX; n--) {
+    for (uint64_t n = prng_below(&prng, 3); n > 0 && m->last < ENTRIES_MAX; n--) {
         struct buf data;
         buf_open(&data, &heap);
         m->value[++m->last] = prng_next(&prng);
@@ -223,6 +225,14 @@ static void make_batch(struct model *m, struct buf *out)
                                          .data = buf_all(&data) });
         buf_close(&data);
     }
+}
+
+/* Grows *m by a batch, and writes its records: of several updates, so that cuts stand between
+ * entries and void some of the same batch. */
+static void make_batch(struct model *m, struct buf *out)
+{
+    for (uint64_t n = 1 + prng_below(&prng, 3); n > 0; n--)
+        make_update(m, out);
 }
 
 /* Nothing that an offer could contradict. */
@@ -336,11 +346,12 @@ static void write_offer(struct buf *b)
     put_checksum(b, end + 4, end + 8);
 }
 
-static void make_offer(void)
+/* plain: nothing of the log is void, and the term stays, so that an install writes no batch. */
+static void make_offer(bool plain)
 {
     offered = durable;
-    offer.index = committed + 1 + prng_below(&prng, 12);
-    offer.term = durable.hard_term + prng_below(&prng, 2);
+    offer.index = (plain ? durable.last : committed) + 1 + prng_below(&prng, 12);
+    offer.term = durable.hard_term + (plain ? 0 : prng_below(&prng, 2));
     if (offer.index <= durable.last && durable.term[offer.index] == offer.term)
         offer.term++;
     for (uint64_t i = committed + 1; i <= offer.index; i++) {
@@ -378,6 +389,14 @@ static enum err check_staged(struct work *w)
     return e == ERR_END && same(&seen, &offered) ? ERR_OK : e == ERR_IO ? e : ERR_CORRUPT;
 }
 
+static size_t count_files(const char *prefix)
+{
+    size_t n = 0;
+    for (size_t i = 0; disk_name(i); i++)
+        n += strncmp(disk_name(i), prefix, strlen(prefix)) == 0;
+    return n;
+}
+
 static void raise_term(struct model *m)
 {
     if (m->hard_term < offer.term) {
@@ -408,6 +427,8 @@ static bool install(struct work *w)
     if (e != ERR_OK)
         return false;
     installs++;
+    faulty = faulty || disk_hit();
+    CHECK(faulty || (count_files("checkpoint-") == 1 && count_files("staged-") == 0));
     before = durable = pending;
     committed = offer.index;
     offer.index = 0;
@@ -430,6 +451,7 @@ static void stage(struct work *w)
         w->staged += chunk.len;
     }
     w->staging = e == ERR_OK && prng_below(&prng, 10);
+    spoiled = spoiled || (e != ERR_OK && !disk_dead());
     if (e != ERR_OK)
         storage_stage_drop(w->s);
 }
@@ -437,9 +459,9 @@ static void stage(struct work *w)
 /* False: the process ends here. */
 static bool receive(struct work *w, bool *good)
 {
-    if (!offer.index && committed + 20 < ENTRIES_MAX && durable.hard_term && receiving &&
-        prng_below(&prng, 12) == 0)
-        make_offer();
+    if (!offer.index && durable.last + 20 < ENTRIES_MAX && durable.hard_term && receiving &&
+        prng_below(&prng, w->quiet ? 2 : 12) == 0)
+        make_offer(w->quiet);
     if (!offer.index)
         return true;
     if (wanted() && (!w->staging || w->staged < offer.size)) {
@@ -449,7 +471,7 @@ static bool receive(struct work *w, bool *good)
     enum err e = wanted() ? check_staged(w) : ERR_NOT_FOUND;
     if (e == ERR_OK)
         return install(w);
-    if (e == ERR_CORRUPT && !faulty)
+    if (e == ERR_CORRUPT && !spoiled)
         *good = failed("what was received is damaged", "");
     if (!wanted() || prng_below(&prng, 2))
         offer.index = 0;
@@ -497,7 +519,7 @@ static bool send(struct work *w)
 static bool work(struct work *w, int steps, bool *good)
 {
     for (int i = 0; i < steps; i++) {
-        if (!append(w))
+        if (!w->quiet && !append(w))
             return false;
         if (!w->spare && prng_below(&prng, 2)) {
             w->spares_made++;
@@ -537,7 +559,7 @@ static bool check_seen(void)
 static bool live(int steps)
 {
     char why[STORAGE_WHY_MAX] = "";
-    struct work w = { .spare = 0 };
+    struct work w = { .quiet = steps < STEPS && prng_below(&prng, 3) == 0 };
     enum err e = open_and_read(&w.s, why);
     if (e != ERR_OK) {
         if (!why[0])
@@ -591,7 +613,7 @@ static void begin(uint64_t seed)
     prng.state = seed;
     disk_wipe(seed ^ 0x5555);
     durable = pending = before = (struct model){ .last = 0 };
-    has_pending = has_midway = faulty = false;
+    has_pending = has_midway = spoiled = faulty = false;
     receiving = true;
     committed = incarnation = offer.index = 0;
     if (seed % 2)

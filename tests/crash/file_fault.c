@@ -158,9 +158,8 @@ static void lose(void)
     uint64_t style = prng_below(&prng, 3);
     for (size_t i = 0; i < disk.n_inodes; i++)
         lose_bytes(&disk.inodes[i], style);
-    style = prng_below(&prng, 3);
     for (size_t i = 0; i < disk.n_pending; i++)
-        if (style == 1 || (style == 2 && prng_next(&prng) % 2))
+        if (prng_next(&prng) % 2)
             apply(&disk.synced, &disk.pending[i]);
     disk.n_pending = 0;
     disk.now = disk.synced;
