@@ -272,7 +272,7 @@ def main():
         run = Run(cluster, options)
         run.play()
         run.check()
-        good = show("chaos", run.faults, ", seed %d, after %s; history: %s" % (
+        good = show("chaos", cluster, run.faults, ", seed %d, after %s; history: %s" % (
             options.seed, " ".join(run.played), run.witness.path))
     os._exit(0 if good else 1)
 

@@ -76,7 +76,7 @@ class ConfmanKind:
     def command(m):
         command = [confman_bin(), "server", "--name", m.name, "--data-dir", m.data,
                    "--listen", m.endpoint, "--listen-peers", "127.0.0.1:%d" % m.peer_port,
-                   "--initial-cluster-token", TOKEN, "--log-level", "warn"]
+                   "--initial-cluster-token", TOKEN, "--log-level", "info"]
         if m.known_port != m.peer_port:
             command += ["--advertise-peer", m.peer]
         if m.joins:
@@ -301,6 +301,10 @@ class Cluster:
         m.joins = via.peer
         self.etcdctl("member", "add", m.name, "--peer-urls", "http://" + m.peer)
         return m.start()
+
+    def log_tails(self):
+        return "\n".join("  member %d:\n%s" % (m.number, m.log_tail())
+                         for m in self.members.values())
 
     # ---- agreement ----
 

@@ -100,7 +100,7 @@ def main():
                   "%.0f (p90), %.0f (max)" % (
                       cluster.kind, options.nodes, len(took), statistics.median(took),
                       percentile(took, 0.9), max(took)))
-        good = show("failover", faults, ", seed %d" % options.seed)
+        good = show("failover", cluster, faults, ", seed %d" % options.seed)
     os._exit(0 if good else 1)
 
 

@@ -77,7 +77,7 @@ def main():
                                       ("leader %d" if led else "follower %d") % number))
         if gap > STILL_SECONDS * 1e6:
             faults.append("writes stood still for %.0f ms" % (gap / 1000))
-        good = show("rolling", faults, ", seed %d" % options.seed)
+        good = show("rolling", cluster, faults, ", seed %d" % options.seed)
     os._exit(0 if good else 1)
 
 

@@ -121,7 +121,7 @@ def main():
     parser.add_argument("--early", action="store_true", help="as soon as the cluster serves")
     options = parser.parse_args()
     with Cluster(3, options.target) as cluster:
-        good = show("wiped", scenario(cluster, options.early))
+        good = show("wiped", cluster, scenario(cluster, options.early))
     os._exit(0 if good else 1)
 
 

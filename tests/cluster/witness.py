@@ -94,10 +94,10 @@ class Witness:
         return self.faults
 
 
-def show(name, faults, about=""):
+def show(name, cluster, faults, about=""):
     """Prints how a test went, and its sum; whether it went well."""
     if faults:
         print("FAIL %s%s: %d faults; the first:" % (name, about, len(faults)))
-        print("\n".join(faults[:5]))
+        print("\n".join(faults[:5]) + "\n" + cluster.log_tails())
     print("%d passed, %d failed" % (not faults, bool(faults)), flush=True)
     return not faults
