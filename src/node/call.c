@@ -462,10 +462,24 @@ static void members_of(struct node *n, struct reply *reply)
                                          .name = m->info.name,
                                          .peer_url = m->info.peer_url,
                                          .client_url = m->info.client_url,
-                                         .learner = m->votes == 0 };
+                                         .learner = m->votes == 0,
+                                         .connected = peers_connected(n, m->id) };
+        struct raft_progress p;
+        if (!raft_progress(n->raft, m->id, &p))
+            continue;
+        items[i].tracked = true;
+        items[i].match_index = p.match;
+        items[i].heard_ms_ago = loop_now_ms(n->loop) - p.heard_ms;
     }
     reply->members.items = items;
     reply->members.n = n->cluster.n;
+    reply->members.cluster = n->header.cluster_id;
+    reply->members.self = n->header.member_id;
+    reply->members.leader = n->update.leader;
+    reply->members.term = n->update.term;
+    reply->members.last_index = raft_last_index(n->raft);
+    reply->members.commit_index = n->update.commit_index;
+    reply->members.applied_index = n->machine.applied_index;
 }
 
 /* What the node knows itself. */

@@ -111,6 +111,22 @@ const struct member *cluster_member(const struct node *n, uint64_t id)
     return NULL;
 }
 
+bool cluster_is_learner(const struct node *n)
+{
+    const struct member *self = cluster_member(n, n->header.member_id);
+    return self && self->votes == 0;
+}
+
+uint64_t cluster_lag_max(const struct node *n)
+{
+    uint64_t last = raft_last_index(n->raft), most = 0;
+    struct raft_progress p;
+    for (size_t i = 0; i < n->cluster.n; i++)
+        if (raft_progress(n->raft, n->cluster.members[i].id, &p) && last - p.match > most)
+            most = last - p.match;
+    return most;
+}
+
 /* Called are those that the newest membership has. Who is not in it any more is only told so, and
  * ends, when that is applied: until then it may be taken back. */
 static void tell_peers(struct node *n, const struct raft_member *m, size_t count)

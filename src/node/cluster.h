@@ -49,6 +49,8 @@ enum err cluster_begin(struct node *n, struct raft_member *out, size_t *count, u
 uint64_t cluster_alone(uint64_t member);
 
 const struct member *cluster_member(const struct node *n, uint64_t id); /* NULL: none */
+bool cluster_is_learner(const struct node *n);
+uint64_t cluster_lag_max(const struct node *n);
 void cluster_update(struct node *n, const struct raft_update *u); /* sends, follows the members */
 void cluster_applied(struct node *n); /* an entry of the membership */
 void cluster_turn(struct node *n);

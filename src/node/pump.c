@@ -221,6 +221,7 @@ void pump_took(struct node *n, const struct raft_update *u)
         slog(SLOG_INFO, "leader", "term=%llu leader=%llx self=%llx", (unsigned long long)u->term,
              (unsigned long long)u->leader, (unsigned long long)n->header.member_id);
     }
+    n->metrics.elections += u->role == RAFT_CANDIDATE && n->update.role != RAFT_CANDIDATE;
     if (u->role == RAFT_LEADER && n->update.role != RAFT_LEADER) {
         lease_restart(n->machine.lease, loop_now_ms(n->loop));
         if (n->upkeep)

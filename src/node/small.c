@@ -1,13 +1,23 @@
 /* The small HTTP answers: /metrics, /health and its kin, /version. */
 #include "node/node_int.h"
 #include "base/check.h"
+#include "node/peers.h"
 #include "wire/json/json.h"
+
+enum { READY_LAG_MAX = 20000 }; /* entries committed and not applied here */
+
+static uint64_t lag(const struct node *n)
+{
+    return n->update.commit_index - n->machine.applied_index;
+}
 
 bool small_ready(const struct node *n, const char **why)
 {
     *why = n->stopping                                 ? "the server is stopping"
            : n->update.leader == 0                     ? "no leader"
+           : transfer_loading(n)                       ? "a checkpoint is being loaded"
            : n->machine.applied_index < n->ready_index ? "the log is still being applied"
+           : lag(n) > READY_LAG_MAX                    ? "too far behind the leader"
                                                        : "";
     return !**why;
 }
@@ -48,6 +58,9 @@ static void ready(struct node *n, struct arena *arena, struct rest_answer *out)
     struct buf b;
     buf_open(&b, &n->alloc);
     buf_format(&b, ok ? "ok\n" : "not ready: %s\n", why);
+    buf_format(&b, "leader: %llx\nmember: %llx\nmembers: %zu, connected to %zu\nlag: %llu\n",
+               (unsigned long long)n->update.leader, (unsigned long long)n->header.member_id,
+               n->cluster.n, peers_connections(n), (unsigned long long)lag(n));
     plain(out, ok ? 200 : 503, "text/plain; charset=utf-8", text_of(arena, &b));
 }
 

@@ -201,6 +201,78 @@ static void status_answer(const struct reply *reply, struct arena *arena, struct
     body_of(out, 200, "application/json", &b, arena);
 }
 
+static void write_id(struct jsonw *w, const char *name, uint64_t id)
+{
+    static const char digits[] = "0123456789abcdef";
+    uint8_t hex[16];
+    for (int i = 0; i < 16; i++)
+        hex[i] = (uint8_t)digits[id >> (60 - 4 * i) & 15];
+    jsonw_name(w, name);
+    if (id)
+        jsonw_text(w, span_of(hex, sizeof(hex)));
+    else
+        jsonw_raw(w, SPAN("null"));
+}
+
+static void member_write(struct jsonw *w, const struct reply *reply, const struct member_info *m)
+{
+    const struct {
+        const char *name;
+        struct span value;
+    } texts[] = { { "name", m->name }, { "peer", m->peer_url }, { "client", m->client_url } };
+    bool leads = m->id == reply->members.leader, self = m->id == reply->members.self;
+    jsonw_object(w);
+    write_id(w, "id", m->id);
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        jsonw_name(w, texts[i].name);
+        jsonw_text(w, texts[i].value);
+    }
+    jsonw_name(w, "role");
+    jsonw_text(w, leads ? SPAN("leader") : m->learner ? SPAN("learner") : SPAN("voter"));
+    jsonw_name(w, "self");
+    jsonw_bool(w, self);
+    jsonw_name(w, "connected");
+    jsonw_bool(w, m->connected || self);
+    if (m->tracked) {
+        jsonw_name(w, "match_index");
+        jsonw_number(w, (int64_t)m->match_index);
+        jsonw_name(w, "lag");
+        jsonw_number(w, (int64_t)(reply->members.last_index - m->match_index));
+        jsonw_name(w, "heard_ms_ago");
+        jsonw_number(w, m->heard_ms_ago);
+    }
+    jsonw_object_end(w);
+}
+
+static void cluster_answer(const struct reply *reply, struct arena *arena, struct rest_answer *out)
+{
+    const struct {
+        const char *name;
+        uint64_t value;
+    } numbers[] = { { "term", reply->members.term },
+                    { "last_index", reply->members.last_index },
+                    { "commit_index", reply->members.commit_index },
+                    { "applied_index", reply->members.applied_index } };
+    struct buf b;
+    struct jsonw w;
+    buf_open(&b, arena->alloc);
+    jsonw_open(&w, &b);
+    jsonw_object(&w);
+    write_id(&w, "cluster", reply->members.cluster);
+    write_id(&w, "leader", reply->members.leader);
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        jsonw_name(&w, numbers[i].name);
+        jsonw_number(&w, (int64_t)numbers[i].value);
+    }
+    jsonw_name(&w, "members");
+    jsonw_array(&w);
+    for (size_t i = 0; i < reply->members.n; i++)
+        member_write(&w, reply, &reply->members.items[i]);
+    jsonw_array_end(&w);
+    jsonw_object_end(&w);
+    body_of(out, 200, "application/json", &b, arena);
+}
+
 void rest_answer(const struct rest_call *call, const struct kv *kv, const struct reply *reply,
                  struct arena *arena, struct rest_answer *out)
 {
@@ -217,6 +289,9 @@ void rest_answer(const struct rest_call *call, const struct kv *kv, const struct
             config_written(call, kv, reply, arena, out);
         else
             config_read(call, kv, &reply->range, arena, out);
+        return;
+    case ROUTE_CLUSTER:
+        cluster_answer(reply, arena, out);
         return;
     case ROUTE_STATUS:
         status_answer(reply, arena, out);

@@ -308,6 +308,13 @@ static enum err status(struct parsing *p)
     return ERR_OK;
 }
 
+static enum err cluster(struct parsing *p)
+{
+    p->call->request.type = REQUEST_MEMBERS;
+    p->call->request.serializable = true; /* as this node sees it */
+    return ERR_OK;
+}
+
 static const char *const methods_of[] = {
 #define ROUTE(NAME, methods, path, text) [ROUTE_##NAME] = methods,
 #include "api/rest/route.def"
@@ -317,6 +324,7 @@ static const char *const methods_of[] = {
 static enum err (*const readers[])(struct parsing *p) = { [ROUTE_CONFIG_LIST] = config_list,
                                                           [ROUTE_CONFIG] = config,
                                                           [ROUTE_WATCH] = watch,
+                                                          [ROUTE_CLUSTER] = cluster,
                                                           [ROUTE_STATUS] = status };
 
 bool rest_takes(struct span path)
@@ -332,6 +340,8 @@ static int route_of(struct span path)
         return ROUTE_CONFIG;
     if (span_is(path, "/v1/watch"))
         return ROUTE_WATCH;
+    if (span_is(path, "/v1/cluster"))
+        return ROUTE_CLUSTER;
     return span_is(path, "/v1/status") ? ROUTE_STATUS : -1;
 }
 

@@ -147,6 +147,7 @@ struct reply {
             const struct member_info *items;
             size_t n;
             uint64_t id; /* MEMBER_...: whom it was about */
+            uint64_t cluster, self, leader, term, last_index, commit_index, applied_index;
         } members;
         enum health health; /* err NOT_FOUND: unknown service */
     };
@@ -157,6 +158,10 @@ struct member_info {
     struct span name;
     struct span peer_url, client_url;
     bool learner;
+    bool connected;       /* this node is, to it */
+    bool tracked;         /* this node leads, and knows: */
+    uint64_t match_index; /* on its disk is everything up to here */
+    int64_t heard_ms_ago;
 };
 
 /* ---- life ---- */
