@@ -23,8 +23,8 @@ uint64_t cluster_alone(uint64_t member)
     return id_of(span_of(&member, sizeof(member)), SPAN("alone"));
 }
 
-static enum err take_member(struct node *n, char *text, struct raft_member *out, struct buf *infos,
-                            uint64_t *self, char *why)
+static enum err take_member(const struct params *p, char *text, struct raft_member *out,
+                            struct buf *infos, uint64_t *self, char *why)
 {
     struct tcp_address a;
     char *url = strchr(text, '=');
@@ -34,28 +34,28 @@ static enum err take_member(struct node *n, char *text, struct raft_member *out,
     }
     *url++ = 0;
     struct peer_info info = { .name = span_text(text), .peer_url = span_text(url) };
-    out->id = id_of(span_text(n->params.initial_cluster_token), info.peer_url);
+    out->id = id_of(span_text(p->initial_cluster_token), info.peer_url);
     out->votes = RAFT_VOTER;
     size_t start = infos->len;
     peer_info_encode(&info, infos);
     out->info = span_of(NULL, infos->len - start); /* its place follows when all stand */
-    if (span_is(info.name, n->params.name))
+    if (span_is(info.name, p->name))
         *self = out->id;
     return ERR_OK;
 }
 
-static enum err take_members(struct node *n, struct raft_member *out, size_t *count,
+static enum err take_members(const struct params *p, struct raft_member *out, size_t *count,
                              struct buf *infos, uint64_t *self, char *why)
 {
     char list[PARAM_TEXT_MAX], *rest = list;
-    snprintf(list, sizeof(list), "%s", n->params.initial_cluster);
+    snprintf(list, sizeof(list), "%s", p->initial_cluster);
     *count = 0;
     for (char *one; (one = strsep(&rest, ",")) != NULL;) {
         if (*count == RAFT_MEMBERS_MAX) {
             snprintf(why, PARAM_WHY_MAX, "initial-cluster: more than %d members", RAFT_MEMBERS_MAX);
             return ERR_BAD_REQUEST;
         }
-        enum err e = take_member(n, one, &out[*count], infos, self, why);
+        enum err e = take_member(p, one, &out[*count], infos, self, why);
         if (e != ERR_OK)
             return e;
         for (size_t i = 0; i < *count; i++)
@@ -68,12 +68,12 @@ static enum err take_members(struct node *n, struct raft_member *out, size_t *co
     return ERR_OK;
 }
 
-enum err cluster_begin(struct node *n, struct raft_member *out, size_t *count, uint64_t *cluster,
-                       uint64_t *self, struct buf *infos, char *why)
+enum err cluster_begin(const struct params *p, struct raft_member *out, size_t *count,
+                       uint64_t *cluster, uint64_t *self, struct buf *infos, char *why)
 {
-    if (!n->params.initial_cluster[0]) { /* alone, for now */
-        struct peer_info info = { .name = span_text(n->params.name),
-                                  .peer_url = span_text(n->params.listen_peers) };
+    if (!p->initial_cluster[0]) { /* alone, for now */
+        struct peer_info info = { .name = span_text(p->name),
+                                  .peer_url = span_text(p->listen_peers) };
         peer_info_encode(&info, infos);
         *self = loop_random() >> 1 | 1;
         *cluster = cluster_alone(*self);
@@ -82,16 +82,15 @@ enum err cluster_begin(struct node *n, struct raft_member *out, size_t *count, u
         return ERR_OK;
     }
     *self = 0;
-    enum err e = take_members(n, out, count, infos, self, why);
+    enum err e = take_members(p, out, count, infos, self, why);
     if (e != ERR_OK)
         return e;
     if (!*self) {
-        snprintf(why, PARAM_WHY_MAX, "initial-cluster has no member with our name, %.200s",
-                 n->params.name);
+        snprintf(why, PARAM_WHY_MAX, "initial-cluster has no member with our name, %.200s", p->name);
         return ERR_BAD_REQUEST;
     }
     const uint8_t *at = infos->data;
-    uint64_t all = id_of(span_text(n->params.initial_cluster_token), SPAN("cluster"));
+    uint64_t all = id_of(span_text(p->initial_cluster_token), SPAN("cluster"));
     for (size_t i = 0; i < *count; i++) {
         out[i].info.data = at;
         at += out[i].info.len;

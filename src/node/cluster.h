@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "core/raft/raft.h"
 #include "link/peer/peer.h"
+#include "node/param.h"
 
 struct node;
 struct call;
@@ -40,10 +41,10 @@ struct cluster {
     struct told told[RAFT_MEMBERS_MAX];
 };
 
-/* The members that a new cluster begins with, from the parameters; ids are the same on every
- * member. *self is ours. why: PARAM_WHY_MAX bytes. ERR_BAD_REQUEST. */
-enum err cluster_begin(struct node *n, struct raft_member *out, size_t *count, uint64_t *cluster,
-                       uint64_t *self, struct buf *infos, char *why) MUST_CHECK;
+/* The members that a new cluster begins with; ids are the same on every member, and others with
+ * another token. *self is ours. why: PARAM_WHY_MAX bytes. ERR_BAD_REQUEST. */
+enum err cluster_begin(const struct params *p, struct raft_member *out, size_t *count,
+                       uint64_t *cluster, uint64_t *self, struct buf *infos, char *why) MUST_CHECK;
 
 /* The id of a cluster that began with this member alone. */
 uint64_t cluster_alone(uint64_t member);

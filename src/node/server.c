@@ -191,7 +191,7 @@ static int identify(struct node *n, struct raft_member *members, size_t *count,
             return 1;
         return open_storage(n, n->header.cluster_id, n->header.member_id);
     }
-    if (cluster_begin(n, members, count, &cluster, &self, infos, why) != ERR_OK)
+    if (cluster_begin(&n->params, members, count, &cluster, &self, infos, why) != ERR_OK)
         return refuse("a new cluster", why);
     if (open_storage(n, cluster, self) != 0)
         return 1;
