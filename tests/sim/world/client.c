@@ -1,6 +1,6 @@
 /* Clients with one operation at a time, on a few keys that they fight for. Each operation goes into
  * the history; what its answer says of revisions is checked at once. */
-#include "world_client.h"
+#include "client.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,12 +1,12 @@
-/* world_client: the clients of a run: they speak gRPC over HTTP/2 to the doors of the nodes, as
+/* client: the clients of a run: they speak gRPC over HTTP/2 to the doors of the nodes, as
  * others do. */
 #pragma once
 #include "base/arena.h"
-#include "linear.h"
+#include "../linear.h"
 #include "wire/grpc/grpc.h"
 #include "world.h"
 
-/* ---- world_door.c: one connection, one call at a time ---- */
+/* ---- door.c: one connection, one call at a time ---- */
 
 struct door {
     struct host *from, *to;

@@ -2,7 +2,7 @@
 #include <string.h>
 #include "base/check.h"
 #include "io/tcp/tcp.h"
-#include "world_client.h"
+#include "client.h"
 
 enum { MESSAGE_MAX = 64 << 20, READ_BYTES = 16 << 10, DOOR_PORT = 2379 };
 

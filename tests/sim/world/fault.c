@@ -1,6 +1,6 @@
 /* What goes wrong, and when. Each seed takes a part of the kinds of faults, so that each of them is
  * met alone and with any other. */
-#include "world_fault.h"
+#include "fault.h"
 #include "base/check.h"
 
 enum { GAP_MIN_US = 50000 };
@@ -24,7 +24,7 @@ enum fault {
 };
 
 static unsigned chosen; /* one bit a kind */
-static bool stopping;
+static bool stopping, over;
 static int64_t gap_us;
 static struct net_link normal;
 
@@ -46,7 +46,7 @@ static void come_back(void *context, uint64_t generation)
 {
     struct host *h = context;
     char what[WHY_MAX] = "";
-    if (h->up || h->generation != generation)
+    if (h->up || h->generation != generation || over)
         return;
     bool rotten = (chosen >> ROT & 1) && !stopping && world_chance(40) && disk_rot(h->disk, what);
     if (rotten) {
@@ -66,23 +66,18 @@ static void come_back(void *context, uint64_t generation)
     world_call(world_us + 100 * MS, come_back, h, h->generation);
 }
 
-void fault_come_back(struct host *h, int64_t in_us)
-{
-    world_call(world_us + in_us, come_back, h, h->generation);
-}
-
 /* A process that ended itself, for its disk failed; or that was told to stop. */
 static void watch_over(void *context, uint64_t what)
 {
     CHECK(context == NULL && what == 0);
-    for (int i = 0; i < n_nodes; i++) {
+    for (int i = 0; i < n_nodes && !over; i++) {
         struct host *h = &hosts[i];
         if (h->up || h->noticed == h->generation)
             continue;
         h->noticed = h->generation;
-        fault_come_back(h, world_between(0, 2 * SECOND));
+        world_call(world_us + world_between(0, 2 * SECOND), come_back, h, h->generation);
     }
-    if (!stopping)
+    if (!over)
         world_call(world_us + 100 * MS, watch_over, NULL, 0);
 }
 
@@ -260,7 +255,7 @@ static void strike(void *context, uint64_t what)
 void faults_open(void)
 {
     bool far = world_chance(15); /* between sites */
-    stopping = false;
+    stopping = over = false;
     normal = (struct net_link){ .delay_us = far ? world_between(5 * MS, 60 * MS)
                                                 : world_between(50, 600),
                                 .jitter_us = far ? 5 * MS : world_between(0, 2 * MS),
@@ -287,5 +282,9 @@ void faults_stop(void)
         disk_calm(h->disk);
         host_skew(h, world_between(-200, 200));
     }
-    watch_over(NULL, 0);
+}
+
+void faults_end(void)
+{
+    over = true;
 }

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include "base/check.h"
 #include "wire/protobuf/etcd_pb.h"
-#include "world_client.h"
+#include "client.h"
 
 enum { LESSEES_MAX = 4, TEXT_MAX = 32, TTL_MAX_S = 8, TIMEOUT_US = 3000000 };
 

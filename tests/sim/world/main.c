@@ -1,7 +1,10 @@
-/* `world`: runs whole nodes in a false world, one seed after the other, until seeds or seconds are
+/* `sim_world`: runs whole nodes in a false world, one seed after the other, until seeds or seconds are
  * used up.
  *
- *     world [--seed N] [--seeds COUNT] [--seconds S] [--nodes N] [--trace] [--history FILE]
+ *     sim_world [--seed N [--trace] [--history FILE]]
+ *     sim_world [--first N] [--seeds COUNT | --seconds S] [--nodes N]
+ *
+ * Without --nodes the seed chooses 1, 3 or 5.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,8 +12,8 @@
 #include <time.h>
 #include "base/check.h"
 #include "node/node_int.h"
-#include "world_client.h"
-#include "world_fault.h"
+#include "client.h"
+#include "fault.h"
 
 enum { STEPS_MAX = 5000000, STEP_US = 200000, WAIT_MAX_US = 120000000, LEASES_GONE_S = 40 };
 
@@ -131,6 +134,7 @@ static void stop_all(void)
     clients_close();
     watchers_close();
     lessees_close();
+    faults_end();
     for (int i = 0; i < n_nodes; i++)
         if (hosts[i].up)
             host_stop(&hosts[i]);
@@ -146,7 +150,9 @@ static void run(const struct options *o, uint64_t seed)
     world_open(seed, o->trace);
     check_open();
     make_plan();
-    int n = o->nodes;
+    static const int sizes[] = { 1, 3, 3, 3, 5 };
+    int n = sizes[world_below(sizeof(sizes) / sizeof(*sizes))];
+    n = o->nodes ? o->nodes : n;
     for (int i = 0; i < n; i++) {
         char name[16];
         snprintf(name, sizeof(name), "n%d", i + 1);
@@ -180,7 +186,9 @@ static bool read_options(int argc, char **argv, struct options *o)
         if (strcmp(argv[i], "--seed") == 0) {
             o->seed = strtoull(value, NULL, 10);
             o->seeds = 1;
-        } else if (strcmp(argv[i], "--seeds") == 0)
+        } else if (strcmp(argv[i], "--first") == 0)
+            o->seed = strtoull(value, NULL, 10);
+        else if (strcmp(argv[i], "--seeds") == 0)
             o->seeds = strtoull(value, NULL, 10);
         else if (strcmp(argv[i], "--seconds") == 0)
             o->seconds = strtoll(value, NULL, 10);
@@ -192,7 +200,7 @@ static bool read_options(int argc, char **argv, struct options *o)
             return false;
         i++;
     }
-    return o->nodes >= 1 && o->nodes <= NODES_MAX;
+    return o->nodes >= 0 && o->nodes <= NODES_MAX;
 }
 
 int main(int argc, char **argv)
@@ -202,12 +210,12 @@ int main(int argc, char **argv)
 #include "count.def"
 #undef COUNT
     };
-    struct options o = { .seed = 1, .seeds = 10, .nodes = 1 };
+    struct options o = { .seed = 1, .seeds = 10 };
     time_t begun = time(NULL);
     uint64_t done = 0;
     if (!read_options(argc, argv, &o)) {
-        fprintf(stderr, "usage: world [--seed N] [--seeds COUNT] [--seconds S] [--nodes N] "
-                        "[--trace] [--history FILE]\n");
+        fprintf(stderr, "usage: sim_world [--seed N | --first N] [--seeds COUNT] [--seconds S] "
+                        "[--nodes N] [--trace] [--history FILE]\n");
         return 2;
     }
     for (; o.seconds ? time(NULL) - begun < o.seconds : done < o.seeds; done++)

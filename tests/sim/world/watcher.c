@@ -4,7 +4,7 @@
 #include <string.h>
 #include "base/check.h"
 #include "wire/protobuf/etcd_pb.h"
-#include "world_client.h"
+#include "client.h"
 
 enum { WATCHERS_MAX = 8, TEXT_MAX = 32, SILENCE_US = 5000000, RETRY_US = 300000 };
 

@@ -97,7 +97,7 @@ void world_run(int64_t until_us)
 static void tell_seed(void)
 {
     fflush(stdout);
-    fprintf(stderr, "at %lld.%06lld s of seed %llu; run with --seed %llu --trace\n",
+    fprintf(stderr, "at %lld.%06lld s of seed %llu: sim_world --seed %llu --trace\n",
             (long long)(world_us / SECOND), (long long)(world_us % SECOND),
             (unsigned long long)world_seed, (unsigned long long)world_seed);
 }

@@ -3,7 +3,7 @@
  *
  * Everything happens in one thread: the world keeps a queue of calls by time. A node runs only
  * inside of one, as one turn of its loop or one job of a worker; io's headers are answered by
- * world_loop.c, world_net.c and world_disk.c for the host that is running then (host_here). */
+ * loop.c, net.c and disk.c for the host that is running then (host_here). */
 #pragma once
 #include <setjmp.h>
 #include <stdbool.h>
@@ -53,7 +53,7 @@ enum count {
 };
 extern uint64_t counts[COUNTS];
 
-/* ---- world_host.c: a machine, and the process that may run on it ---- */
+/* ---- host.c: a machine, and the process that may run on it ---- */
 
 struct loop;
 struct node;
@@ -107,7 +107,7 @@ void host_kick(struct host *h, int64_t at_us); /* its loop has something to do t
 /* Runs call in the process of h. False: that was its end. */
 bool host_inside(struct host *h, void (*call)(struct host *h, void *context), void *context);
 
-/* ---- world_loop.c: loop and threads of a process ---- */
+/* ---- loop.c: loop and threads of a process ---- */
 
 void loop_ended(struct host *h);       /* the process is no more; jobs end in their middle */
 bool loop_is_stopped(struct host *h);
@@ -115,7 +115,7 @@ void loop_signal(struct host *h);      /* SIGTERM, within a turn */
 int64_t loop_next_us(struct host *h);  /* when the next turn should be; INT64_MAX: on an event */
 bool loop_idle(const struct host *h);  /* no job is under way */
 
-/* ---- world_net.c ---- */
+/* ---- net.c ---- */
 
 struct net_link {
     int64_t delay_us, jitter_us;
@@ -145,7 +145,7 @@ int net_fd(const struct sock *s);
 /* Calls back with the events, unless it is watched no more. */
 void net_call(int fd, int events);
 
-/* ---- world_disk.c ---- */
+/* ---- disk.c ---- */
 
 struct disk *disk_open(void);
 void disk_close(struct disk *d);
@@ -162,7 +162,7 @@ void disk_wipe(struct disk *d);
 bool disk_rot(struct disk *d, char what[WHY_MAX]);
 void disk_heal(struct disk *d);
 
-/* ---- world_check.c: what must hold at every moment, and at the end ---- */
+/* ---- check.c: what must hold at every moment, and at the end ---- */
 
 void check_open(void);
 void check_close(void);
@@ -180,7 +180,7 @@ void check_lease(int64_t id, int64_t ttl_s, int64_t asked_us);
 void check_lease_free(int64_t id); /* it was revoked, or that was tried */
 void check_end(int64_t revision);  /* everything up to it was seen by a watcher of everything */
 
-/* ---- world_param.c ---- */
+/* ---- param.c ---- */
 
 struct params;
 extern int64_t world_checkpoint_bytes;
