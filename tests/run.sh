@@ -53,8 +53,10 @@ for kind in story crash; do
         step "$kind" "build/asan/$kind"
     fi
 done
-if step build_sim make $jobs --no-print-directory MODE=asan build/asan/sim_raft; then
+sims="build/asan/sim_raft build/asan/sim_world"
+if step build_sim make $jobs --no-print-directory MODE=asan $sims; then
     step sim_raft build/asan/sim_raft --seeds 20
+    step sim_world build/asan/sim_world --seeds 10
 fi
 if step build_fuzz make $jobs --no-print-directory MODE=fuzz fuzzers; then
     step fuzz tests/run_fuzz.sh "$fuzz_seconds"
