@@ -303,7 +303,7 @@ void call_physical_settle(struct node *n)
     }
 }
 
-/* ---- lease renewals: never through the log ---- */
+/* ---- lease renewals: not through the log, but for a lease that has a note ---- */
 
 static void renewed(struct call *call, int64_t lease, int64_t ttl_s)
 {
@@ -317,17 +317,26 @@ static void renewed(struct call *call, int64_t lease, int64_t ttl_s)
         call_end(call, ERR_OK);
 }
 
-/* False: its revoke is on the way, and its end is this one's answer. */
-static bool renew_now(struct node *n, struct renewal r, int64_t *ttl_s)
+/* False: it waits for its lease's revoke, or for its note to be cleared. */
+static bool renew_now(struct node *n, struct renewal r, enum err *e, int64_t *ttl_s)
 {
     *ttl_s = 0;
+    *e = !n->counting ? ERR_NO_LEADER : n->renewals.n >= ASKS_MAX ? ERR_TOO_MANY_REQUESTS : ERR_OK;
+    if (*e != ERR_OK)
+        return true;
     switch (lease_renew(n->machine.lease, r.lease, loop_now_ms(n->loop), ttl_s)) {
     case LEASE_RENEWED:
         n->metrics.leases_renewed++;
-        upkeep_lease_timer(n);
+        leasing_timer(n);
         return true;
     case LEASE_GONE:
         return true;
+    case LEASE_NOTED:
+        *e = leasing_clear(n, r.lease);
+        if (*e != ERR_OK)
+            return true;
+        break;
+    case LEASE_CLEARING:
     case LEASE_EXPIRING:
         break;
     }
@@ -339,45 +348,41 @@ static bool renew_now(struct node *n, struct renewal r, int64_t *ttl_s)
 
 static void renew(struct call *call, int64_t lease)
 {
-    struct node *n = call->node;
     int64_t ttl_s;
-    if (n->update.role != RAFT_LEADER)
-        call_end(call, ERR_NO_LEADER);
-    else if (renew_now(n, (struct renewal){ .call = call, .lease = lease }, &ttl_s))
+    enum err e;
+    if (!renew_now(call->node, (struct renewal){ .call = call, .lease = lease }, &e, &ttl_s))
+        return;
+    if (e != ERR_OK)
+        call_end(call, e);
+    else
         renewed(call, lease, ttl_s);
 }
 
-bool call_renew_for_peer(struct node *n, int64_t lease, uint64_t peer, uint64_t id, int64_t *ttl_s)
-{
-    return renew_now(n, (struct renewal){ .peer = peer, .id = id, .lease = lease }, ttl_s);
-}
-
-static void renew_again(struct node *n, struct renewal r)
+void call_renew_for_peer(struct node *n, int64_t lease, uint64_t peer, uint64_t id)
 {
     struct peer_frame f = { .type = PEER_RENEWED };
-    if (r.call) {
-        r.call->renewing--;
-        renew(r.call, r.lease);
-        return;
-    }
-    f.renewed.id = r.id;
-    if (n->update.role != RAFT_LEADER)
-        f.renewed.err = ERR_NO_LEADER;
-    else if (!renew_now(n, r, &f.renewed.ttl_s))
-        return;
-    peers_send(n, r.peer, &f);
+    struct renewal r = { .peer = peer, .id = id, .lease = lease };
+    f.renewed.id = id;
+    if (renew_now(n, r, &f.renewed.err, &f.renewed.ttl_s))
+        peers_send(n, peer, &f);
 }
 
 void call_renewals_settle(struct node *n)
 {
     size_t count = n->renewals.n;
-    if (!count)
-        return;
-    struct renewal *list = ARENA_ARRAY(&n->apply, struct renewal, count);
-    memcpy(list, n->renewals.items, count * sizeof(*list));
+    struct renewal *list = ARENA_ARRAY(&n->turn, struct renewal, count + 1);
+    if (count)
+        memcpy(list, n->renewals.items, count * sizeof(*list));
     n->renewals.n = 0;
-    for (size_t i = 0; i < count; i++)
-        renew_again(n, list[i]);
+    for (size_t i = 0; i < count; i++) {
+        struct renewal r = list[i];
+        if (!r.call) {
+            call_renew_for_peer(n, r.lease, r.peer, r.id);
+        } else if (!r.call->ended) { /* by the answer before it */
+            r.call->renewing--;
+            renew(r.call, r.lease);
+        }
+    }
 }
 
 void call_renewed(struct call *call, int64_t lease, enum err e, int64_t ttl_s)
@@ -660,7 +665,7 @@ static void take_request(struct call *call, struct request *r, struct span messa
         return;
     }
     if (r->type == REQUEST_LEASE_RENEW) {
-        if (n->cluster.alone && n->update.role == RAFT_LEADER)
+        if (n->cluster.alone && n->counting)
             renew(call, r->lease.id);
         else if (call->needs_leader && !n->update.leader)
             call_end(call, ERR_NO_LEADER);

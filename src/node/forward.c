@@ -163,17 +163,6 @@ static void answer_index(struct node *n, const struct reader *r, uint64_t index)
     peers_send(n, r->peer, &f);
 }
 
-static void answer_renewal(struct node *n, const struct reader *r)
-{
-    struct peer_frame f = { .type = PEER_RENEWED };
-    f.renewed.id = r->id;
-    if (n->update.role != RAFT_LEADER)
-        f.renewed.err = ERR_NO_LEADER;
-    else if (!call_renew_for_peer(n, r->lease, r->peer, r->id, &f.renewed.ttl_s))
-        return; /* it waits for a revoke */
-    peers_send(n, r->peer, &f);
-}
-
 static void serve(struct node *n, struct read_batch b)
 {
     for (size_t i = 0; i < b.readers.n; i++) {
@@ -181,7 +170,7 @@ static void serve(struct node *n, struct read_batch b)
         if (r->call)
             call_read_now(r->call, r->lease);
         else if (r->lease)
-            answer_renewal(n, r);
+            call_renew_for_peer(n, r->lease, r->peer, r->id);
     }
     VEC_CLOSE(&b.readers, &n->alloc);
 }
@@ -389,7 +378,7 @@ static void on_look(struct node *n, uint64_t from, const struct peer_look *m)
     struct peer_frame f = { .type = PEER_LOOKED };
     struct lease_info info;
     f.looked.id = m->id;
-    if (n->update.role != RAFT_LEADER) {
+    if (!n->counting) {
         f.looked.err = ERR_NO_LEADER;
     } else {
         f.looked.err = lease_look(n->machine.lease, m->lease, loop_now_ms(n->loop), false,

@@ -28,7 +28,8 @@ enum {
 /* Who waits for a place in the log. */
 struct proposal {
     struct call *call; /* NULL: nobody waits, or the caller went away */
-    int64_t lease;     /* of an expiry, to be tried again when it fails; else 0 */
+    bool own;          /* the leader's, void when it leads no more */
+    int64_t lease;     /* of an expiry or a note to be cleared, to be tried again; else 0 */
     uint64_t peer, id; /* it came from another member, as its question id; else 0 */
     int64_t since_ms;
 };

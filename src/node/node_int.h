@@ -56,7 +56,8 @@ struct watch_stream;
 
 /* ---- the node ---- */
 
-/* A keep-alive whose lease is being revoked: of a call, or of another member's question. */
+/* A keep-alive whose lease is being revoked, or whose note is being cleared: of a call, or of
+ * another member's question. */
 struct renewal {
     struct call *call;
     uint64_t peer, id;
@@ -97,6 +98,7 @@ struct node {
 
     /* pump.c */
     struct raft *raft;
+    bool counting; /* the deadlines of leases: leads, and all of former terms is applied */
     struct raft_update update; /* the newest: role, term, leader, commit index */
     struct buf commands;       /* of this turn, end to end */
     VEC(size_t) command_ends;
@@ -127,7 +129,8 @@ struct node {
     struct conn *conns; /* all, newest first */
     struct conn *dirty; /* with something to do at the turn's end */
     int64_t conn_count, call_count, watch_stream_count;
-    VEC(struct renewal) renewals; /* waiting for a revoke */
+    VEC(struct renewal) renewals; /* waiting for a revoke, or for a note to be cleared */
+    bool renewals_due;            /* what some of them wait for has come */
     VEC(struct call *) physical; /* compactions waiting for memory to be freed */
     VEC(struct call *) standing; /* keep-alives and watches of health: they end when we stop */
     bool health_told;            /* to the latter: ready or not */
@@ -144,10 +147,11 @@ struct node {
 
 /* ---- pump.c ---- */
 
-/* Puts a write on its way, here or at the leader; call (may be NULL) hears of it by call_replied
- * or call_failed, later. ERR_STOPPED, ERR_NOSPACE, ERR_TOO_MANY_REQUESTS: nothing was taken. */
+/* Puts a write on its way, here or at the leader; call hears of it by call_replied or call_failed,
+ * later. Without a call it is the leader's own; lease: see struct proposal. ERR_STOPPED,
+ * ERR_NOSPACE, ERR_TOO_MANY_REQUESTS: nothing was taken. */
 enum err pump_propose(struct node *n, const struct request *r, struct call *call,
-                      int64_t expiring_lease) MUST_CHECK;
+                      int64_t lease) MUST_CHECK;
 /* The same for a command that another member has made. ERR_NO_LEADER, ERR_TOO_MANY_REQUESTS. */
 enum err pump_propose_bytes(struct node *n, struct span command, struct proposal p) MUST_CHECK;
 void proposal_failed(struct node *n, const struct proposal *p, enum err e);
@@ -161,12 +165,22 @@ void pump_turn(struct node *n);
 void pump_give_up(struct node *n); /* at the end: what is under way has no outcome any more */
 void pump_installed(struct node *n); /* a snapshot has taken the place of the state */
 void pump_sweep(struct node *n);
-void pump_expire(struct node *n);
 void pump_timeout(void *context);
+
+/* ---- leasing.c ---- */
+
+void leasing_took(struct node *n, const struct raft_update *u); /* before it becomes n->update */
+void leasing_applies(struct node *n, uint64_t term);            /* an entry of that term is next */
+void leasing_timer(struct node *n);                             /* deadlines have changed */
+void leasing_on_timer(void *context);
+void leasing_sweep(struct node *n); /* proposes the notes that are due */
+void leasing_turn(struct node *n);  /* answers the renewals that wait */
+/* Proposes that the note no longer holds. ERR_STOPPED, ERR_TOO_MANY_REQUESTS: it may be tried
+ * again. */
+enum err leasing_clear(struct node *n, int64_t lease) MUST_CHECK;
 
 /* ---- upkeep.c ---- */
 
-void upkeep_lease_timer(struct node *n); /* deadlines have changed */
 void upkeep_again(struct node *n);       /* there is work: let the next turn not wait */
 void upkeep_open(struct node *n);
 void upkeep_close(struct node *n);
@@ -252,10 +266,9 @@ void call_read_failed(struct call *call, enum err e);
 void call_renewed(struct call *call, int64_t lease, enum err e, int64_t ttl_s); /* by the leader */
 void call_looked(struct call *call, enum err e, int64_t ttl_ms);
 void call_members_changed(struct call *call);
-/* A renewal that another member asked for. False: it waits, and is answered later. */
-bool call_renew_for_peer(struct node *n, int64_t lease, uint64_t peer, uint64_t id,
-                         int64_t *ttl_s);
-void call_renewals_settle(struct node *n); /* a lease was revoked */
+/* A renewal that another member asked for: one that waits is answered later. */
+void call_renew_for_peer(struct node *n, int64_t lease, uint64_t peer, uint64_t id);
+void call_renewals_settle(struct node *n); /* leases were revoked, notes cleared */
 void call_physical_settle(struct node *n); /* memory is freed */
 void call_gone(struct call *call);         /* its connection or stream is no more */
 size_t call_queued(const struct call *call);

@@ -44,8 +44,7 @@ static int64_t draw_lease_id(struct node *n)
     return id;
 }
 
-enum err pump_propose(struct node *n, const struct request *r, struct call *call,
-                      int64_t expiring_lease)
+enum err pump_propose(struct node *n, const struct request *r, struct call *call, int64_t lease)
 {
     enum err e = may_propose(n, r, call);
     if (e != ERR_OK)
@@ -55,7 +54,8 @@ enum err pump_propose(struct node *n, const struct request *r, struct call *call
     machine_command(r, loop_wall_ms(n->loop), choose ? draw_lease_id(n) : 0, &n->commands);
     CHECK(n->commands.len > start);
     struct proposal p = { .call = call,
-                          .lease = expiring_lease,
+                          .own = !call,
+                          .lease = lease,
                           .since_ms = loop_now_ms(n->loop) };
     VEC_PUSH(&n->command_ends, &n->alloc, n->commands.len);
     VEC_PUSH(&n->submitted, &n->alloc, p);
@@ -77,8 +77,10 @@ enum err pump_propose_bytes(struct node *n, struct span command, struct proposal
 void proposal_failed(struct node *n, const struct proposal *p, enum err e)
 {
     n->metrics.proposals_failed++;
-    if (p->lease)
-        lease_expire_failed(n->machine.lease, p->lease);
+    if (p->lease) {
+        lease_not_proposed(n->machine.lease, p->lease);
+        n->renewals_due = true;
+    }
     if (p->peer)
         forward_reply(n, p, e, 0, 0);
     if (p->call)
@@ -86,6 +88,11 @@ void proposal_failed(struct node *n, const struct proposal *p, enum err e)
 }
 
 /* ---- applying ---- */
+
+static bool revokes(enum request_type type)
+{
+    return type == REQUEST_LEASE_REVOKE || type == REQUEST_LEASE_EXPIRE;
+}
 
 static void count_applied(struct metrics *m, const struct reply *reply)
 {
@@ -95,7 +102,7 @@ static void count_applied(struct metrics *m, const struct reply *reply)
     m->deletes += reply->type == REQUEST_DELETE;
     m->txns += reply->type == REQUEST_TXN;
     m->leases_granted += reply->type == REQUEST_LEASE_GRANT;
-    m->leases_revoked += reply->type == REQUEST_LEASE_REVOKE;
+    m->leases_revoked += revokes(reply->type);
 }
 
 static void apply_command(struct node *n, const struct raft_entry *e, struct proposal p)
@@ -114,9 +121,9 @@ static void apply_command(struct node *n, const struct raft_entry *e, struct pro
     if (count)
         watching_deliver(n, changes, count);
     if (reply.type == REQUEST_LEASE_GRANT)
-        upkeep_lease_timer(n);
-    if (reply.type == REQUEST_LEASE_REVOKE)
-        call_renewals_settle(n);
+        leasing_timer(n);
+    if (revokes(reply.type) || reply.type == REQUEST_LEASE_NOTE)
+        n->renewals_due = true;
     if (p.call)
         call_replied(p.call, &reply);
     arena_reset(&n->apply);
@@ -151,6 +158,7 @@ static struct proposal take_awaited(struct node *n, uint64_t index, uint64_t ter
 static void apply_entry(struct node *n, const struct raft_entry *e)
 {
     struct proposal p = take_awaited(n, e->index, e->term);
+    leasing_applies(n, e->term);
     if (e->type == RAFT_COMMAND)
         apply_command(n, e, p);
     else if (e->type == RAFT_MEMBERS)
@@ -222,11 +230,7 @@ void pump_took(struct node *n, const struct raft_update *u)
              (unsigned long long)u->leader, (unsigned long long)n->header.member_id);
     }
     n->metrics.elections += u->role == RAFT_CANDIDATE && n->update.role != RAFT_CANDIDATE;
-    if (u->role == RAFT_LEADER && n->update.role != RAFT_LEADER) {
-        lease_restart(n->machine.lease, loop_now_ms(n->loop));
-        if (n->upkeep)
-            upkeep_lease_timer(n);
-    }
+    leasing_took(n, u);
     queue_records(n, u);
     n->update = *u;
     n->header.term = u->term;
@@ -327,7 +331,7 @@ static void submit_there(struct node *n)
     size_t count = n->submitted.n;
     for (size_t i = 0; i < count; i++) {
         struct proposal p = n->submitted.items[i];
-        if (p.peer || p.lease)
+        if (p.peer)
             continue;
         forward_command(n, command_at(n, i), p);
         n->submitted.items[i].call = NULL;
@@ -346,8 +350,31 @@ static void submitted_wait(struct node *n)
         submitted_fail(n, old, ERR_NO_LEADER);
 }
 
+/* The leader's own are void when it is none any more, here and at whoever leads next. */
+static void submitted_disown(struct node *n)
+{
+    size_t kept = 0, bytes = 0;
+    for (size_t i = 0, start = 0; i < n->submitted.n; i++) {
+        struct proposal p = n->submitted.items[i];
+        size_t end = n->command_ends.items[i];
+        if (p.own) {
+            proposal_failed(n, &p, ERR_NO_LEADER);
+        } else {
+            memmove(n->commands.data + bytes, n->commands.data + start, end - start);
+            bytes += end - start;
+            n->submitted.items[kept] = p;
+            n->command_ends.items[kept++] = bytes;
+        }
+        start = end;
+    }
+    n->submitted.n = n->command_ends.n = kept;
+    n->commands.len = bytes;
+}
+
 static void submit(struct node *n)
 {
+    if (n->update.role != RAFT_LEADER)
+        submitted_disown(n);
     if (!n->submitted.n)
         return;
     if (n->update.role == RAFT_LEADER)
@@ -429,6 +456,7 @@ void pump_installed(struct node *n)
 void pump_turn(struct node *n)
 {
     apply_committed(n);
+    leasing_turn(n);
     submit(n);
     write_out(n);
     forward_turn(n);
@@ -480,25 +508,4 @@ void pump_timeout(void *context)
     }
     enum err e = pump_raft(n, &event);
     CHECK(e == ERR_OK);
-}
-
-/* Proposes the revoke of every lease whose time has passed. */
-void pump_expire(struct node *n)
-{
-    int64_t now = loop_now_ms(n->loop);
-    if (n->update.role != RAFT_LEADER)
-        return;
-    for (int i = 0; i < EXPIRE_PER_TURN; i++) {
-        int64_t id = lease_expire(n->machine.lease, now);
-        if (!id)
-            break;
-        struct request r = { .type = REQUEST_LEASE_REVOKE,
-                             .author = SPAN("lease"),
-                             .lease = { id, 0, false } };
-        if (pump_propose(n, &r, NULL, id) != ERR_OK) {
-            lease_expire_failed(n->machine.lease, id);
-            break;
-        }
-        n->metrics.leases_expired++;
-    }
 }

@@ -222,31 +222,13 @@ bool upkeep_turn(struct node *n)
 
 /* ---- timers ---- */
 
-void upkeep_lease_timer(struct node *n)
-{
-    int64_t at = lease_deadline_ms(n->machine.lease);
-    if (at == INT64_MAX)
-        loop_timer_clear(n->loop, &n->lease_timer);
-    else if (!n->lease_timer.place || n->lease_timer.at_ms > at)
-        loop_timer_set(n->loop, &n->lease_timer, at);
-}
-
-/* A renewal only moves deadlines out, so the timer may come early and finds nothing. */
-static void on_lease_timer(void *context)
-{
-    struct node *n = context;
-    pump_expire(n);
-    int64_t at = lease_deadline_ms(n->machine.lease), now = loop_now_ms(n->loop);
-    if (at != INT64_MAX)
-        loop_timer_set(n->loop, &n->lease_timer, at > now ? at : now + 1);
-}
-
 static void on_sweep(void *context)
 {
     struct node *n = context;
     conn_sweep(n);
     pump_sweep(n);
     cluster_sweep(n);
+    leasing_sweep(n);
     transfer_sweep(n);
     loop_timer_set(n->loop, &n->sweep_timer, loop_now_ms(n->loop) + SWEEP_MS);
 }
@@ -308,7 +290,7 @@ void upkeep_open(struct node *n)
     buf_open(&u->job.piece, &n->alloc);
     n->spare = storage_spare_found(n->storage);
     u->spares_made = n->spare;
-    start(n, &n->lease_timer, on_lease_timer, -1);
+    start(n, &n->lease_timer, leasing_on_timer, -1);
     start(n, &n->raft_timer, pump_timeout, -1);
     start(n, &n->sweep_timer, on_sweep, SWEEP_MS);
     start(n, &n->space_timer, on_space, SPACE_CHECK_MS);

@@ -5,6 +5,7 @@
  *   catch           the next one that is behind reads on
  *   sweep           compaction frees what it may
  *   time MS   restart   renew ID   expire      leases and their deadlines
+ *   notes   clear ID     what the leader keeps of them in the log: those that are due; taken back
  *   save   load     a checkpoint: taken now; written and loaded, in place of the machine
  *   digest */
 #include "story.h"
@@ -273,7 +274,7 @@ static void restart(struct story *s, struct words *w)
 
 static void renew(struct story *s, struct words *w)
 {
-    static const char *const text[] = { "renewed", "gone", "expiring" };
+    static const char *const text[] = { "renewed", "gone", "expiring", "noted", "clearing" };
     int64_t ttl_s = 0;
     words_next(w);
     int64_t id = number_of(words_next(w));
@@ -285,7 +286,8 @@ static void expire(struct story *s, struct words *w)
 {
     words_next(w);
     for (int64_t id; (id = lease_expire(s->machine.lease, s->now_ms)) != 0;) {
-        struct request r = { .type = REQUEST_LEASE_REVOKE, .lease = { .id = id } };
+        struct request r = { .type = REQUEST_LEASE_EXPIRE,
+                             .expire = { id, s->machine.applied_index } };
         buf_format(s->out, "lease %d: ", (int)id);
         apply(s, &r);
     }
@@ -294,6 +296,32 @@ static void expire(struct story *s, struct words *w)
         buf_text(s->out, "no deadline\n");
     else
         buf_format(s->out, "next deadline %d\n", (int)next);
+}
+
+static void apply_notes(struct story *s, const struct lease_note *notes, size_t n)
+{
+    struct request r = { .type = REQUEST_LEASE_NOTE,
+                         .notes = { notes, n, s->machine.applied_index } };
+    for (size_t i = 0; i < n; i++)
+        buf_format(s->out, "lease %d: %d ms\n", (int)notes[i].id, (int)notes[i].remaining_ms);
+    apply(s, &r);
+}
+
+static void notes(struct story *s, struct words *w)
+{
+    struct lease_note *due;
+    words_next(w);
+    size_t n = lease_notes_due(s->machine.lease, s->now_ms, &s->arena, &due);
+    if (n)
+        apply_notes(s, due, n);
+    else
+        buf_text(s->out, "none is due\n");
+}
+
+static void clear(struct story *s, struct words *w)
+{
+    words_next(w);
+    apply_notes(s, &(struct lease_note){ .id = number_of(words_next(w)) }, 1);
 }
 
 static void save(struct story *s, struct words *w)
@@ -344,5 +372,6 @@ const struct story_command machine_commands[] = {
     { "leases", request },   { "hash", request },   { "watch", watch },    { "unwatch", unwatch },
     { "full", full },        { "catch", catch },    { "sweep", sweep },    { "time", time },
     { "restart", restart },  { "renew", renew },    { "expire", expire },  { "save", save },
-    { "load", load },        { "digest", digest },  { NULL, NULL },
+    { "load", load },        { "digest", digest },  { "notes", notes },    { "clear", clear },
+    { NULL, NULL },
 };

@@ -9,17 +9,23 @@ struct lease_key {
 };
 
 struct lease {
-    struct tree_node by_id, by_deadline;
+    struct tree_node by_id, by_deadline, by_look;
     struct tree keys;
     size_t n_keys;
     int64_t id, ttl_s, deadline_ms;
-    bool expiring; /* which of the two deadline trees it stands in */
+    int64_t noted_ms; /* replicated; 0: no note */
+    uint64_t granted; /* index of the entry; replicated */
+    int64_t look_ms;  /* whether a note is due; renewals leave it, and then it is too early */
+    bool expiring;    /* which of the two deadline trees it stands in */
+    bool noting;      /* a note was proposed and is not seen applied: it may yet be */
+    bool clearing;    /* a note of 0 is on its way, behind all others */
 };
 
 struct lease_table {
     struct alloc *alloc;
     struct tree by_id;
     struct tree waiting, expiring; /* by deadline, then id */
+    struct tree looks;             /* by look_ms, then id */
     int64_t n;
 };
 
@@ -43,6 +49,11 @@ static struct span key_span(const struct lease_key *k)
     return span_of(k->data, k->len);
 }
 
+static struct lease *lease_of_look(const struct tree_node *n)
+{
+    return (struct lease *)((uintptr_t)n - offsetof(struct lease, by_look));
+}
+
 static int compare_key(const void *key, const struct tree_node *n)
 {
     return span_compare(*(const struct span *)key, key_span(key_of(n)));
@@ -62,9 +73,18 @@ static int compare_deadline(const void *key, const struct tree_node *n)
     return (a->id > b->id) - (a->id < b->id);
 }
 
+static int compare_look(const void *key, const struct tree_node *n)
+{
+    const struct lease *a = key, *b = lease_of_look(n);
+    if (a->look_ms != b->look_ms)
+        return a->look_ms > b->look_ms ? 1 : -1;
+    return (a->id > b->id) - (a->id < b->id);
+}
+
 static const struct tree_type type_keys = { compare_key, NULL };
 static const struct tree_type type_ids = { compare_id, NULL };
 static const struct tree_type type_deadlines = { compare_deadline, NULL };
+static const struct tree_type type_looks = { compare_look, NULL };
 
 struct lease_table *lease_open(struct alloc *alloc)
 {
@@ -72,6 +92,7 @@ struct lease_table *lease_open(struct alloc *alloc)
     t->alloc = alloc;
     t->by_id.type = &type_ids;
     t->waiting.type = t->expiring.type = &type_deadlines;
+    t->looks.type = &type_looks;
     return t;
 }
 
@@ -117,7 +138,38 @@ static void set_deadline(struct lease_table *t, struct lease *l, int64_t deadlin
     tree_insert(deadlines(t, l), l, &l->by_deadline);
 }
 
-enum err lease_grant(struct lease_table *t, int64_t id, int64_t ttl_s, int64_t now_ms)
+/* What a new leader would give the lease: its note, or the full TTL. */
+static int64_t given_ms(const struct lease *l)
+{
+    return l->noted_ms ? l->noted_ms : l->ttl_s * 1000;
+}
+
+/* When half of that is gone; all of it will be given when the clearing note is applied. */
+static int64_t note_due_ms(const struct lease *l)
+{
+    return l->deadline_ms - (l->clearing ? l->ttl_s * 1000 : given_ms(l)) / 2;
+}
+
+static void set_look(struct lease_table *t, struct lease *l, int64_t look_ms)
+{
+    struct tree_node *was = tree_remove(&t->looks, l);
+    CHECK(was == &l->by_look);
+    l->look_ms = look_ms;
+    tree_insert(&t->looks, l, &l->by_look);
+}
+
+/* Begins to count, as far as time goes. */
+static void begin(struct lease_table *t, struct lease *l, int64_t now_ms)
+{
+    l->expiring = l->noting = l->clearing = false;
+    l->deadline_ms = now_ms + given_ms(l);
+    l->look_ms = note_due_ms(l);
+    tree_insert(&t->waiting, l, &l->by_deadline);
+    tree_insert(&t->looks, l, &l->by_look);
+}
+
+enum err lease_grant(struct lease_table *t, int64_t id, int64_t ttl_s, uint64_t index,
+                     int64_t now_ms)
 {
     CHECK(id != 0 && ttl_s > 0);
     if (ttl_s > LEASE_TTL_MAX_S)
@@ -128,11 +180,23 @@ enum err lease_grant(struct lease_table *t, int64_t id, int64_t ttl_s, int64_t n
     l->keys.type = &type_keys;
     l->id = id;
     l->ttl_s = ttl_s;
-    l->deadline_ms = now_ms + ttl_s * 1000;
+    l->granted = index;
     tree_insert(&t->by_id, &id, &l->by_id);
-    tree_insert(&t->waiting, l, &l->by_deadline);
+    begin(t, l, now_ms);
     t->n++;
     return ERR_OK;
+}
+
+void lease_note(struct lease_table *t, const struct lease_note *note, uint64_t as_of)
+{
+    CHECK(note->remaining_ms >= 0);
+    if (!lease_known_as_of(t, note->id, as_of))
+        return;
+    struct lease *l = find(t, note->id);
+    l->noted_ms = note->remaining_ms < l->ttl_s * 1000 ? note->remaining_ms : 0;
+    l->noting = false;
+    if (note->remaining_ms == 0)
+        l->clearing = false;
 }
 
 struct key_list {
@@ -165,10 +229,18 @@ enum err lease_revoke(struct lease_table *t, int64_t id, struct arena *arena, st
     *n = l->n_keys;
     struct tree_node *by_id = tree_remove(&t->by_id, &id);
     struct tree_node *by_deadline = tree_remove(deadlines(t, l), l);
+    struct tree_node *by_look = tree_remove(&t->looks, l);
     CHECK(by_id == &l->by_id && by_deadline == &l->by_deadline && t->n > 0);
+    CHECK(by_look == &l->by_look);
     free_lease(by_id, t->alloc);
     t->n--;
     return ERR_OK;
+}
+
+bool lease_known_as_of(const struct lease_table *t, int64_t id, uint64_t as_of)
+{
+    const struct lease *l = find(t, id);
+    return l && l->granted <= as_of;
 }
 
 bool lease_known(const struct lease_table *t, int64_t id)
@@ -209,16 +281,13 @@ struct restart {
 static void restart_one(struct tree_node *n, void *context)
 {
     struct restart *r = context;
-    struct lease *l = lease_of(n);
-    l->expiring = false;
-    l->deadline_ms = r->now_ms + l->ttl_s * 1000;
-    tree_insert(&r->table->waiting, l, &l->by_deadline);
+    begin(r->table, lease_of(n), r->now_ms);
 }
 
 void lease_restart(struct lease_table *t, int64_t now_ms)
 {
     struct restart r = { t, now_ms };
-    t->waiting.root = t->expiring.root = NULL;
+    t->waiting.root = t->expiring.root = t->looks.root = NULL;
     tree_walk(&t->by_id, restart_one, &r);
 }
 
@@ -229,7 +298,13 @@ enum lease_renewal lease_renew(struct lease_table *t, int64_t id, int64_t now_ms
         return LEASE_GONE;
     if (l->expiring || now_ms >= l->deadline_ms)
         return LEASE_EXPIRING;
+    /* Also when it has to be cleared first: it must not expire while that is on its way. */
     set_deadline(t, l, now_ms + l->ttl_s * 1000, false);
+    if (l->clearing)
+        return LEASE_CLEARING;
+    l->clearing = l->noted_ms || l->noting;
+    if (l->clearing)
+        return LEASE_NOTED;
     *ttl_s = l->ttl_s;
     return LEASE_RENEWED;
 }
@@ -245,11 +320,37 @@ int64_t lease_expire(struct lease_table *t, int64_t now_ms)
     return l->id;
 }
 
-void lease_expire_failed(struct lease_table *t, int64_t id)
+void lease_not_proposed(struct lease_table *t, int64_t id)
 {
     struct lease *l = find(t, id);
-    if (l && l->expiring)
+    if (!l)
+        return;
+    l->clearing = false;
+    if (l->expiring)
         set_deadline(t, l, l->deadline_ms, false);
+}
+
+size_t lease_notes_due(struct lease_table *t, int64_t now_ms, struct arena *arena,
+                       struct lease_note **out)
+{
+    size_t n = 0;
+    *out = NULL;
+    for (int i = 0; i < LEASE_LOOKS_MAX && n < LEASE_NOTES_MAX; i++) {
+        struct tree_node *node = tree_first(&t->looks);
+        struct lease *l = node ? lease_of_look(node) : NULL;
+        if (!l || l->look_ms > now_ms)
+            break;
+        int64_t due_ms = note_due_ms(l);
+        set_look(t, l, due_ms > now_ms ? due_ms : now_ms + LEASE_NOTE_MS_MIN);
+        if (due_ms > now_ms || l->clearing || l->deadline_ms - now_ms < LEASE_NOTE_MS_MIN)
+            continue;
+        CHECK(!l->expiring);
+        if (!*out)
+            *out = ARENA_ARRAY(arena, struct lease_note, LEASE_NOTES_MAX);
+        (*out)[n++] = (struct lease_note){ l->id, l->deadline_ms - now_ms };
+        l->noting = true;
+    }
+    return n;
 }
 
 int64_t lease_deadline_ms(const struct lease_table *t)
@@ -303,8 +404,11 @@ int64_t lease_count(const struct lease_table *t)
 
 static void save_one(struct tree_node *n, void *context)
 {
-    buf_u64(context, (uint64_t)lease_of(n)->id);
-    buf_varint(context, (uint64_t)lease_of(n)->ttl_s);
+    const struct lease *l = lease_of(n);
+    buf_u64(context, (uint64_t)l->id);
+    buf_varint(context, (uint64_t)l->ttl_s);
+    buf_varint(context, (uint64_t)l->noted_ms);
+    buf_varint(context, l->granted);
 }
 
 void lease_save(const struct lease_table *t, struct buf *out)
@@ -313,22 +417,31 @@ void lease_save(const struct lease_table *t, struct buf *out)
     tree_walk(&t->by_id, save_one, out);
 }
 
-enum err lease_load(struct lease_table *t, struct span *records, int64_t now_ms)
+/* Ids rise, so that none is there twice. */
+static enum err load_one(struct lease_table *t, struct span *records, bool old, int64_t id_last,
+                         int64_t now_ms, int64_t *id)
+{
+    uint64_t id_bits, ttl_s, noted_ms = 0, granted = 0;
+    if (!span_u64(records, &id_bits) || !span_varint(records, &ttl_s) ||
+        (!old && (!span_varint(records, &noted_ms) || !span_varint(records, &granted))))
+        return ERR_CORRUPT;
+    *id = (int64_t)id_bits;
+    if (*id == 0 || (t->n && *id <= id_last) || ttl_s == 0 || ttl_s > (uint64_t)LEASE_TTL_MAX_S ||
+        noted_ms >= ttl_s * 1000)
+        return ERR_CORRUPT;
+    enum err err = lease_grant(t, *id, (int64_t)ttl_s, granted, now_ms);
+    CHECK(err == ERR_OK);
+    find(t, *id)->noted_ms = (int64_t)noted_ms;
+    return ERR_OK;
+}
+
+enum err lease_load(struct lease_table *t, struct span *records, bool old, int64_t now_ms)
 {
     CHECK(t->n == 0);
-    uint64_t n, id_bits, ttl;
-    int64_t id_last = 0;
-    if (!span_varint(records, &n))
-        return ERR_CORRUPT;
-    for (uint64_t i = 0; i < n; i++) {
-        if (!span_u64(records, &id_bits) || !span_varint(records, &ttl))
-            return ERR_CORRUPT;
-        int64_t id = (int64_t)id_bits;
-        if (id == 0 || (i && id <= id_last) || ttl == 0 || ttl > (uint64_t)LEASE_TTL_MAX_S)
-            return ERR_CORRUPT;
-        enum err err = lease_grant(t, id, (int64_t)ttl, now_ms);
-        CHECK(err == ERR_OK); /* ids rise, so none is there twice */
-        id_last = id;
-    }
-    return ERR_OK;
+    uint64_t n;
+    int64_t id = 0;
+    enum err err = span_varint(records, &n) ? ERR_OK : ERR_CORRUPT;
+    for (uint64_t i = 0; i < n && !err; i++)
+        err = load_one(t, records, old, id, now_ms, &id);
+    return err;
 }

@@ -79,15 +79,16 @@ static enum err apply_lease_grant(struct apply *a)
 {
     a->reply->lease.id = a->request->lease.id;
     a->reply->lease.ttl_s = a->request->lease.ttl_s;
-    return lease_grant(a->machine->lease, a->request->lease.id, a->request->lease.ttl_s, a->now_ms);
+    return lease_grant(a->machine->lease, a->request->lease.id, a->request->lease.ttl_s,
+                       a->machine->applied_index + 1, a->now_ms);
 }
 
 /* All keys go at one revision; a lease without keys takes none (etcd lease/lessor.go Revoke). */
-static enum err apply_lease_revoke(struct apply *a)
+static enum err revoke(struct apply *a, int64_t id)
 {
     struct span *keys;
     size_t n;
-    enum err err = lease_revoke(a->machine->lease, a->request->lease.id, a->arena, &keys, &n);
+    enum err err = lease_revoke(a->machine->lease, id, a->arena, &keys, &n);
     if (err)
         return err;
     begin(a);
@@ -97,6 +98,25 @@ static enum err apply_lease_revoke(struct apply *a)
         CHECK(err == ERR_OK && gone.deleted == 1); /* a key of a lease lives */
     }
     end(a);
+    return ERR_OK;
+}
+
+static enum err apply_lease_revoke(struct apply *a)
+{
+    return revoke(a, a->request->lease.id);
+}
+
+static enum err apply_lease_expire(struct apply *a)
+{
+    if (!lease_known_as_of(a->machine->lease, a->request->expire.id, a->request->expire.as_of))
+        return ERR_LEASE_NOT_FOUND;
+    return revoke(a, a->request->expire.id);
+}
+
+static enum err apply_lease_note(struct apply *a)
+{
+    for (size_t i = 0; i < a->request->notes.n; i++)
+        lease_note(a->machine->lease, &a->request->notes.items[i], a->request->notes.as_of);
     return ERR_OK;
 }
 

@@ -140,6 +140,23 @@ static void encode_lease_revoke(struct buf *out, const struct request *r)
     encode_number(out, r->lease.id);
 }
 
+static void encode_lease_note(struct buf *out, const struct request *r)
+{
+    CHECK(r->notes.n > 0 && r->notes.n <= LEASE_NOTES_MAX);
+    buf_varint(out, r->notes.as_of);
+    buf_varint(out, r->notes.n);
+    for (size_t i = 0; i < r->notes.n; i++) {
+        encode_number(out, r->notes.items[i].id);
+        encode_number(out, r->notes.items[i].remaining_ms);
+    }
+}
+
+static void encode_lease_expire(struct buf *out, const struct request *r)
+{
+    buf_varint(out, r->expire.as_of);
+    encode_number(out, r->expire.id);
+}
+
 /* ---- reading ---- */
 
 /* Once something is missing or wrong, bad is set and everything reads as zero. */
@@ -318,6 +335,27 @@ static void decode_lease_grant(struct reader *r, struct request *out)
 static void decode_lease_revoke(struct reader *r, struct request *out)
 {
     out->lease.id = take_number(r);
+}
+
+static void decode_lease_note(struct reader *r, struct request *out)
+{
+    out->notes.as_of = take_varint(r, UINT64_MAX);
+    size_t n = (size_t)take_varint(r, LEASE_NOTES_MAX);
+    r->bad = r->bad || n == 0 || n > r->rest.len / 2; /* each takes two bytes at least */
+    n = r->bad ? 0 : n;
+    struct lease_note *items = ARENA_ARRAY(r->arena, struct lease_note, n);
+    for (size_t i = 0; i < n; i++) {
+        items[i].id = take_number(r);
+        items[i].remaining_ms = (int64_t)take_varint(r, LEASE_TTL_MAX_S * 1000);
+    }
+    out->notes.items = items;
+    out->notes.n = n;
+}
+
+static void decode_lease_expire(struct reader *r, struct request *out)
+{
+    out->expire.as_of = take_varint(r, UINT64_MAX);
+    out->expire.id = take_number(r);
 }
 
 /* ---- both ---- */

@@ -29,7 +29,7 @@ struct machine {
     struct alloc *alloc;
     struct machine_loading {
         uint64_t pieces, size_bytes; /* so far */
-        uint32_t crc;
+        uint32_t format, crc;
         uint8_t kind; /* of the piece before */
         int64_t revision;
     } loading; /* machine_load's own */
@@ -51,6 +51,8 @@ enum request_type {
     REQUEST_COMPACT,
     REQUEST_LEASE_GRANT,
     REQUEST_LEASE_REVOKE,
+    REQUEST_LEASE_NOTE, /* the leader's own, as EXPIRE: no door makes them */
+    REQUEST_LEASE_EXPIRE,
     /* answered by the node itself */
     REQUEST_LEASE_RENEW,
     REQUEST_WATCH_ADD,
@@ -91,6 +93,15 @@ struct request {
             int64_t id, ttl_s; /* grant: id 0 lets the node choose */
             bool keys;         /* look: with keys */
         } lease; /* GRANT, REVOKE, LOOK, RENEW */
+        struct {
+            const struct lease_note *items;
+            size_t n;
+            uint64_t as_of; /* applied_index when they were made: lease_known_as_of */
+        } notes;
+        struct {
+            int64_t id;
+            uint64_t as_of;
+        } expire;
         int64_t hash_revision;
         struct watch_request watch;
         int64_t watch_id; /* WATCH_REMOVE */
@@ -194,8 +205,8 @@ enum err machine_apply(struct machine *m, uint64_t index, uint64_t term, struct 
                        int64_t now_ms, struct arena *arena, struct reply *reply,
                        const struct kv_change **changes, size_t *n_changes) MUST_CHECK;
 
-/* Applies an entry that holds the cluster's membership: data is kept as it is, raft and the node know
- * what stands in it. */
+/* Applies an entry that holds the cluster's membership: data is kept as it is; raft and the node
+ * know what stands in it. */
 void machine_members(struct machine *m, uint64_t index, uint64_t term, struct span data);
 /* The newest one applied; empty: none was. Valid until the next, or machine_reset. */
 struct span machine_members_now(const struct machine *m);

@@ -1,7 +1,7 @@
 /* A checkpoint is a row of pieces. A piece is one byte of kind, then (numbers little-endian):
  *
  *   1 HEAD     u32 format, u64 applied index, u64 its term, u32 digest, u64 revision   the first
- *   2 LEASES   as lease_save                                                           the second
+ *   2 LEASES   as lease_save; id and TTL alone before format 3                         the second
  *   5 MEMBERS  the membership's bytes; not in format 1                                 the third
  *   3 STORE    as kv_save_step                                                         any number
  *   4 END      u64 pieces before it, u64 bytes in them, u32 CRC-32C over those         the last
@@ -12,7 +12,7 @@
 #include "base/crc.h"
 #include "core/machine/machine.h"
 
-enum { FORMAT = 2, FORMAT_WITHOUT_MEMBERS = 1, ATTACH_PAGE = 1000 };
+enum { FORMAT = 3, FORMAT_WITHOUT_NOTES = 2, FORMAT_WITHOUT_MEMBERS = 1, ATTACH_PAGE = 1000 };
 enum piece_kind {
     PIECE_NONE,
     PIECE_HEAD,
@@ -103,22 +103,23 @@ void machine_save_close(struct machine_save *s)
 
 static enum err load_head(struct machine *m, struct span *s)
 {
-    uint32_t format;
+    struct machine_loading *l = &m->loading;
     uint64_t revision;
-    if (!span_u32(s, &format))
+    if (!span_u32(s, &l->format))
         return ERR_CORRUPT;
-    if (format > FORMAT)
+    if (l->format > FORMAT)
         return ERR_FORMAT;
-    if (format < FORMAT_WITHOUT_MEMBERS || !span_u64(s, &m->applied_index) || !span_u64(s, &m->applied_term) ||
-        !span_u32(s, &m->digest) || !span_u64(s, &revision) || revision > INT64_MAX)
+    if (l->format < FORMAT_WITHOUT_MEMBERS || !span_u64(s, &m->applied_index) ||
+        !span_u64(s, &m->applied_term) || !span_u32(s, &m->digest) || !span_u64(s, &revision) ||
+        revision > INT64_MAX)
         return ERR_CORRUPT;
-    m->loading.revision = (int64_t)revision;
+    l->revision = (int64_t)revision;
     return ERR_OK;
 }
 
 static enum err load_leases(struct machine *m, struct span *s)
 {
-    return lease_load(m->lease, s, 0);
+    return lease_load(m->lease, s, m->loading.format <= FORMAT_WITHOUT_NOTES, 0);
 }
 
 static enum err load_members(struct machine *m, struct span *s)
