@@ -86,7 +86,8 @@ enum err cluster_begin(const struct params *p, struct raft_member *out, size_t *
     if (e != ERR_OK)
         return e;
     if (!*self) {
-        snprintf(why, PARAM_WHY_MAX, "initial-cluster has no member with our name, %.200s", p->name);
+        snprintf(why, PARAM_WHY_MAX, "initial-cluster has no member with our name, %.200s",
+                 p->name);
         return ERR_BAD_REQUEST;
     }
     const uint8_t *at = infos->data;
