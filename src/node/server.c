@@ -426,7 +426,7 @@ static bool on_turn(void *context)
         begin_stop(n);
     if (n->stopping && awaited_count(&n->awaited) == 0 && n->conn_count == 0)
         loop_stop(n->loop);
-    return more;
+    return more || n->again;
 }
 
 static void on_signal(void *context, int number)

@@ -205,6 +205,7 @@ bool upkeep_turn(struct node *n)
     bool more = n->again;
     n->again = false;
     transfer_turn(n);
+    call_health_settle(n);
     if (transfer_loading(n))
         return false;
     more = kv_compact_step(n->machine.kv, COMPACT_STEP) || more;
@@ -214,7 +215,6 @@ bool upkeep_turn(struct node *n)
         if (stats.pending == 0)
             call_physical_settle(n);
     }
-    call_health_settle(n);
     more = watching_catch_up(n) || more;
     use_writer(n);
     return more;

@@ -194,7 +194,7 @@ class EtcdctlTest(Etcdctl):
         self.assertIn(lease, self.ctl("lease", "list"))
         self.assertIn("keepalived with TTL(300)", self.ctl("lease", "keep-alive", "--once", lease))
         self.ctl("put", "--ignore-lease", key, "w")
-        self.assertEqual("%x" % self.json("get", key)["kvs"][0]["lease"], lease)
+        self.assertEqual("%016x" % self.json("get", key)["kvs"][0]["lease"], lease)
         self.assertIn("revoked", self.ctl("lease", "revoke", lease))
         self.assertEqual(self.values(key), [])
         self.assertIn("already expired", self.ctl("lease", "timetolive", lease))
