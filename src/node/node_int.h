@@ -140,6 +140,7 @@ struct node {
     struct ws_limits ws_limits;
     uint8_t *read_buffer;
     bool stopping;
+    bool joining; /* not yet one of a cluster: nothing is open but what asks for that */
     bool failed; /* stops because it must not go on */
     char peer_url[PEER_URL_MAX + 1]; /* where other members call us */
     uint64_t incarnation;            /* of our data directory */
@@ -292,10 +293,11 @@ void watching_stop_all(struct node *n); /* ends every stream: the server stops *
 
 /* ---- server.c: one node of a process; in tests there are several ---- */
 
-/* Reads the data directory and listens. NULL: it cannot; why is in the log, and the process should
- * end, for nothing is given back. */
+/* Reads the data directory and listens; a node that joins a cluster does so when a member has told
+ * it who it is, while it is served. NULL: it cannot; why is in the log, and the process should end,
+ * for nothing is given back. */
 struct node *node_open(const struct params *p, uint32_t segment_bytes);
-void node_serve(struct node *n); /* until it has stopped */
+bool node_serve(struct node *n); /* until it has stopped; false: it never began, as with NULL */
 void node_close(struct node *n);
 void server_stop(struct node *n); /* as SIGTERM does */
 

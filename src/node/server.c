@@ -77,7 +77,6 @@ static void on_joined(struct node *n, uint64_t cluster, uint64_t member)
 {
     n->header.cluster_id = cluster;
     n->header.member_id = member;
-    loop_stop(n->loop);
 }
 
 static void on_refused(struct node *n, uint64_t id, unsigned reason, struct span text)
@@ -101,21 +100,18 @@ static const struct peers_events peers_events = { .frame = peers_on_frame,
                                                   .hello = peers_on_hello,
                                                   .joined = on_joined };
 
-static bool join_turn(void *context)
-{
-    peers_turn(context);
-    return false;
-}
-
-static void join_signal(void *context, int number)
+static void on_signal(void *context, int number)
 {
     struct node *n = context;
     slog(SLOG_INFO, "stopping", "signal=%d", number);
-    loop_stop(n->loop);
+    if (n->joining)
+        loop_stop(n->loop);
+    else
+        server_stop(n);
 }
 
-/* Asks members of the cluster which of them we are; n->header has the answer. */
-static int join(struct node *n)
+/* Begins to ask members of the cluster which of them we are. */
+static int join_begin(struct node *n)
 {
     char why[PEERS_WHY_MAX], list[PARAM_TEXT_MAX], *rest = list;
     struct peers_options o = { .incarnation = n->incarnation,
@@ -128,10 +124,9 @@ static int join(struct node *n)
         if (peers_join(n, one) != ERR_OK)
             return refuse("join: not host:port", one);
     slog(SLOG_INFO, "asking to join", "join=%s as=%s", slog_quote(n->params.join), n->peer_url);
-    loop_on_signal(n->loop, join_signal, n);
-    loop_run(n->loop, join_turn, n, 0);
-    peers_close(n);
-    return n->header.member_id ? 0 : refuse("join", "stopped before a member answered");
+    loop_on_signal(n->loop, on_signal, n);
+    n->joining = true;
+    return 0;
 }
 
 static void find_peer_url(struct node *n, const struct raft_member *members, size_t count,
@@ -178,7 +173,8 @@ static int identify(struct node *n, struct raft_member *members, size_t *count,
     uint64_t cluster = 0, self = 0;
     bool exists;
     *count = 0;
-    n->incarnation = loop_random() | 1;
+    if (!n->joining)
+        n->incarnation = loop_random() | 1;
     if (n->params.join[0] && n->params.initial_cluster[0])
         return refuse("join and initial-cluster", "a node begins a cluster or joins one: give one");
     if (storage_exists(n->params.data_dir, &exists) != ERR_OK)
@@ -187,8 +183,8 @@ static int identify(struct node *n, struct raft_member *members, size_t *count,
         find_peer_url(n, NULL, 0, 0);
         if (!n->peer_url[0])
             return refuse("join", "listen-peers, or advertise-peer, must say where we are called");
-        if (!exists && join(n) != 0)
-            return 1;
+        if (!exists && !n->joining)
+            return join_begin(n);
         return open_storage(n, n->header.cluster_id, n->header.member_id);
     }
     if (cluster_begin(&n->params, members, count, &cluster, &self, infos, why) != ERR_OK)
@@ -412,9 +408,29 @@ void server_stop(struct node *n)
     begin_stop(n);
 }
 
+static int begin(struct node *n);
+
+/* A member has told who we are: now we begin as such. */
+static void joined(struct node *n)
+{
+    peers_close(n);
+    if (begin(n) == 0) {
+        n->joining = false;
+    } else {
+        n->failed = true;
+        loop_stop(n->loop);
+    }
+}
+
 static bool on_turn(void *context)
 {
     struct node *n = context;
+    if (n->joining) {
+        peers_turn(n);
+        if (n->header.member_id)
+            joined(n);
+        return false;
+    }
     n->metrics.turns++;
     bool more = upkeep_turn(n);
     pump_turn(n);
@@ -427,12 +443,6 @@ static bool on_turn(void *context)
     if (n->stopping && awaited_count(&n->awaited) == 0 && n->conn_count == 0)
         loop_stop(n->loop);
     return more || n->again;
-}
-
-static void on_signal(void *context, int number)
-{
-    slog(SLOG_INFO, "stopping", "signal=%d", number);
-    server_stop(context);
 }
 
 static void close_parts(struct node *n)
@@ -482,22 +492,24 @@ static void open_allocators(struct node *n)
     alloc_heap(&n->json_alloc);
 }
 
-static int start(struct node *n)
+static int begin(struct node *n)
 {
     struct raft_member members[RAFT_MEMBERS_MAX];
     struct buf infos;
     size_t count;
-    open_parts(n);
+    bool asked = n->joining;
     buf_open(&infos, &n->alloc);
-    int failed = open_tls(n) != 0 || identify(n, members, &count, &infos) != 0 ||
-                 recover(n, members, count) != 0;
+    int failed = identify(n, members, &count, &infos);
+    bool wait = !failed && n->joining && !asked;
+    failed = failed || (!wait && recover(n, members, count) != 0);
     buf_close(&infos);
-    if (failed)
-        return 1;
+    if (failed || wait)
+        return failed;
     n->disk = thread_open(&n->alloc, n->loop, "confman-disk");
     n->writer = thread_open(&n->alloc, n->loop, "confman-writer");
     upkeep_open(n);
-    loop_on_signal(n->loop, on_signal, n);
+    if (!asked)
+        loop_on_signal(n->loop, on_signal, n);
     if (n->update.timeout_ms != INT64_MAX)
         loop_timer_set(n->loop, &n->raft_timer, n->update.timeout_ms);
     if (open_listeners(n) != 0 || open_peers(n) != 0)
@@ -517,12 +529,14 @@ struct node *node_open(const struct params *p, uint32_t segment_bytes)
     n->params = *p;
     n->segment_bytes = segment_bytes;
     open_allocators(n);
-    return start(n) == 0 ? n : NULL;
+    open_parts(n);
+    return open_tls(n) == 0 && begin(n) == 0 ? n : NULL;
 }
 
-void node_serve(struct node *n)
+bool node_serve(struct node *n)
 {
     loop_run(n->loop, on_turn, n, n->params.spin_us);
+    return !n->joining;
 }
 
 void node_close(struct node *n)
@@ -550,9 +564,8 @@ int node_run(int argc, char **argv)
     }
     slog_level_set((enum slog_level)level);
     struct node *n = node_open(&params, LOG_SEGMENT_BYTES);
-    if (!n)
+    if (!n || !node_serve(n))
         return 1;
-    node_serve(n);
     int status = n->failed;
     node_close(n);
     return status;
