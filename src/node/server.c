@@ -429,7 +429,7 @@ static bool on_turn(void *context)
         peers_turn(n);
         if (n->header.member_id)
             joined(n);
-        return false;
+        return !n->joining;
     }
     n->metrics.turns++;
     bool more = upkeep_turn(n);
