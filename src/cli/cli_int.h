@@ -57,6 +57,10 @@ int client_send(struct client *c, const struct buf *message);
  * *message.data: the server ended the stream well. */
 int client_next(struct client *c, bool for_ever, struct span *message);
 
+/* GET path; what comes is given away as it comes, until take fails. */
+int client_download(struct client *c, const char *path, int (*take)(void *, struct span),
+                    void *context);
+
 /* Opens, calls, decodes nothing: EXIT_DONE and the response copied into the arena. */
 int call_once(const struct options *o, const char *path, const struct buf *request,
               struct arena *arena, struct span *response);
@@ -85,6 +89,7 @@ int run_txn(const struct options *o, struct arena *arena);
 int run_lease(const struct options *o, struct arena *arena);
 int run_member(const struct options *o, struct arena *arena);
 int run_cluster(const struct options *o, struct arena *arena);
+int run_snapshot(const struct options *o, struct arena *arena);
 int run_status(const struct options *o, struct arena *arena);
 int run_compact(const struct options *o, struct arena *arena);
 bool get_request(const struct options *o, struct span key, struct arena *arena,

@@ -1,13 +1,14 @@
 /* One blocking connection to the etcd door: HTTP/2 over a socket, over TLS when asked. */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include "base/check.h"
 #include "cli/cli_int.h"
 #include "io/tcp/tcp.h"
 #include "io/tls/tls.h"
 #include "wire/grpc/grpc.h"
 
-enum { READ_BYTES = 64 << 10, MESSAGE_MAX = 1 << 30 };
+enum { READ_BYTES = 64 << 10, MESSAGE_MAX = 1 << 30, DOWNLOAD_QUIET_S = 60 };
 
 struct client {
     char endpoint[TCP_ADDRESS_MAX];
@@ -21,6 +22,8 @@ struct client {
     struct span rest; /* of in, not yet cut into messages */
     int code;         /* grpc-status; -1: none yet */
     bool over;        /* the call has ended */
+    bool whole;       /* and the server said so */
+    int http;         /* status; 0: none yet */
 };
 
 /* ---- events ---- */
@@ -30,6 +33,7 @@ static void on_response(void *context, struct h2_stream *s, int status,
 {
     struct client *c = context;
     (void)s;
+    c->http = status;
     c->code = grpc_status(headers, n, &c->text);
     if (status != 200 && c->code < 0) {
         c->code = 14;
@@ -55,7 +59,8 @@ static void on_trailers(void *context, struct h2_stream *s, const struct http_he
 
 static void on_end(void *context, struct h2_stream *s)
 {
-    (void)context, (void)s;
+    struct client *c = context;
+    c->whole = c->stream == s;
 }
 
 static void on_close(void *context, struct h2_stream *s, uint32_t code)
@@ -233,13 +238,19 @@ void client_close(struct client *c)
 
 /* ---- calls ---- */
 
-int client_begin(struct client *c, const char *path)
+static void clear(struct client *c)
 {
     c->code = -1;
-    c->over = false;
+    c->http = 0;
+    c->over = c->whole = false;
     c->rest = SPAN_NONE;
     buf_reset(&c->in);
     buf_reset(&c->text);
+}
+
+int client_begin(struct client *c, const char *path)
+{
+    clear(c);
     c->stream = grpc_request(c->h2, span_text(c->endpoint), span_text(path), c->tls != NULL);
     return c->stream ? EXIT_DONE
                      : cli_complain(EXIT_UNREACHABLE, "%s: takes no more calls", c->endpoint);
@@ -317,6 +328,48 @@ int client_call(struct client *c, const char *path, const struct buf *request,
     return e == ERR_OK && got
                ? EXIT_DONE
                : cli_complain(EXIT_UNREACHABLE, "%s: an answer that makes no sense", c->endpoint);
+}
+
+static int download(struct client *c, int (*take)(void *, struct span), void *context)
+{
+    int status = EXIT_DONE;
+    time_t heard = time(NULL);
+    while (status == EXIT_DONE && !c->over) {
+        status = turn(c, true);
+        if (c->in.len)
+            heard = time(NULL);
+        if (status == EXIT_DONE && time(NULL) - heard > DOWNLOAD_QUIET_S)
+            return cli_complain(EXIT_UNREACHABLE, "%s: nothing more came", c->endpoint);
+        if (c->http != 200) /* why not */
+            continue;
+        if (status == EXIT_DONE && c->in.len)
+            status = take(context, buf_all(&c->in));
+        buf_reset(&c->in);
+    }
+    return status;
+}
+
+int client_download(struct client *c, const char *path, int (*take)(void *, struct span),
+                    void *context)
+{
+    const struct http_header headers[] = {
+        { SPAN(":method"), SPAN("GET") },
+        { SPAN(":scheme"), span_text(c->tls ? "https" : "http") },
+        { SPAN(":authority"), span_text(c->endpoint) },
+        { SPAN(":path"), span_text(path) },
+    };
+    clear(c);
+    c->stream = h2_request(c->h2, headers, sizeof(headers) / sizeof(headers[0]), true);
+    if (!c->stream)
+        return cli_complain(EXIT_UNREACHABLE, "%s: takes no more calls", c->endpoint);
+    int status = download(c, take, context);
+    if (status != EXIT_DONE)
+        return status;
+    if (c->http != 200 && c->http != 0)
+        return cli_complain(EXIT_REFUSED, "the server answered HTTP %d: %.*s", c->http,
+                            (int)c->in.len, (const char *)c->in.data);
+    return c->whole ? EXIT_DONE
+                    : cli_complain(EXIT_UNREACHABLE, "%s: the answer was cut off", c->endpoint);
 }
 
 int call_once(const struct options *o, const char *path, const struct buf *request,

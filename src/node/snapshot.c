@@ -205,14 +205,14 @@ static void print_status(const struct machine *m, const struct snapshot_info *in
     kv_stats(m->kv, &stats);
     const struct {
         const char *name;
-        uint64_t value;
-    } numbers[] = { { "index", m->applied_index },
-                    { "term", m->applied_term },
-                    { "revision", (uint64_t)kv_revision(m->kv) },
-                    { "compact_revision", (uint64_t)kv_compact_revision(m->kv) },
-                    { "keys", (uint64_t)stats.keys },
-                    { "leases", (uint64_t)lease_count(m->lease) },
-                    { "size_bytes", info->size_bytes } };
+        int64_t value;
+    } numbers[] = { { "index", (int64_t)m->applied_index },
+                    { "term", (int64_t)m->applied_term },
+                    { "revision", kv_revision(m->kv) },
+                    { "compact_revision", kv_compact_revision(m->kv) },
+                    { "keys", stats.keys },
+                    { "leases", lease_count(m->lease) },
+                    { "size_bytes", (int64_t)info->size_bytes } };
     buf_open(&out, m->alloc);
     buf_open(&members, m->alloc);
     print_members(m, &members);
@@ -220,9 +220,9 @@ static void print_status(const struct machine *m, const struct snapshot_info *in
     jsonw_object(&w);
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
         jsonw_name(&w, numbers[i].name);
-        jsonw_number(&w, (int64_t)numbers[i].value);
+        jsonw_number(&w, numbers[i].value);
         if (!json)
-            printf("%-17s %llu\n", numbers[i].name, (unsigned long long)numbers[i].value);
+            printf("%-17s %lld\n", numbers[i].name, (long long)numbers[i].value);
     }
     char digest[9], cluster[17];
     snprintf(digest, sizeof(digest), "%08x", m->digest);
