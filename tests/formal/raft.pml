@@ -40,6 +40,9 @@
 #error "out of the bounds of the packed fields and of the lists of steps"
 #endif
 
+/* ONE_LED: a head start of one term: begin where 0 has been elected in term 1 by 1 and has its first
+ * entry on its own disk alone. Raft's figure 3.7 takes four terms, the first of which is this. */
+
 /* ---- logs, packed: the term of each entry, three bits each, the first lowest; 0 is no entry ----
  * An entry needs no content: a leader makes one entry at an index, so index and term name it.
  * Indexes begin at 1; the term at 0 is 0. */
@@ -462,6 +465,13 @@ proctype node(byte self)
 
 init
 {
-    d_step { n[0].vote = NOBODY; n[1].vote = NOBODY; n[2].vote = NOBODY }
+    d_step {
+        n[0].vote = NOBODY; n[1].vote = NOBODY; n[2].vote = NOBODY;
+#ifdef ONE_LED
+        n[0].term = 1; n[0].vote = 0; n[0].role = LEADER; n[0].log = 1;
+        n[1].term = 1; n[1].vote = 0;
+        t[1].leader = 1; t[1].log = 1; t[1].asks = NEWNESS(0);
+#endif
+    }
     atomic { run node(0); run node(1); run node(2) }
 }
