@@ -39,8 +39,8 @@ static const struct command commands[] = {
       "+2, +4..., members on the ports between",
       "confman cluster up --nodes 3 --data-dir /tmp/cluster --base-port 2379", 1, 1, run_cluster },
     { "snapshot", "save FILE|status FILE|restore FILE", COMMON,
-      "backups: save all of the store at one revision; status tells what a file has, and checks it; "
-      "restore makes a data directory of a new cluster, with the server's --data-dir, --name, "
+      "backups: save all of the store at one revision; status tells what a file has, and checks "
+      "it; restore makes a data directory of a new cluster, with the server's --data-dir, --name, "
       "--initial-cluster, --initial-cluster-token, once for each member",
       "confman snapshot save backup.snap", 2, 2, run_snapshot },
     { "status", "", COMMON, "version, revision, sizes and leader of the server",
@@ -140,9 +140,9 @@ int cli_run(int argc, char **argv)
 int cli_docs(void)
 {
     printf("# Command line\n\nMade from the table in `src/cli/cli.c` by `make docs`. The commands "
-           "but snapshot speak to the etcd door, so they work against any etcd v3 server.\n\nExit status: 0 "
-           "done, 1 refused or not found, 2 wrong usage, 3 the server cannot be reached or did not "
-           "answer in time. In JSON, keys and values are strings when they are UTF-8, else "
+           "but snapshot speak to the etcd door, so they work against any etcd v3 server.\n\nExit "
+           "status: 0 done, 1 refused or not found, 2 wrong usage, 3 the server cannot be reached "
+           "or did not answer in time. In JSON, keys and values are strings when they are UTF-8, else "
            "`{\"base64\": ...}`.\n");
     for (int i = 0; i < COUNT; i++)
         options_help(&commands[i], true);

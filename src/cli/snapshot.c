@@ -60,11 +60,11 @@ int run_snapshot(const struct options *o, struct arena *arena)
 {
     char part[PATH_BYTES];
     (void)arena;
-    if (strcmp(o->args[0], "save") != 0)
-        return cli_complain(EXIT_USAGE, strcmp(o->args[0], "status") && strcmp(o->args[0], "restore")
-                                            ? "snapshot: save, status or restore, not \"%s\""
-                                            : "snapshot: %s comes before options",
-                            o->args[0]);
+    const char *word = o->args[0];
+    if (strcmp(word, "status") == 0 || strcmp(word, "restore") == 0)
+        return cli_complain(EXIT_USAGE, "snapshot: %s comes before options", word);
+    if (strcmp(word, "save") != 0)
+        return cli_complain(EXIT_USAGE, "snapshot: save, status or restore, not \"%s\"", word);
     int n = snprintf(part, sizeof(part), "%s.part", o->args[1]);
     if (n < 0 || n >= PATH_BYTES)
         return cli_complain(EXIT_USAGE, "the path is too long");
