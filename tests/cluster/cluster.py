@@ -25,8 +25,9 @@ from node import ROOT, Node, confman_bin, target, wait_until
 from proxy import Proxy
 
 READY_SECONDS = 60
-# A client that finds a node dead must look again soon.
-EAGER = (("grpc.initial_reconnect_backoff_ms", 100), ("grpc.min_reconnect_backoff_ms", 100),
+# A client that finds a node dead must look again soon; the least back-off is also the time that a
+# busy node has to greet.
+EAGER = (("grpc.initial_reconnect_backoff_ms", 100), ("grpc.min_reconnect_backoff_ms", 2000),
          ("grpc.max_reconnect_backoff_ms", 300))
 # Below what Linux takes for outgoing connections: a dead member's port must stay its own.
 PORTS = (10000, 32000)
