@@ -30,7 +30,7 @@ FLAGS_tsan    = -O1 -g -fsanitize=thread
 FLAGS_cov     = -O0 -g --coverage
 FLAGS_fuzz    = -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 O      = build/$(MODE)
-CFLAGS = $(WARN) $(FLAGS_$(MODE)) -Isrc -I$O/gen -MMD -MP
+CFLAGS = $(WARN) $(FLAGS_$(MODE)) $(DEFINES) -Isrc -I$O/gen -MMD -MP
 LIBS   = -lnghttp2 -lssl -lcrypto -ljansson -lwslay -lyaml -lz -lpthread
 PREFIX ?= /usr/local
 JOBS   = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))

@@ -468,7 +468,8 @@ static void members_of(struct node *n, struct reply *reply)
                                          .peer_url = m->info.peer_url,
                                          .client_url = m->info.client_url,
                                          .learner = m->votes == 0,
-                                         .connected = peers_connected(n, m->id) };
+                                         .connected = peers_connected(n, m->id),
+                                         .version = peers_version(n, m->id) };
         struct raft_progress p;
         if (!raft_progress(n->raft, m->id, &p))
             continue;

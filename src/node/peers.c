@@ -141,6 +141,8 @@ enum err peers_open(struct node *n, const struct peers_options *o, char *why)
     p->o = *o;
     p->o.greeting_ms = o->greeting_ms ? o->greeting_ms : PEER_GREETING_MS;
     p->o.again_max_ms = o->again_max_ms ? o->again_max_ms : PEER_AGAIN_MAX_MS;
+    p->o.version_min = o->version_max ? o->version_min : PEER_VERSION_MIN;
+    p->o.version_max = o->version_max ? o->version_max : PEER_VERSION;
     snprintf(p->peer_url, sizeof(p->peer_url), "%s", o->peer_url);
     p->listener = -1;
     p->timer.callback = tick;
@@ -304,6 +306,12 @@ void peers_turn(struct node *n)
 bool peers_connected(const struct node *n, uint64_t id)
 {
     return n->peers && is_up(out_of(n->peers, id));
+}
+
+unsigned peers_version(const struct node *n, uint64_t id)
+{
+    const struct peer_out *o = n->peers ? out_of(n->peers, id) : NULL;
+    return is_up(o) ? o->link.reader.version : 0;
 }
 
 size_t peers_queued(const struct node *n, uint64_t id)

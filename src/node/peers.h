@@ -51,8 +51,9 @@ struct peers_options {
     uint64_t incarnation;
     const char *peer_url; /* where the others call us */
     const struct peers_events *events;
-    int64_t greeting_ms;  /* 0: PEER_GREETING_MS */
-    int64_t again_max_ms; /* 0: PEER_AGAIN_MAX_MS */
+    int64_t greeting_ms;              /* 0: PEER_GREETING_MS */
+    int64_t again_max_ms;             /* 0: PEER_AGAIN_MAX_MS */
+    uint8_t version_min, version_max; /* of the protocol; max 0: what this build speaks */
 };
 
 /* Listens at params.listen_peers, with params.peer_*_file. Fails with a reason, PEERS_WHY_MAX
@@ -76,6 +77,7 @@ bool peers_send(struct node *n, uint64_t to, const struct peer_frame *f);
 void peers_turn(struct node *n); /* sends what is queued; at a turn's end, after the pump */
 
 bool peers_connected(const struct node *n, uint64_t id);
+unsigned peers_version(const struct node *n, uint64_t id); /* spoken with it; 0: not connected */
 size_t peers_queued(const struct node *n, uint64_t id);
 size_t peers_connections(const struct node *n); /* members that we are connected to, for a metric */
 uint16_t peers_port(const struct node *n);      /* that we listen on; 0: not at all */

@@ -12,21 +12,39 @@ void in_free(struct peer_in *i)
     mem_free(&i->p->n->alloc, i, sizeof(*i));
 }
 
-static void refuse(struct peer_in *i, enum peer_refusal reason)
+/* Both sides log the text, so it says what to do. */
+static void refuse(struct peer_in *i, enum peer_refusal reason, const struct peer_hello *h)
 {
     struct node *n = i->p->n;
+    const struct peers_options *o = &i->p->o;
+    bool older = h->version_max < o->version_min;
     struct peer_frame f = { .type = PEER_REFUSE };
+    char text[PEER_TEXT_MAX];
+    snprintf(text, sizeof(text), "%s", peer_refusal_text(reason));
+    if (reason == PEER_REFUSED_VERSION)
+        snprintf(
+            text, sizeof(text),
+            "%s: the caller speaks %u to %u, the called one %u to %u; first run a release that "
+            "speaks %u as well as %u on every member",
+            peer_refusal_text(reason), h->version_min, h->version_max, o->version_min,
+            o->version_max, older ? h->version_max : o->version_max,
+            older ? o->version_min : h->version_min);
+    slog(SLOG_WARN, "refused a caller", "member=%llx incarnation=%llx reason=%s text=%s",
+         (unsigned long long)h->from, (unsigned long long)h->incarnation, peer_refusal_name(reason),
+         slog_quote(text));
     f.refuse.reason = (uint8_t)reason;
-    f.refuse.text = span_text(peer_refusal_text(reason));
+    f.refuse.text = span_text(text);
     n->metrics.peer_refused[reason]++;
     link_send(&i->link, &f);
     link_write(&i->link); /* what is so short the socket takes */
     link_break(&i->link, "it was refused");
 }
 
-static bool speaks_ours(uint8_t low, uint8_t high)
+/* The newest version that both speak; 0: none. */
+static uint8_t choose(const struct peers *p, uint8_t low, uint8_t high)
 {
-    return low <= high && low <= PEER_VERSION && high >= PEER_VERSION_MIN;
+    uint8_t most = high < p->o.version_max ? high : p->o.version_max;
+    return most >= low && most >= p->o.version_min ? most : 0;
 }
 
 /* ---- HELLO ---- */
@@ -54,7 +72,7 @@ static enum peer_refusal take_guest(struct peers *p, const struct peer_hello *h)
 static enum peer_refusal judge(struct peers *p, const struct peer_hello *h)
 {
     struct peer_out *o = out_of(p, h->from);
-    if (!speaks_ours(h->version_min, h->version_max))
+    if (!choose(p, h->version_min, h->version_max))
         return PEER_REFUSED_VERSION;
     if (h->cluster != p->o.cluster)
         return PEER_REFUSED_CLUSTER;
@@ -74,10 +92,7 @@ static void on_hello(struct peer_in *i, const struct peer_hello *h)
     struct peer_frame f = { .type = PEER_WELCOME };
     enum peer_refusal reason = judge(p, h);
     if (reason) {
-        slog(SLOG_WARN, "refused a caller", "member=%llx incarnation=%llx reason=%s",
-             (unsigned long long)h->from, (unsigned long long)h->incarnation,
-             peer_refusal_name(reason));
-        refuse(i, reason);
+        refuse(i, reason, h);
         return;
     }
     for (size_t k = 0; k < p->ins.n; k++) /* it has called anew: the older connection is dead */
@@ -85,8 +100,9 @@ static void on_hello(struct peer_in *i, const struct peer_hello *h)
             link_break(&p->ins.items[k]->link, "it has called again");
     i->id = h->from;
     i->at_ms = INT64_MAX;
+    f.welcome.version = choose(p, h->version_min, h->version_max);
+    link_agree(&i->link, f.welcome.version);
     i->link.frame_max = PEER_FRAME_MAX;
-    f.welcome.version = h->version_max < PEER_VERSION ? h->version_max : PEER_VERSION;
     f.welcome.incarnation = p->o.incarnation;
     link_send(&i->link, &f);
     link_write(&i->link);
@@ -117,6 +133,9 @@ static bool same_place(const struct tcp_address *a, struct span url)
 static void on_join(struct peer_in *i, const struct peer_join *j)
 {
     struct peers *p = i->p;
+    struct peer_hello as = { .version_min = j->version_min,
+                             .version_max = j->version_max,
+                             .incarnation = j->incarnation };
     struct peer_frame f = { .type = PEER_JOINED };
     struct peer_out *found = NULL;
     for (size_t k = 0; k < p->outs.n; k++) {
@@ -124,12 +143,12 @@ static void on_join(struct peer_in *i, const struct peer_join *j)
         if (o->member && !o->gone && same_place(&o->address, j->peer_url))
             found = o;
     }
-    if (!speaks_ours(j->version_min, j->version_max)) {
-        refuse(i, PEER_REFUSED_VERSION);
+    if (!choose(p, j->version_min, j->version_max)) {
+        refuse(i, PEER_REFUSED_VERSION, &as);
     } else if (!found) {
-        refuse(i, p->members_known ? PEER_REFUSED_UNKNOWN : PEER_REFUSED_NOT_READY);
+        refuse(i, p->members_known ? PEER_REFUSED_UNKNOWN : PEER_REFUSED_NOT_READY, &as);
     } else if (found->incarnation && found->incarnation != j->incarnation) {
-        refuse(i, PEER_REFUSED_WIPED);
+        refuse(i, PEER_REFUSED_WIPED, &as);
     } else {
         f.joined = (struct peer_joined){ p->o.cluster, found->id };
         link_send(&i->link, &f);

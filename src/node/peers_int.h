@@ -102,6 +102,8 @@ void link_close(struct link *l); /* fine when it is not open */
 void link_break(struct link *l, const char *why);
 /* Breaks it for what the other side did. */
 void link_offend(struct link *l, const char *why);
+/* The version was chosen: from now on more than greetings goes, in it. */
+void link_agree(struct link *l, uint8_t version);
 void link_send(struct link *l, const struct peer_frame *f);
 void link_write(struct link *l);
 size_t link_queued(const struct link *l);

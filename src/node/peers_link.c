@@ -86,9 +86,15 @@ size_t link_queued(const struct link *l)
     return l->n ? queue_len(&l->plain) + queue_len(&l->wire) : 0;
 }
 
+void link_agree(struct link *l, uint8_t version)
+{
+    CHECK(l->n && version);
+    l->reader.version = version;
+}
+
 void link_send(struct link *l, const struct peer_frame *f)
 {
-    peer_encode(f, l->tls ? &l->plain.buf : &l->wire.buf);
+    peer_encode(f, l->reader.version, l->tls ? &l->plain.buf : &l->wire.buf);
     l->n->metrics.peer_frames_sent++;
 }
 
@@ -145,9 +151,9 @@ static void take_frames(struct link *l, struct span in)
         if (e == ERR_OK && !got)
             return;
         if (e == ERR_OK)
-            e = peer_decode(frame, arena, &f);
+            e = peer_decode(frame, l->reader.version, arena, &f);
         if (e != ERR_OK) {
-            link_offend(l, e == ERR_FORMAT ? "a version that is not known here" : "damaged bytes");
+            link_offend(l, e == ERR_FORMAT ? "another version than was chosen" : "damaged bytes");
             return;
         }
         l->n->metrics.peer_frames_received++;

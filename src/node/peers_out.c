@@ -153,7 +153,7 @@ static void on_welcome(struct peer_out *o, const struct peer_welcome *w)
 {
     struct node *n = o->p->n;
     const struct peers_events *e = o->p->o.events;
-    if (w->version < PEER_VERSION_MIN || w->version > PEER_VERSION) {
+    if (w->version < o->p->o.version_min || w->version > o->p->o.version_max) {
         link_offend(&o->link, "it has chosen a version that we do not know");
         return;
     }
@@ -161,8 +161,9 @@ static void on_welcome(struct peer_out *o, const struct peer_welcome *w)
         link_offend(&o->link, "its data directory is not the one that it began with");
         return;
     }
-    slog(SLOG_INFO, "connected to a member", "member=%llx url=%s", (unsigned long long)o->id,
-         slog_quote(o->url));
+    link_agree(&o->link, w->version);
+    slog(SLOG_INFO, "connected to a member", "member=%llx url=%s version=%u",
+         (unsigned long long)o->id, slog_quote(o->url), w->version);
     n->metrics.peer_connects++;
     if (!o->incarnation)
         o->incarnation = w->incarnation;
@@ -219,11 +220,15 @@ static void greet(struct peer_out *o)
     struct peer_frame f = { .type = o->id ? PEER_HELLO : PEER_JOIN };
     struct span url = span_text(p->peer_url);
     if (o->id)
-        f.hello =
-            (struct peer_hello){ PEER_VERSION_MIN, PEER_VERSION, p->o.cluster, p->o.member, o->id,
-                                 p->o.incarnation, url };
+        f.hello = (struct peer_hello){ p->o.version_min,
+                                       p->o.version_max,
+                                       p->o.cluster,
+                                       p->o.member,
+                                       o->id,
+                                       p->o.incarnation,
+                                       url };
     else
-        f.join = (struct peer_join){ PEER_VERSION_MIN, PEER_VERSION, p->o.incarnation, url };
+        f.join = (struct peer_join){ p->o.version_min, p->o.version_max, p->o.incarnation, url };
     struct tls *tls = p->client_tls ? tls_open(p->client_tls, o->address.host) : NULL;
     o->state = OUT_GREETING;
     o->at_ms = loop_now_ms(p->n->loop) + p->o.greeting_ms;

@@ -15,6 +15,7 @@ enum { NODES = 3, CLUSTER = 77, LONGEST_MS = 5000, BIG = 3 << 20 };
 struct seen {
     uint64_t frames, bytes, next_id, hellos, losts, refusals, closed_doors;
     unsigned reason;
+    char text[PEER_TEXT_MAX + 1]; /* of the newest refusal */
     bool in_order;
     uint64_t cluster, member; /* joined */
 };
@@ -67,6 +68,7 @@ static void on_refused(struct node *n, uint64_t id, unsigned reason, struct span
     CHECK(text.len && id != 99);
     seen_of(n)->refusals++;
     seen_of(n)->reason = reason;
+    snprintf(seen_of(n)->text, PEER_TEXT_MAX + 1, "%.*s", (int)text.len, (const char *)text.data);
 }
 
 static void on_hello(struct node *n, uint64_t id, uint64_t incarnation)
@@ -506,7 +508,7 @@ static void raw_say(int fd, const struct peer_frame *f)
 {
     struct buf b;
     buf_open(&b, &bench.alloc);
-    peer_encode(f, &b);
+    peer_encode(f, PEER_VERSION, &b);
     for (struct span rest = buf_all(&b); rest.len;) {
         long n = tcp_write(fd, rest);
         struct pollfd p = { fd, POLLOUT, 0 };
@@ -578,6 +580,64 @@ TEST(peers_close_offenders)
     EXPECT(bench_close());
 }
 
+/* ---- versions: 1 to 2, 1, and 2 ---- */
+
+static bool older_and_newer_refused(struct bench *b)
+{
+    return connected(0, 1) && connected(1, 0) && connected(0, 2) && connected(2, 0) &&
+           b->seen[1].refusals && b->seen[2].refusals;
+}
+
+static bool frames_came(struct bench *b)
+{
+    return b->seen[1].next_id == 2 && b->seen[2].next_id == 2;
+}
+
+TEST(peers_choose_the_newest_version_that_both_speak)
+{
+    static const uint8_t low[NODES] = { 1, 1, 2 }, high[NODES] = { 2, 1, 2 };
+    bench_open();
+    for (int i = 0; i < NODES; i++) {
+        struct peers_options o = options_of(i);
+        o.version_min = low[i];
+        o.version_max = high[i];
+        EXPECT(start(i, &o));
+    }
+    for (int i = 0; i < NODES; i++)
+        tell(i, 7);
+    EXPECT(run(older_and_newer_refused));
+    EXPECT(peers_version(bench.nodes[0], 2) == 1 && peers_version(bench.nodes[1], 1) == 1);
+    EXPECT(peers_version(bench.nodes[0], 3) == 2 && peers_version(bench.nodes[2], 1) == 2);
+    EXPECT(!connected(1, 2) && !connected(2, 1) && peers_version(bench.nodes[1], 3) == 0);
+    EXPECT(bench.seen[1].reason == PEER_REFUSED_VERSION && bench.seen[0].refusals == 0);
+    EXPECT(strstr(bench.seen[1].text, "the caller speaks 1 to 1, the called one 2 to 2"));
+    EXPECT(strstr(bench.seen[2].text, "the caller speaks 2 to 2, the called one 1 to 1"));
+    for (int i = 1; i < NODES; i++)
+        EXPECT(strstr(bench.seen[i].text, "speaks 1 as well as 2 on every member"));
+    for (uint64_t i = 0; i < 2; i++)
+        EXPECT(forward(0, 1, i, 100) && forward(0, 2, i, 100));
+    EXPECT(run(frames_came) && bench.seen[1].in_order && bench.seen[2].in_order);
+    EXPECT(bench.nodes[0]->metrics.peer_errors == 0);
+    EXPECT(bench_close());
+}
+
+TEST(peers_keep_to_the_version_that_was_chosen)
+{
+    struct peers_options o = options_of(0);
+    struct peer_frame f = hello_of(2, 1), read = { .type = PEER_READ };
+    o.version_min = 1;
+    o.version_max = PEER_VERSION + 1;
+    bench_open();
+    EXPECT(start(0, &o));
+    int fd = raw_call(0);
+    f.hello.version_max = PEER_VERSION + 1; /* which is chosen, and then PEER_VERSION is spoken */
+    raw_say(fd, &f);
+    raw_say(fd, &read);
+    EXPECT(is_closed_for(fd, one_saw_an_offence));
+    EXPECT(bench.seen[0].hellos == 1 && bench.seen[0].frames == 0);
+    EXPECT(bench_close());
+}
+
 TEST(peers_wait_for_a_greeting_not_for_ever)
 {
     struct peers_options o = options_of(0);
@@ -607,7 +667,7 @@ TEST(peers_a_flood_leaves_room_for_others)
     struct buf flood;
     buf_open(&flood, &bench.alloc);
     for (int i = 0; i < 8; i++)
-        peer_encode(&f, &flood);
+        peer_encode(&f, PEER_VERSION, &flood);
     long sent = tcp_write(fd, buf_all(&flood));
     EXPECT(sent > 4 * PEER_READ_BYTES);
     buf_close(&flood);

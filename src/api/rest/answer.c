@@ -233,6 +233,10 @@ static void member_write(struct jsonw *w, const struct reply *reply, const struc
     jsonw_bool(w, self);
     jsonw_name(w, "connected");
     jsonw_bool(w, m->connected || self);
+    if (m->version) {
+        jsonw_name(w, "version");
+        jsonw_number(w, m->version);
+    }
     if (m->tracked) {
         jsonw_name(w, "match_index");
         jsonw_number(w, (int64_t)m->match_index);

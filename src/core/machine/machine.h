@@ -170,6 +170,7 @@ struct member_info {
     struct span peer_url, client_url;
     bool learner;
     bool connected;       /* this node is, to it */
+    unsigned version;     /* of the peer protocol, spoken with it; 0: not connected */
     bool tracked;         /* this node leads, and knows: */
     uint64_t match_index; /* on its disk is everything up to here */
     int64_t heard_ms_ago;
@@ -231,6 +232,9 @@ void machine_save_close(struct machine_save *s);
 /* Into an empty machine; pieces as machine_save_step wrote them, one by one. ERR_CORRUPT,
  * ERR_FORMAT; then only machine_close may follow. */
 enum err machine_load(struct machine *m, struct span piece) MUST_CHECK;
+/* Whether this build could load the checkpoint with this first piece: to be asked before what is
+ * there makes room for it. ERR_CORRUPT, ERR_FORMAT. */
+enum err machine_load_check(struct span first) MUST_CHECK;
 /* After the last piece: checks that it is the last and all is there (ERR_CORRUPT); leases get their
  * keys back, their deadlines wait for lease_restart. */
 enum err machine_load_end(struct machine *m) MUST_CHECK;

@@ -222,10 +222,15 @@ static void store_u32(uint8_t *p, uint32_t v)
         p[i] = (uint8_t)(v >> (8 * i));
 }
 
-void peer_encode(const struct peer_frame *f, struct buf *out)
+bool peer_is_greeting(unsigned type)
+{
+    return type >= PEER_HELLO && type <= PEER_JOINED;
+}
+
+void peer_encode(const struct peer_frame *f, uint8_t version, struct buf *out)
 {
     static const uint8_t zeros[PEER_HEAD];
-    CHECK(f->type > 0 && f->type < PEER_TYPES);
+    CHECK(f->type > 0 && f->type < PEER_TYPES && (version || peer_is_greeting(f->type)));
     size_t start = out->len;
     buf_put(out, zeros, PEER_HEAD);
     codecs[f->type].encode(out, f);
@@ -233,19 +238,19 @@ void peer_encode(const struct peer_frame *f, struct buf *out)
     size_t len = out->len - start - PEER_HEAD;
     CHECK(len <= PEER_FRAME_MAX);
     store_u32(head, (uint32_t)len);
-    head[4] = PEER_VERSION;
+    head[4] = peer_is_greeting(f->type) ? PEER_GREETING : version;
     head[5] = (uint8_t)f->type;
     store_u32(head + 8, crc32c(0, head, PEER_HEAD + len));
 }
 
 /* in has a head at least. */
-static enum err read_head(struct span in, struct head *h)
+static enum err read_head(struct span in, uint8_t version, struct head *h)
 {
     bool whole = span_u32(&in, &h->len) && span_u8(&in, &h->version) && span_u8(&in, &h->type) &&
                  span_u8(&in, &h->zeros[0]) && span_u8(&in, &h->zeros[1]) &&
                  span_u32(&in, &h->crc) && span_u32(&in, &h->zero);
     CHECK(whole);
-    if (h->version < PEER_VERSION_MIN || h->version > PEER_VERSION)
+    if (h->version == 0 || h->version != (peer_is_greeting(h->type) ? PEER_GREETING : version))
         return ERR_FORMAT;
     bool sound = h->len <= PEER_FRAME_MAX && h->type > 0 && h->type < PEER_TYPES && !h->zeros[0] &&
                  !h->zeros[1] && !h->zero;
@@ -260,12 +265,13 @@ static uint32_t sum(struct span frame)
     return crc32c(crc, frame.data + 12, frame.len - 12);
 }
 
-enum err peer_decode(struct span frame, struct arena *arena, struct peer_frame *out)
+enum err peer_decode(struct span frame, uint8_t version, struct arena *arena,
+                     struct peer_frame *out)
 {
     struct head h;
     if (frame.len < PEER_HEAD)
         return ERR_CORRUPT;
-    enum err e = read_head(frame, &h);
+    enum err e = read_head(frame, version, &h);
     if (e != ERR_OK)
         return e;
     if (frame.len - PEER_HEAD != h.len || sum(frame) != h.crc)
@@ -281,6 +287,7 @@ enum err peer_decode(struct span frame, struct arena *arena, struct peer_frame *
 void peer_reader_open(struct peer_reader *r, struct alloc *alloc)
 {
     buf_open(&r->part, alloc);
+    r->version = 0;
     r->taken = false;
 }
 
@@ -300,10 +307,10 @@ static bool gather(struct peer_reader *r, struct span *in, size_t want)
     return r->part.len >= want;
 }
 
-static enum err check_head(struct span in, size_t max, size_t *size)
+static enum err check_head(const struct peer_reader *r, struct span in, size_t max, size_t *size)
 {
     struct head h;
-    enum err e = read_head(in, &h);
+    enum err e = read_head(in, r->version, &h);
     *size = PEER_HEAD + (size_t)h.len;
     return e == ERR_OK && h.len > max ? ERR_CORRUPT : e;
 }
@@ -319,7 +326,7 @@ enum err peer_reader_next(struct peer_reader *r, struct span *in, size_t max, st
         r->taken = false;
     }
     if (r->part.len == 0 && in->len >= PEER_HEAD) {
-        e = check_head(*in, max, &size);
+        e = check_head(r, *in, max, &size);
         if (e != ERR_OK)
             return e;
         if (in->len >= size) { /* whole: no copy */
@@ -329,7 +336,7 @@ enum err peer_reader_next(struct peer_reader *r, struct span *in, size_t max, st
     }
     if ((!in->len && !r->part.len) || !gather(r, in, PEER_HEAD))
         return ERR_OK;
-    e = check_head(buf_all(&r->part), max, &size);
+    e = check_head(r, buf_all(&r->part), max, &size);
     if (e != ERR_OK || !gather(r, in, size))
         return e;
     *frame = buf_all(&r->part);

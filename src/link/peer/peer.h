@@ -11,9 +11,18 @@
 #include "base/span.h"
 #include "core/raft/raft.h"
 
+/* The newest that this build speaks, and the oldest. Only tests build others (make DEFINES=...). */
+#ifndef PEER_VERSION
+#define PEER_VERSION 1
+#endif
+#ifndef PEER_VERSION_MIN
+#define PEER_VERSION_MIN 1
+#endif
+_Static_assert(1 <= PEER_VERSION_MIN && PEER_VERSION_MIN <= PEER_VERSION && PEER_VERSION <= 255,
+               "a byte, and never 0");
+
 enum {
-    PEER_VERSION = 1, /* the newest that this build speaks */
-    PEER_VERSION_MIN = 1,
+    PEER_GREETING = 1, /* the version in the heads of HELLO to JOINED, for ever: they choose */
     PEER_HEAD = 16,
     /* Of a body. An append stops at the first entry that passes RAFT_APPEND_BYTES, and an entry
      * is a command of at most 64 MiB (request-bytes-max) with what stands around it. */
@@ -82,14 +91,19 @@ struct peer_frame {
     };
 };
 
-/* Appends head and body. A bug: bytes over their bound; entries that do not follow one another, or
- * any in a message that is no APPEND. */
-void peer_encode(const struct peer_frame *f, struct buf *out);
+/* HELLO, WELCOME, REFUSE, JOIN, JOINED: said before a version is chosen, the same in all of them. */
+bool peer_is_greeting(unsigned type);
+
+/* Appends head and body, in the version that was chosen (0: none was; only greetings). A bug: bytes
+ * over their bound; entries that do not follow one another, or any in a message that is no
+ * APPEND. */
+void peer_encode(const struct peer_frame *f, uint8_t version, struct buf *out);
 
 /* One whole frame, head and all. Spans point into it, entries stand in the arena and their data in
- * it. ERR_FORMAT: a version that is not known; ERR_CORRUPT: anything else that is not exactly what
- * peer_encode makes. */
-enum err peer_decode(struct span frame, struct arena *arena, struct peer_frame *out) MUST_CHECK;
+ * it. ERR_FORMAT: another version than the one chosen (0: none was; only greetings have one then);
+ * ERR_CORRUPT: anything else that is not exactly what peer_encode makes. */
+enum err peer_decode(struct span frame, uint8_t version, struct arena *arena,
+                     struct peer_frame *out) MUST_CHECK;
 
 const char *peer_type_name(enum peer_type type); /* "HELLO" */
 const char *peer_refusal_text(unsigned reason);  /* also for one that is not known */
@@ -99,7 +113,8 @@ const char *peer_refusal_name(unsigned reason);  /* "cluster", for metrics */
  * has come, not with what a head promises. */
 struct peer_reader {
     struct buf part;
-    bool taken; /* part was given out and goes at the next call */
+    uint8_t version; /* that was chosen; 0: none yet. Set by whoever reads */
+    bool taken;      /* part was given out and goes at the next call */
 };
 void peer_reader_open(struct peer_reader *r, struct alloc *alloc);
 void peer_reader_close(struct peer_reader *r);

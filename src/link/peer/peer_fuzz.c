@@ -14,13 +14,13 @@ static void take(struct alloc *heap, struct span frame)
     struct peer_frame f;
     arena_open(&arena, heap);
     buf_open(&out, heap);
-    if (peer_decode(frame, &arena, &f) == ERR_OK) {
-        peer_encode(&f, &out);
+    if (peer_decode(frame, PEER_VERSION, &arena, &f) == ERR_OK) {
+        peer_encode(&f, PEER_VERSION, &out);
         /* An error's name that is not known here is told on as "internal". */
         bool renamed = f.type == PEER_FORWARDED || f.type == PEER_READ_INDEX ||
                        f.type == PEER_RENEWED || f.type == PEER_LOOKED;
         CHECK(renamed || span_equal(frame, buf_all(&out)));
-        CHECK(peer_decode(buf_all(&out), &arena, &f) == ERR_OK);
+        CHECK(peer_decode(buf_all(&out), PEER_VERSION, &arena, &f) == ERR_OK);
     }
     buf_close(&out);
     arena_close(&arena);
@@ -32,6 +32,7 @@ static uint32_t read_all(struct alloc *heap, struct span in, size_t step, enum e
     uint32_t sum = 0;
     *err = ERR_OK;
     peer_reader_open(&r, heap);
+    r.version = PEER_VERSION;
     while (in.len && *err == ERR_OK) {
         struct span piece, frame;
         bool got = true;
@@ -53,7 +54,8 @@ static void take_mended(struct alloc *heap, struct span in)
     struct buf b;
     buf_open(&b, heap);
     buf_u32(&b, (uint32_t)(in.len - 1));
-    buf_u32(&b, PEER_VERSION | (uint32_t)in.data[0] << 8);
+    uint8_t version = peer_is_greeting(in.data[0]) ? PEER_GREETING : PEER_VERSION;
+    buf_u32(&b, version | (uint32_t)in.data[0] << 8);
     buf_u64(&b, 0);
     buf_span(&b, span_from(in, 1));
     uint32_t crc = crc32c(0, b.data, b.len);

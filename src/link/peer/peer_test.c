@@ -4,7 +4,7 @@
 #include "base/prng.h"
 #include "base/test.h"
 
-enum { ROUNDS = 60, ENTRIES = 5 };
+enum { ROUNDS = 60, ENTRIES = 5, VERSION = 1 };
 
 struct bench {
     struct alloc heap;
@@ -161,10 +161,10 @@ TEST(peer_frames_come_back)
             buf_reset(&b.bytes);
             buf_reset(&b.again);
             arena_reset(&b.arena);
-            peer_encode(&f, &b.bytes);
-            EXPECT(peer_decode(buf_all(&b.bytes), &b.arena, &g) == ERR_OK);
+            peer_encode(&f, VERSION, &b.bytes);
+            EXPECT(peer_decode(buf_all(&b.bytes), VERSION, &b.arena, &g) == ERR_OK);
             EXPECT(kinds[type].same(&f, &g));
-            peer_encode(&g, &b.again);
+            peer_encode(&g, VERSION, &b.again);
             EXPECT(span_equal(buf_all(&b.bytes), buf_all(&b.again)));
         }
     EXPECT(bench_close(&b));
@@ -179,17 +179,17 @@ TEST(peer_frames_that_were_changed_or_cut)
     for (unsigned type = 1; type < PEER_TYPES; type++) {
         kinds[type].make(&b, &f);
         buf_reset(&b.bytes);
-        peer_encode(&f, &b.bytes);
+        peer_encode(&f, VERSION, &b.bytes);
         for (size_t bit = 0; bit < b.bytes.len * 8; bit++) {
             b.bytes.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
-            EXPECT(peer_decode(buf_all(&b.bytes), &b.arena, &g) != ERR_OK);
+            EXPECT(peer_decode(buf_all(&b.bytes), VERSION, &b.arena, &g) != ERR_OK);
             b.bytes.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
         }
         for (size_t len = 0; len < b.bytes.len; len++)
-            EXPECT(peer_decode(span_of(b.bytes.data, len), &b.arena, &g) == ERR_CORRUPT);
-        EXPECT(peer_decode(buf_all(&b.bytes), &b.arena, &g) == ERR_OK);
+            EXPECT(peer_decode(span_of(b.bytes.data, len), VERSION, &b.arena, &g) == ERR_CORRUPT);
+        EXPECT(peer_decode(buf_all(&b.bytes), VERSION, &b.arena, &g) == ERR_OK);
         buf_u8(&b.bytes, 0);
-        EXPECT(peer_decode(buf_all(&b.bytes), &b.arena, &g) == ERR_CORRUPT);
+        EXPECT(peer_decode(buf_all(&b.bytes), VERSION, &b.arena, &g) == ERR_CORRUPT);
     }
     EXPECT(bench_close(&b));
 }
@@ -207,7 +207,7 @@ static enum err decode_body(struct bench *b, uint8_t version, uint8_t type, stru
     uint32_t crc = crc32c(0, b->bytes.data, b->bytes.len);
     for (int i = 0; i < 4; i++)
         b->bytes.data[8 + i] = (uint8_t)(crc >> (8 * i));
-    return peer_decode(buf_all(&b->bytes), &b->arena, &f);
+    return peer_decode(buf_all(&b->bytes), VERSION, &b->arena, &f);
 }
 
 #define BODY(type, literal) decode_body(&b, 1, type, SPAN(literal))
@@ -265,15 +265,15 @@ TEST(peer_errors_go_by_name)
     bench_open(&b);
     EXPECT(BODY(PEER_READ_INDEX, "\1\0\1") == ERR_OK);
     EXPECT(BODY(PEER_READ_INDEX, "\1\11no_leader\1") == ERR_OK);
-    EXPECT(peer_decode(buf_all(&b.bytes), &b.arena, &f) == ERR_OK);
+    EXPECT(peer_decode(buf_all(&b.bytes), VERSION, &b.arena, &f) == ERR_OK);
     EXPECT(f.read_index.err == ERR_NO_LEADER);
     EXPECT(BODY(PEER_READ_INDEX, "\1\4news\1") == ERR_OK);
-    EXPECT(peer_decode(buf_all(&b.bytes), &b.arena, &f) == ERR_OK);
+    EXPECT(peer_decode(buf_all(&b.bytes), VERSION, &b.arena, &f) == ERR_OK);
     EXPECT(f.read_index.err == ERR_INTERNAL);
     EXPECT(bench_close(&b));
 }
 
-/* These bytes are what other builds send: if they change, PEER_VERSION has to. */
+/* These bytes are what other builds send: if they change, the version has to. */
 TEST(peer_bytes_are_for_ever)
 {
     struct bench b;
@@ -300,10 +300,10 @@ TEST(peer_bytes_are_for_ever)
         5,  0xac, 2, 4, 0, 0xab, 2, 1, 1,    5,    2,    3,    'c', 'm', 'd',
     };
     bench_open(&b);
-    peer_encode(&hello, &b.bytes);
+    peer_encode(&hello, VERSION, &b.bytes);
     EXPECT(span_equal(buf_all(&b.bytes), span_of(hello_bytes, sizeof(hello_bytes))));
     buf_reset(&b.bytes);
-    peer_encode(&append, &b.bytes);
+    peer_encode(&append, VERSION, &b.bytes);
     EXPECT(span_equal(buf_all(&b.bytes), span_of(append_bytes, sizeof(append_bytes))));
     EXPECT(bench_close(&b));
 }
@@ -321,13 +321,14 @@ TEST(peer_streams_cut_anywhere)
     bench_open(&b);
     for (unsigned i = 0; i < sizeof(ends) / sizeof(*ends); i++) {
         kinds[1 + i % (PEER_TYPES - 1)].make(&b, &f);
-        peer_encode(&f, &b.bytes);
+        peer_encode(&f, VERSION, &b.bytes);
         ends[n++] = b.bytes.len;
     }
     for (size_t step = 1; step < 3000; step = step * 2 + 1) {
         struct span in = buf_all(&b.bytes), piece;
         size_t seen = 0;
         peer_reader_open(&r, &b.heap);
+        r.version = VERSION;
         while (in.len) {
             EXPECT(span_take(&in, step < in.len ? step : in.len, &piece));
             for (;;) {
@@ -355,10 +356,11 @@ TEST(peer_streams_that_promise_too_much)
     bool got;
     bench_open(&b);
     buf_u32(&b.bytes, PEER_FRAME_MAX);
-    buf_u32(&b.bytes, PEER_VERSION | PEER_FORWARD << 8);
+    buf_u32(&b.bytes, VERSION | PEER_FORWARD << 8);
     buf_u64(&b.bytes, 0);
     buf_put(&b.bytes, b.noise, 100);
     peer_reader_open(&r, &b.heap);
+    r.version = VERSION;
     in = buf_all(&b.bytes);
     EXPECT(peer_reader_next(&r, &in, PEER_FRAME_MAX, &frame, &got) == ERR_OK && !got);
     EXPECT(in.len == 0 && r.part.cap < 512); /* memory for what came, not for what may come */
@@ -375,6 +377,40 @@ TEST(peer_streams_that_promise_too_much)
     in = buf_all(&b.bytes);
     EXPECT(peer_reader_next(&r, &in, PEER_FRAME_MAX, &frame, &got) == ERR_FORMAT);
     peer_reader_close(&r);
+    EXPECT(bench_close(&b));
+}
+
+/* ---- versions ---- */
+
+/* A greeting chooses the version, so its own never changes; all else has the one that was chosen. */
+TEST(peer_versions)
+{
+    struct bench b;
+    struct peer_frame f, g;
+    struct peer_reader r;
+    struct span in, frame;
+    bool got;
+    bench_open(&b);
+    for (unsigned type = 1; type < PEER_TYPES; type++) {
+        bool greeting = peer_is_greeting(type);
+        kinds[type].make(&b, &f);
+        for (uint8_t version = greeting ? 0 : 1; version < 4; version++) {
+            buf_reset(&b.bytes);
+            peer_encode(&f, version, &b.bytes);
+            EXPECT(b.bytes.data[4] == (greeting ? PEER_GREETING : version));
+            for (uint8_t other = 0; other < 4; other++) {
+                enum err want = greeting || other == version ? ERR_OK : ERR_FORMAT;
+                EXPECT(peer_decode(buf_all(&b.bytes), other, &b.arena, &g) == want);
+                peer_reader_open(&r, &b.heap);
+                r.version = other;
+                in = buf_all(&b.bytes);
+                EXPECT(peer_reader_next(&r, &in, PEER_FRAME_MAX, &frame, &got) == want);
+                EXPECT(got == (want == ERR_OK));
+                peer_reader_close(&r);
+            }
+        }
+    }
+    EXPECT(!peer_is_greeting(0) && !peer_is_greeting(PEER_RAFT) && !peer_is_greeting(PEER_TYPES));
     EXPECT(bench_close(&b));
 }
 
