@@ -16,6 +16,7 @@ from etcd_api import pb
 from node import wait_until
 from witness import Witness, show
 
+CALM_SECONDS = (2.5, 3.5)   # between rounds: connections are old by then, as they mostly are
 PROBE_SECONDS = 0.004       # between two puts that ask whether it goes on
 GIVE_UP_SECONDS = 30
 CALL_SECONDS = 5
@@ -87,7 +88,7 @@ def main():
         witness = Witness(cluster, options.seed, CLIENTS, 0, PACE_SECONDS).start()
         took, faults = [], []
         for number in range(options.rounds):
-            time.sleep(random.Random(options.seed + number).uniform(0.3, 1))
+            time.sleep(random.Random(options.seed + number).uniform(*CALM_SECONDS))
             seconds = one_round(cluster)
             if seconds is None:
                 faults.append("round %d: no write within %d s" % (number, GIVE_UP_SECONDS))
