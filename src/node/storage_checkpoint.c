@@ -87,7 +87,7 @@ static enum err keep_newest(struct storage *s, uint64_t *log_from)
         c->n--;
         memmove(c->items, c->items + 1, c->n * sizeof(uint64_t));
     }
-    if (!s->stage) /* half of one that never came: what it was wanted for has come another way */
+    if (!s->stage || s->offer.index <= s->part_index) /* what it was wanted for is here */
         storage_stage_drop(s);
     /* With one checkpoint alone there is no older one to fall back on: keep all of the log. */
     *log_from = c->n == STORAGE_CHECKPOINTS ? c->items[0] + 1 : 0;

@@ -178,6 +178,8 @@ void transfer_begin(struct node *n, uint64_t peer)
 /* Those that are connected. */
 static void start_waiting(struct node *n)
 {
+    if (transfer_installing(n)) /* storage is changing hands */
+        return;
     for (size_t i = 0; i < RAFT_MEMBERS_MAX; i++) {
         struct sending *s = &n->transfer->sending[i];
         if (!s->peer || s->phase != SEND_WAITING || !peers_connected(n, s->peer))
@@ -259,13 +261,18 @@ void transfer_lost(struct node *n, uint64_t peer)
     receive_lost(n, peer);
 }
 
-bool transfer_busy(const struct node *n)
+bool transfer_sends(const struct node *n)
 {
-    const struct receiving *r = &n->transfer->receiving;
-    bool busy = r->chunks > 0 || r->phase >= RECEIVE_CHECKING;
+    bool busy = false;
     for (size_t i = 0; i < RAFT_MEMBERS_MAX; i++)
         busy = busy || n->transfer->sending[i].busy;
     return busy;
+}
+
+bool transfer_busy(const struct node *n)
+{
+    const struct receiving *r = &n->transfer->receiving;
+    return r->chunks > 0 || r->phase >= RECEIVE_CHECKING || transfer_sends(n);
 }
 
 void transfer_turn(struct node *n)

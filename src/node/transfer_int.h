@@ -48,6 +48,9 @@ struct transfer {
     struct receiving receiving;
 };
 
+/* ---- transfer.c ---- */
+bool transfer_sends(const struct node *n); /* a job of sending is on the way */
+
 /* ---- transfer_receive.c ---- */
 void receive_offer(struct node *n, uint64_t from, const struct peer_offer *f);
 void receive_chunk(struct node *n, uint64_t from, const struct peer_chunk *f);

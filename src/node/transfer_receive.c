@@ -162,9 +162,9 @@ static void check_run(struct job *job)
     struct span piece;
     enum err e = storage_stage_load(s, &r->load, r->why);
     if (e == ERR_OK) {
-        do
-            e = storage_load_next(&r->load, &piece, r->why);
-        while (e == ERR_OK);
+        while ((e = storage_load_next(&r->load, &piece, r->why)) == ERR_OK)
+            if (r->load.pieces == 1 && (e = machine_load_check(piece)) != ERR_OK)
+                break; /* a newer leader's: what is here stays */
         storage_load_close(&r->load);
     }
     r->job.err = e == ERR_END ? ERR_OK : e;
@@ -277,7 +277,7 @@ void receive_turn(struct node *n)
 {
     struct receiving *r = &n->transfer->receiving;
     if (r->phase != RECEIVE_SETTLING || n->disk_busy || n->records.len || r->chunks ||
-        upkeep_writes(n))
+        upkeep_writes(n) || transfer_sends(n))
         return;
     if (n->update.role != RAFT_FOLLOWER || !raft_wants(n->raft, r->offer.index, r->offer.term)) {
         give_up(n, "a checkpoint is not needed any more", ERR_OK);

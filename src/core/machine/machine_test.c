@@ -360,7 +360,14 @@ TEST(machine_checkpoint_must_be_whole)
         EXPECT(err == ERR_CORRUPT || err == ERR_FORMAT);
         all.data[i] ^= 0x10;
     }
+    struct span head = span_of(all.data, ends[0]);
+    EXPECT(machine_load_check(head) == ERR_OK);
+    EXPECT(machine_load_check(span_of(all.data, ends[0] - 1)) == ERR_CORRUPT);
+    EXPECT(machine_load_check(span_of(all.data, ends[0] + 1)) == ERR_CORRUPT);
+    EXPECT(machine_load_check(SPAN_NONE) == ERR_CORRUPT);
+    EXPECT(machine_load_check(span_of(all.data + ends[0], ends[1] - ends[0])) == ERR_CORRUPT);
     all.data[1]++; /* the format's number */
+    EXPECT(machine_load_check(head) == ERR_FORMAT);
     EXPECT(try_load(&all, ends, n) == ERR_FORMAT);
     buf_close(&all);
     EXPECT(bench_close(&b));
@@ -409,7 +416,8 @@ TEST(machine_membership_is_state)
     EXPECT(bench_close(&b) && bench_close(&c));
 }
 
-/* Format 1 has no piece of members; up to format 2 a lease had no note and no index of its grant. */
+/* Format 1 has no piece of members; up to format 2 a lease had no note and no index of its
+ * grant. */
 static enum err load_as_before(struct bench *b, const struct buf *all, const size_t *ends,
                                uint32_t format)
 {

@@ -117,6 +117,16 @@ static enum err load_head(struct machine *m, struct span *s)
     return ERR_OK;
 }
 
+enum err machine_load_check(struct span first)
+{
+    struct machine m = { .digest = 0 };
+    uint8_t kind;
+    if (!span_u8(&first, &kind) || kind != PIECE_HEAD)
+        return ERR_CORRUPT;
+    enum err err = load_head(&m, &first);
+    return err == ERR_OK && first.len ? ERR_CORRUPT : err;
+}
+
 static enum err load_leases(struct machine *m, struct span *s)
 {
     return lease_load(m->lease, s, m->loading.format <= FORMAT_WITHOUT_NOTES, 0);
