@@ -62,15 +62,40 @@ static void conn_free(struct conn *c)
     mem_free(&n->alloc, c, sizeof(*c));
 }
 
+/* Clients may not take the descriptors that the log needs. */
+void conn_limit(struct node *n)
+{
+    int64_t all = tcp_descriptors_max();
+    int64_t kept = all / 2 < DESCRIPTORS_KEPT ? all / 2 : DESCRIPTORS_KEPT;
+    n->connections_max = n->params.connections_max;
+    if (n->connections_max <= all - kept)
+        return;
+    n->connections_max = all - kept;
+    slog(SLOG_INFO, "fewer connections than connections-max: the system allows fewer descriptors",
+         "connections=%lld descriptors=%lld", (long long)n->connections_max, (long long)all);
+}
+
+/* Whoever waits in the backlog would wake us all the time. */
+static void pause_accept(struct node *n, bool pause)
+{
+    if (n->accept_paused == pause)
+        return;
+    n->accept_paused = pause;
+    for (size_t i = 0; i < n->listeners.n; i++)
+        loop_change(n->loop, n->listeners.items[i], pause ? 0 : LOOP_READ);
+}
+
 void conn_accept(void *context, int listener, int events)
 {
     struct node *n = context;
     CHECK(events != 0);
     for (int i = 0; i < ACCEPT_PER_TURN; i++) {
         int fd = tcp_accept(listener);
+        if (fd == -2)
+            pause_accept(n, true);
         if (fd < 0)
             return;
-        if (n->conn_count >= n->params.connections_max) {
+        if (n->conn_count >= n->connections_max) {
             n->metrics.connections_refused++;
             tcp_close(fd);
             continue;
@@ -402,6 +427,7 @@ static void sweep_ws(struct conn *c, int64_t age)
 
 void conn_sweep(struct node *n)
 {
+    pause_accept(n, false);
     int64_t now = loop_now_ms(n->loop);
     for (struct conn *c = n->conns; c; c = c->next) {
         int64_t age = now - c->since_ms;

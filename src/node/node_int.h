@@ -38,6 +38,7 @@ enum {
     INPUT_BYTES = 1 << 20,   /* of one connection, come but not yet eaten; no more is read */
     WS_MESSAGE_BYTES = 4096, /* that a WebSocket's peer may send; nothing is asked of it */
     ACCEPT_PER_TURN = 64,
+    DESCRIPTORS_KEPT = 128, /* for files, members and what else is not a client */
     PENDING_MAX = 50000,    /* writes between proposal and answer */
     EXPIRE_PER_TURN = 1000, /* leases revoked in one turn (etcd lease/lessor.go) */
     COMPACT_STEP = 512,     /* history entries looked at in one turn */
@@ -126,6 +127,8 @@ struct node {
     /* doors */
     struct tls_context *tls;
     VEC(int) listeners;
+    bool accept_paused;      /* no descriptor is left: until the next sweep */
+    int64_t connections_max; /* the parameter, or less when the system allows less */
     struct conn *conns; /* all, newest first */
     struct conn *dirty; /* with something to do at the turn's end */
     int64_t conn_count, call_count, watch_stream_count;
@@ -216,6 +219,7 @@ struct conn {
 };
 
 void conn_accept(void *context, int listener, int events);
+void conn_limit(struct node *n); /* how many there may be */
 void conn_touch(struct conn *c);         /* has something to send */
 struct buf *conn_output(struct conn *c); /* where to write to it */
 void conn_feed_rest(struct conn *c);     /* an answer is complete: go on with what waits */

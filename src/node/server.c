@@ -337,6 +337,7 @@ static void open_limits(struct node *n)
                                              .body_bytes_max = body };
     n->ws_limits.message_bytes_max = WS_MESSAGE_BYTES;
     n->store_bytes_max = memory_bound(p);
+    conn_limit(n);
 }
 
 static void open_parts(struct node *n)

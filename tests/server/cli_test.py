@@ -66,6 +66,79 @@ class CliTest(ServerTest):
             process.wait()
             process.stdout.close()
 
+    def follow(self, *args):
+        """What a watch prints until it is interrupted, as a function of how many lines."""
+        process = subprocess.Popen([confman_bin(), "watch", *args], text=True,
+                                   env=dict(os.environ, CONFMAN_ENDPOINT=self.node.endpoint),
+                                   stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self.addCleanup(process.stdout.close)
+        self.addCleanup(process.wait, 10)
+        self.addCleanup(process.terminate)
+        return lambda n: [process.stdout.readline().rstrip("\n") for _ in range(n)]
+
+    def test_watch_from_a_revision(self):
+        k = self.name("k")
+        self.cli("put", k, "1")
+        first = self.json("get", k)["kvs"][0]["mod_revision"]
+        self.cli("put", k, "2")
+        self.cli("del", k)
+        lines = self.follow(k, "--revision", str(first))
+        self.assertEqual(lines(8), ["PUT", k, "1", "PUT", k, "2", "DELETE", k])
+        told = self.follow(k, "--revision", str(first), "--prev-kv", "--output", "json")
+        events = [json.loads(line) for line in told(3)]
+        self.assertEqual([(e["type"], e["revision"]) for e in events],
+                         [("put", first), ("put", first + 1), ("delete", first + 2)])
+        self.assertEqual([e.get("prev_kv", {}).get("value") for e in events], [None, "1", "2"])
+
+    def test_watch_goes_on_after_a_restart(self):
+        k = self.name("k")
+        self.cli("put", k, "1")
+        lines = self.follow(k, "--revision", str(self.json("get", k)["kvs"][0]["mod_revision"]))
+        self.assertEqual(lines(3), ["PUT", k, "1"])
+        self.node.stop()
+        self.node.start()
+        self.cli("put", k, "2")
+        self.assertEqual(lines(3), ["PUT", k, "2"])
+
+    def test_txn(self):
+        k = self.name("k")
+        script = ('mod("%s") = "0"\n\nput %s "a \\"word\\""\nget %s\n\nget %s\ndel %s\n' %
+                  ((k,) * 5))
+        self.assertEqual(self.cli("txn", stdin=script), 'SUCCESS\nOK\n%s\na "word"\n' % k)
+        self.assertEqual(self.cli("txn", stdin=script), 'FAILURE\n%s\na "word"\n1\n' % k)
+        done = json.loads(self.cli("txn", "--output", "json", stdin=script))
+        self.assertTrue(done["succeeded"])
+        self.assertEqual(done["responses"][1]["kvs"][0]["value"], 'a "word"')
+        for compare, holds in (('version("%s") > "0"', True), ('value("%s") != "x"', True),
+                               ('create("%s") < "1"', False), ('lease("%s") = "0"', True)):
+            told = self.cli("txn", stdin=(compare % k) + "\n\n\n")
+            self.assertEqual(told, "SUCCESS\n" if holds else "FAILURE\n")
+
+    def test_txn_mistakes(self):
+        for script, line in (("mod k = 0\n\n", 1), ('mod("k") ~ "0"\n\n', 1),
+                             ('size("k") = "0"\n\n', 1), ('mod("k") = "x"\n\n', 1),
+                             ("\nput k\n", 2), ('\nput k "v\n', 2),
+                             ("\n\nfrob k\n", 3)):
+            done = self.run_cli("txn", stdin=script)
+            self.assertEqual(done.returncode, 2, script)
+            self.assertIn("line %d: " % line, done.stderr)
+        self.assertNotEqual(self.run_cli("txn", "/no/such/file").returncode, 0)
+
+    def test_lease(self):
+        k = self.name("k")
+        lease = self.json("lease", "grant", "60")["id"]
+        self.assertIn(lease, self.cli("lease", "list").split())
+        self.cli("put", k, "v", "--lease", lease)
+        told = self.cli("lease", "timetolive", lease, "--keys")
+        self.assertRegex(told, r"still lives for (60|59|58) s\n%s\n" % k)
+        self.assertIn("renewed for 60 s", self.cli("lease", "keep-alive", "--once", lease))
+        self.assertIn("revoked", self.cli("lease", "revoke", lease))
+        self.assertEqual(self.run_cli("get", k).returncode, 1)
+        for what in ("revoke", "timetolive"):
+            self.assertEqual(self.run_cli("lease", what, lease).returncode, 1)
+        self.assertIn("lease not found",
+                      self.run_cli("put", k, "v", "--lease", lease).stderr)
+
     def test_lease_status_compact(self):
         self.assertTrue(self.cli("lease", "grant", "60"))
         status = self.json("status")

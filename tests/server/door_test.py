@@ -17,7 +17,7 @@ import websockets
 
 from hostile_test import (DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, RST, SETTINGS,
                           call_headers, frame, grpc_message)
-from node import ServerTest, confman_only, main, wait_until
+from node import Node, ServerTest, confman_only, main, wait_until
 from web import curl
 
 SECONDS = 10
@@ -385,6 +385,72 @@ class HealthChangeTest(Health):
             self.assertEqual(one.get(timeout=SECONDS), "UNAVAILABLE")
         self.assertLess(time.monotonic() - started, 5)
         self.node.start()
+
+
+class LimitedNode(Node):
+    """One that the system gives few descriptors."""
+
+    def command(self):
+        return ["prlimit", "--nofile=200:300", *super().command()]
+
+
+@confman_only
+class DescriptorsTest(Raw):
+    """Clients that take all there is take nothing from the log, nor the processor."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.node = LimitedNode(args=("--checkpoint-log-bytes", "1048576"))
+        cls.node.__enter__()
+
+    def busy_seconds(self):
+        with open("/proc/%d/stat" % self.node.process.pid, encoding="ascii") as f:
+            fields = f.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def test_too_many_connections(self):
+        witness = self.connect()
+        get = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+        self.assertEqual(self.ask(get, witness)[0], 200)
+        many = [self.connect() for _ in range(400)]
+        wait_until(lambda: self.refused_so_far(witness) > 100, SECONDS, "some are refused")
+        before = self.busy_seconds()
+        time.sleep(1)
+        self.assertLess(self.busy_seconds() - before, 0.2)
+        put = (b"PUT /v1/config/%s HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
+               b'{"value":"%s"}' % (self.name("k").encode(), b"x" * 99988))
+        for _ in range(40):     # through several checkpoints
+            self.assertIn(self.ask(put, witness)[0], (200, 201))
+        for s in many:
+            s.close()
+        wait_until(lambda: self.let_in(get), SECONDS, "new ones are let in again")
+
+    def test_none_left(self):
+        """Fewer than we were promised: who comes has to wait, and nobody spins."""
+        witness = self.connect()
+        get = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+        self.ask(get, witness)
+        pid = str(self.node.process.pid)
+        used = len(os.listdir("/proc/%s/fd" % pid))
+        subprocess.run(["prlimit", "--pid", pid, "--nofile=%d:300" % (used + 3)], check=True)
+        waiting = [self.connect() for _ in range(20)]
+        self.ask(get, witness)
+        before = self.busy_seconds()
+        time.sleep(1.5)
+        self.assertLess(self.busy_seconds() - before, 0.2)
+        subprocess.run(["prlimit", "--pid", pid, "--nofile=300:300"], check=True)
+        for s in waiting:
+            self.assertEqual(self.ask(get, s)[0], 200)
+
+    def refused_so_far(self, s):
+        _, _, body = self.ask(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", s)
+        return int(re.search(rb"^confman_connections_refused_total (\d+)$", body, re.M)[1])
+
+    def let_in(self, get):
+        try:
+            return self.ask(get)[0] == 200
+        except (OSError, AssertionError):
+            return False
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -128,6 +129,16 @@ uint16_t tcp_port(int fd)
     CHECK(getsockname(fd, (struct sockaddr *)&s, &len) == 0);
     return ntohs(s.ss_family == AF_INET ? ((struct sockaddr_in *)(void *)&s)->sin_port
                                         : ((struct sockaddr_in6 *)(void *)&s)->sin6_port);
+}
+
+int64_t tcp_descriptors_max(void)
+{
+    struct rlimit r;
+    CHECK(getrlimit(RLIMIT_NOFILE, &r) == 0);
+    struct rlimit most = { .rlim_cur = r.rlim_max, .rlim_max = r.rlim_max };
+    if (setrlimit(RLIMIT_NOFILE, &most) == 0)
+        r = most;
+    return r.rlim_cur > INT32_MAX ? INT32_MAX : (int64_t)r.rlim_cur;
 }
 
 int tcp_accept(int listener)

@@ -28,6 +28,9 @@ uint16_t tcp_port(int fd); /* that a listener really has: port 0 lets the system
 /* The next connection, not blocking and without delay; -1: none now; -2: out of descriptors. */
 int tcp_accept(int listener);
 
+/* How many descriptors this process may have, after asking for as many as it may ask for. */
+int64_t tcp_descriptors_max(void);
+
 /* For clients: connects within timeout_ms; the socket blocks, with timeout_ms on every read and
  * write (0: no time-out). ERR_IO with the reason. */
 enum err tcp_connect(const struct tcp_address *a, int64_t timeout_ms, int *fd,

@@ -446,6 +446,11 @@ uint16_t tcp_port(int fd)
     return (uint16_t)sock_of(fd)->port;
 }
 
+int64_t tcp_descriptors_max(void)
+{
+    return INT32_MAX;
+}
+
 int tcp_accept(int listener)
 {
     struct sock *l = sock_of(listener);
