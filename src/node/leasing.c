@@ -5,7 +5,7 @@
 #include "node/node_int.h"
 #include "base/check.h"
 
-_Static_assert((int)SWEEP_MS >= (int)LEASE_NOTE_MS_MIN, "notes are proposed when connections are swept");
+_Static_assert((int)SWEEP_MS >= (int)LEASE_NOTE_MS_MIN, "notes are proposed by the sweep");
 
 void leasing_took(struct node *n, const struct raft_update *u)
 {

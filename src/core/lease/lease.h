@@ -51,8 +51,9 @@ struct lease_table;
 enum {
     LEASE_TTL_MIN_S = 2,      /* etcd: ceil(1.5 x election timeout) at its defaults */
     LEASE_NOTES_MAX = 10000,  /* in one entry */
-    LEASE_NOTE_MS_MIN = 1000, /* between two entries of notes; a lease with less left has no new one */
-    LEASE_LOOKS_MAX = 20000,  /* leases looked at for one entry; the rest waits for the next */
+    LEASE_NOTE_MS_MIN = 1000, /* between two entries of notes; with less left no note is due */
+    LEASE_LOOKS_MAX = 20000,  /* leases looked at for one entry, the rest waits for the next: enough
+                               * for 400,000 that are renewed every 20 s */
 };
 #define LEASE_TTL_MAX_S INT64_C(9000000000) /* etcd lease/lessor.go */
 

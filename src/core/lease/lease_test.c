@@ -135,8 +135,10 @@ TEST(lease_with_a_note_is_cleared_before_it_is_renewed)
     EXPECT(lease_renew(b.t, 1, 20001, &ttl_s) == LEASE_NOTED);
     lease_restart(b.t, 30000);
     EXPECT(lease_renew(b.t, 1, 35000, &ttl_s) == LEASE_EXPIRING);
-    EXPECT(lease_renew(b.t, 1, 34999, &ttl_s) == LEASE_NOTED);
+    EXPECT(lease_renew(b.t, 1, 32400, &ttl_s) == LEASE_NOTED && due(&b, 32500, 0) == 0);
     note(&b, 1, 0);
+    EXPECT(due(&b, 37399, 0) == 0 && due(&b, 37400, 5000) == 1); /* of the whole TTL again */
+    lease_restart(b.t, 30000);
     EXPECT(lease_renew(b.t, 1, 35000, &ttl_s) == LEASE_RENEWED);
     note(&b, 1, 10000); /* the whole TTL: none */
     EXPECT(lease_renew(b.t, 1, 35000, &ttl_s) == LEASE_RENEWED);
