@@ -126,6 +126,11 @@ soak: all
 	@build/asan/sim_raft --first 1000 --seconds $(or $(SECONDS),600)
 	@build/asan/sim_world --first 1000 --seconds $(or $(SECONDS),600)
 	@tests/sim/raft/mutants.py
+	+@$(MAKE) --no-print-directory $(JOBS) build/release/linear build/release/perf
+	+@$(MAKE) --no-print-directory $(JOBS) MODE=asan build/asan/confman
+	@/usr/bin/python3 tests/cluster/run.py --long --seconds $(or $(SECONDS),600)
+	@CONFMAN_BIN=build/asan/confman /usr/bin/python3 tests/cluster/chaos.py \
+		--seconds $(or $(SECONDS),600)
 	@/usr/bin/python3 tests/server/kill.py --rounds 50
 	@/usr/bin/python3 tests/server/differ.py --ops 100000
 	+@$(MAKE) --no-print-directory fuzz SECONDS=60

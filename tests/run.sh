@@ -37,7 +37,7 @@ step() {
 }
 has() { ls $1 >/dev/null 2>&1; }
 
-step build make $jobs --no-print-directory confman objects
+step build make $jobs --no-print-directory confman objects build/release/linear
 step tidy tools/tidy.sh
 step docs tests/docs_fresh.sh
 step tidy_test tests/tidy_test.sh
@@ -65,6 +65,7 @@ if [ -x confman ]; then
     step server /usr/bin/python3 tests/server/run.py
     step differ /usr/bin/python3 tests/server/differ.py --ops 3000
     step kill /usr/bin/python3 tests/server/kill.py --rounds 3
+    step cluster /usr/bin/python3 tests/cluster/run.py
 fi
 
 echo "it took $(($(date +%s) - started)) s"

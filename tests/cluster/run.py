@@ -21,7 +21,7 @@ PARTS = {
     "chaos": ("--plan kill_leader,part_leader,kill_one --fault-seconds 3",
               ["--nodes 3 --seconds {s}", "--nodes 5 --seconds {s}"]),
     "rolling": ("--rounds 1", ["--rounds 5", "--nodes 5 --rounds 3"]),
-    "wiped": ("", [""]),
+    "wiped": ("--early", ["", "--early"]),
     "failover": (None, ["--rounds 20", "--nodes 5 --rounds 20"]),
     "catchup": (None, [""]),
 }
