@@ -10,6 +10,7 @@
 # make sim         whole clusters in a false world for SECONDS=60; SEED=7 replays one, step by step
 # make race        unit tests and a server run under ThreadSanitizer
 # make conformance the black-box suite against Debian's etcd and against ./confman
+# make formal      spin checks the model of Raft: minutes; T=ask_early runs one search
 # make soak        what takes long: 50 kill rounds, 100,000 compared operations, 60 s of each fuzz
 # make bench       ./confman beside Debian's etcd on this machine; NODES=3: clusters of both
 # make cover       line coverage of the unit tests
@@ -120,8 +121,12 @@ conformance: all
 	@tools/deps.sh test
 	@/usr/bin/python3 tests/server/run.py --target etcd
 	@/usr/bin/python3 tests/server/run.py
+formal:
+	@tools/deps.sh soak
+	@tests/formal/run $(T)
 soak: all
-	@tools/deps.sh test
+	@tools/deps.sh soak
+	@tests/formal/run
 	+@$(MAKE) --no-print-directory $(JOBS) MODE=asan build/asan/sim_raft build/asan/sim_world
 	@build/asan/sim_raft --first 1000 --seconds $(or $(SECONDS),600)
 	@build/asan/sim_world --first 1000 --seconds $(or $(SECONDS),600)
@@ -159,7 +164,7 @@ format:
 	clang-format-14 -i $$(git ls-files '*.c' '*.h')
 help: ; @sed -n 's/^# make/make/p' Makefile
 clean: ; rm -rf build confman
-.PHONY: all objects fuzzers run test tidy unit stories server cluster fuzz race conformance soak bench cover install \
+.PHONY: all objects fuzzers run test tidy unit stories server cluster fuzz race conformance formal soak bench cover install \
         docs format help clean
 # What is generated is kept, also when a build stops half-way.
 .SECONDARY:

@@ -1,7 +1,8 @@
 #!/bin/sh
-# Installs the Debian packages that are missing, and nothing else: deps.sh build|test|cover|format.
+# Installs the Debian packages that are missing, and nothing else: deps.sh build|test|soak|cover|format.
 #   build   what it takes to build and run       test    that, and what the tests use
-#   cover   that, and gcovr                      format  clang-format alone
+#   soak    that, and spin                       cover   test, and gcovr
+#   format  clang-format alone
 # Silent and quick when all is there. Says what it does; uses sudo when it is not run by root.
 set -eu
 
@@ -14,14 +15,15 @@ test="clang-14 libclang-rt-14-dev pmccabe protobuf-compiler curl openssl
 case "${1:-}" in
 build) want="$build" ;;
 test) want="$build $test" ;;
+soak) want="$build $test spin" ;;
 cover) want="$build $test gcovr" ;;
 format) want="clang-format-14" ;;
-*) echo "usage: tools/deps.sh build|test|cover|format" >&2; exit 2 ;;
+*) echo "usage: tools/deps.sh build|test|soak|cover|format" >&2; exit 2 ;;
 esac
 
 # Any node will do for the JavaScript client's tests; Debian's is taken only when there is none.
 case "$1" in
-test | cover)
+test | soak | cover)
     command -v node >/dev/null || want="$want nodejs"
     command -v npm >/dev/null || want="$want npm"
     ;;
