@@ -1,5 +1,5 @@
-/* confman: the words of the command line. `server` runs a node, `snapshot status` and `restore` work
- * on a node's files; everything else is the client. */
+/* confman: the words of the command line. `server` runs a node, `snapshot status` and `restore`
+ * work on a node's files; everything else is the client. */
 #include <stdio.h>
 #include <string.h>
 #include "cli/cli.h"

@@ -7,8 +7,8 @@
  * parameters. */
 int node_run(int argc, char **argv);
 
-/* `confman snapshot status FILE [--output json]` and `confman snapshot restore FILE` with parameters
- * of the server: argv from "status" or "restore" on. 0; 1: refused; 2: wrong usage. */
+/* `confman snapshot status FILE [--output json]`, and `confman snapshot restore FILE` with
+ * parameters of the server: argv from "status" or "restore" on. 0; 1: refused; 2: wrong usage. */
 int node_snapshot(int argc, char **argv);
 
 /* docs/reference and the man page, on standard output: "parameters", "metrics", "man". 2:
