@@ -15,6 +15,7 @@ import etcd3
 import grpc
 import websockets
 
+from etcd_api import Api, pb
 from hostile_test import (DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, RST, SETTINGS,
                           call_headers, frame, grpc_message)
 from node import Node, ServerTest, confman_only, main, wait_until
@@ -451,6 +452,136 @@ class DescriptorsTest(Raw):
             return self.ask(get)[0] == 200
         except (OSError, AssertionError):
             return False
+
+
+@confman_only
+class OneByOneTest(Raw):
+    """HTTP/1.1 as its peer may use it: much at once, or a body only when asked for it."""
+    args = ("--idle-timeout-ms", "1000", "--stop-timeout-ms", "700")
+
+    def put_bytes(self, rest, value, more=b""):
+        body = b'{"value":%s}' % value
+        return (b"PUT /v1/config/%s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n%s\r\n" %
+                (self.name(rest).encode(), len(body), more), body)
+
+    def test_pipelined_writes(self):
+        """Each waits for the disk; the next is taken when the one before is answered."""
+        count, s = 50, self.connect()
+        for i in range(count):
+            head, body = self.put_bytes("k%d" % (i % 5), b"%d" % i)
+            s.sendall(head + body)
+        s.sendall(b"GET /v1/config?prefix=%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" %
+                  self.name().encode())
+        answers = b"".join(iter(lambda: s.recv(65536), b""))
+        self.assertEqual(answers.count(b"HTTP/1.1 201 "), 5)
+        self.assertEqual(answers.count(b"HTTP/1.1 200 "), count - 5 + 1)
+        items = json.loads(answers[answers.rindex(b"\r\n\r\n"):])["items"]
+        self.assertEqual([i["value"] for i in items], list(range(count - 5, count)))
+
+    def test_expect_continue(self):
+        s = self.connect()
+        head, body = self.put_bytes("k", b"1", b"Expect: 100-continue\r\n")
+        s.sendall(head)
+        self.assertEqual(s.recv(4096), b"HTTP/1.1 100 Continue\r\n\r\n")
+        self.assertEqual(self.ask(body, s)[0], 201)
+
+    def test_answer_that_is_not_taken(self):
+        """More than the socket holds, for one who does not read and said it would send no more."""
+        for i in range(20):
+            self.put(self.name("k%d" % i), "x" * 1_000_000)
+        s = socket.socket()
+        self.addCleanup(s.close)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        s.connect(("127.0.0.1", self.node.port))
+        s.sendall(b"GET /v1/config?prefix=%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" %
+                  self.name().encode())
+        wait_until(lambda: self.sent_to(s) == 0, SECONDS, "the connection is given up")
+
+    @staticmethod
+    def sent_to(s):
+        """How many sockets there are whose peer is s."""
+        port = ":%04X " % s.getsockname()[1]
+        with open("/proc/net/tcp", encoding="ascii") as f:
+            return sum(port in line.split(None, 3)[2] + " " and line.split()[3] == "01"
+                       for line in f.readlines()[1:])
+
+    def test_stop_with_calls_open(self):
+        """What never becomes whole is given up when its time is over."""
+        s = self.connect()
+        s.sendall(PREFACE + frame(SETTINGS, 0, 0) +
+                  frame(HEADERS, END_HEADERS, 1, call_headers(b"/etcdserverpb.KV/Put")))
+        half = self.connect()
+        half.sendall(self.put_bytes("k", b"1")[0])
+        time.sleep(0.2)
+        started = time.monotonic()
+        self.node.stop()
+        self.assertTrue(0.5 < time.monotonic() - started < 5)
+        self.node.start()
+
+    def test_small_answers(self):
+        health, version = (curl(self.node.url + path) for path in ("/health", "/version"))
+        self.assertEqual((health.status, health.json), (200, dict(health="true", reason="")))
+        self.assertRegex(version.json["etcdserver"], r"^3\.6\.")
+        self.assertEqual(curl(self.node.url + "/health", "-X", "POST").status, 405)
+
+
+@confman_only
+class ProgressTest(Raw):
+    """Quiet watchers that asked for it are told how far things are."""
+    args = ("--watch-progress-interval-ms", "200")
+
+    def revision(self):
+        return curl(self.node.url + "/v1/status").json["revision"]
+
+    def test_events(self):
+        s = self.connect()
+        s.sendall(WATCH % self.name().encode() + b"\r\n")
+        s.settimeout(SECONDS)
+        told = b""
+        while told.count(b"event: progress\n") < 2:
+            told += s.recv(65536) or self.fail(told)
+        self.assertIn(b'event: progress\ndata: {"revision":%d}\n\n' % self.revision(), told)
+
+    def test_websocket(self):
+        asyncio.run(asyncio.wait_for(self.over_websocket(), 30))
+
+    async def over_websocket(self):
+        url = "ws://127.0.0.1:%d/v1/watch?prefix=%s" % (self.node.port, self.name())
+        async with websockets.connect(url) as s:
+            told = [json.loads(await asyncio.wait_for(s.recv(), SECONDS)) for _ in range(3)]
+            self.assertEqual([t["type"] for t in told], ["ready", "progress", "progress"])
+
+    def test_grpc(self):
+        """Those who asked hear of it one by one; by hand it is said once for the whole stream."""
+        asked = queue.Queue()
+        api = Api(self.node.endpoint)
+        self.addCleanup(api.close)
+        told = api.Watch(iter(asked.get, None))
+        self.addCleanup(asked.put, None)
+        for watch_id, progress in ((1, True), (2, False), (3, True)):
+            asked.put(pb.WatchRequest(create_request=pb.WatchCreateRequest(
+                key=self.name().encode(), watch_id=watch_id, progress_notify=progress)))
+            self.assertTrue(next(told).created)
+        heard = {next(told).watch_id for _ in range(6)}
+        self.assertEqual(heard, {1, 3})
+        asked.put(pb.WatchRequest(progress_request=pb.WatchProgressRequest()))
+        while heard == {1, 3}:
+            heard.add(next(told).watch_id)
+        self.assertEqual(heard, {1, 3, -1})
+
+
+class CompressedTest(ServerTest):
+    def test_gzip(self):
+        """Messages may come compressed, each for itself."""
+        value = b"x" * 100_000
+        for compression in (grpc.Compression.Gzip, grpc.Compression.NoCompression):
+            channel = grpc.insecure_channel(self.node.endpoint, compression=compression)
+            self.addCleanup(channel.close)
+            kv = etcd3.etcdrpc.KVStub(channel)
+            key = self.name(compression.name).encode()
+            kv.Put(etcd3.etcdrpc.PutRequest(key=key, value=value), timeout=SECONDS)
+            got = kv.Range(etcd3.etcdrpc.RangeRequest(key=key), timeout=SECONDS)
+            self.assertEqual(got.kvs[0].value, value)
 
 
 if __name__ == "__main__":
