@@ -136,7 +136,8 @@ static void tell_peers(struct node *n, const struct raft_member *m, size_t count
     size_t n_applied = 0, n_all = count;
     if (bytes.len && raft_members_decode(bytes, applied, &n_applied) != ERR_OK)
         n_applied = 0;
-    memcpy(all, m, count * sizeof(*m));
+    if (count)
+        memcpy(all, m, count * sizeof(*m));
     for (size_t i = 0; i < n_applied; i++)
         if (!cluster_member(n, applied[i].id))
             all[n_all++] = applied[i];

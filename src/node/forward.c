@@ -179,7 +179,7 @@ static void serve_ready(struct node *n)
 {
     struct forward *f = &n->forward;
     size_t i = 0;
-    while (i < f->batches.n) {
+    while (i < f->batches.n && !transfer_loading(n)) {
         struct read_batch b = f->batches.items[i];
         if (!b.known || b.index > n->machine.applied_index) {
             i++;
