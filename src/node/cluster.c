@@ -317,7 +317,7 @@ static enum err want_changed(struct node *n, struct call *call, const struct req
     return ERR_OK;
 }
 
-static enum err move_leader(struct node *n, struct call *call, uint64_t to)
+static enum err move_leader(struct node *n, uint64_t to)
 {
     const struct member *m = cluster_member(n, to);
     if (n->update.role != RAFT_LEADER)
@@ -325,10 +325,7 @@ static enum err move_leader(struct node *n, struct call *call, uint64_t to)
     if (!m || !(m->votes & RAFT_VOTER))
         return ERR_BAD_TRANSFEREE;
     struct raft_event event = { .type = RAFT_TRANSFER, .transfer_to = to };
-    enum err e = pump_raft(n, &event);
-    if (e == ERR_OK)
-        call_members_changed(call);
-    return e;
+    return pump_raft(n, &event);
 }
 
 static enum err send_change(struct node *n, struct call *call, struct wanted *w)
@@ -356,7 +353,7 @@ static enum err send_change(struct node *n, struct call *call, struct wanted *w)
 enum err cluster_change(struct node *n, struct call *call, const struct request *r)
 {
     if (r->type == REQUEST_MOVE_LEADER)
-        return move_leader(n, call, r->member.id);
+        return move_leader(n, r->member.id);
     struct wanted w = { .n = 0 };
     buf_open(&w.infos, &n->alloc);
     enum err e = ERR_OK;

@@ -57,8 +57,8 @@ void cluster_applied(struct node *n); /* an entry of the membership */
 void cluster_turn(struct node *n);
 void cluster_sweep(struct node *n);                               /* every second */
 
-/* MEMBER_ADD, _REMOVE, _UPDATE, _PROMOTE, and MOVE_LEADER. The call is answered by
- * call_members_changed or call_failed. */
+/* MEMBER_ADD, _REMOVE, _UPDATE, _PROMOTE: the call is answered by call_members_changed or
+ * call_failed. MOVE_LEADER has begun when it returns, and the caller answers. */
 enum err cluster_change(struct node *n, struct call *call, const struct request *r) MUST_CHECK;
 /* A leader takes a whole membership that was made from the one of index base. */
 enum err pump_change(struct node *n, uint64_t base, const struct raft_member *members,

@@ -96,6 +96,7 @@ struct node {
     struct peers *peers; /* NULL: a cluster of one */
     struct etcd_header header;
     char client_url[TCP_ADDRESS_MAX + 16];
+    int64_t started_wall_ms;
 
     /* pump.c */
     struct raft *raft;

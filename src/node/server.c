@@ -515,6 +515,7 @@ static int begin(struct node *n)
         loop_timer_set(n->loop, &n->raft_timer, n->update.timeout_ms);
     if (open_listeners(n) != 0 || open_peers(n) != 0)
         return 1;
+    n->started_wall_ms = loop_wall_ms(n->loop);
     slog(SLOG_INFO, "confman " CONFMAN_VERSION, "member=%llx cluster=%llx data_dir=%s url=%s",
          (unsigned long long)n->header.member_id, (unsigned long long)n->header.cluster_id,
          slog_quote(n->params.data_dir), n->client_url);
