@@ -570,6 +570,7 @@ class ProgressTest(Raw):
         self.assertEqual(heard, {1, 3, -1})
 
 
+@confman_only    # etcd does not know gzip
 class CompressedTest(ServerTest):
     def test_gzip(self):
         """Messages may come compressed, each for itself."""
