@@ -91,7 +91,7 @@ struct peer_frame {
     };
 };
 
-/* HELLO, WELCOME, REFUSE, JOIN, JOINED: said before a version is chosen, the same in all of them. */
+/* HELLO, WELCOME, REFUSE, JOIN, JOINED: said before a version is chosen, the same in all. */
 bool peer_is_greeting(unsigned type);
 
 /* Appends head and body, in the version that was chosen (0: none was; only greetings). A bug: bytes

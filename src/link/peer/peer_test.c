@@ -382,7 +382,7 @@ TEST(peer_streams_that_promise_too_much)
 
 /* ---- versions ---- */
 
-/* A greeting chooses the version, so its own never changes; all else has the one that was chosen. */
+/* A greeting chooses the version, so its own never changes; all else has what was chosen. */
 TEST(peer_versions)
 {
     struct bench b;
