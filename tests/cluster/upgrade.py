@@ -2,7 +2,7 @@
 
 Three builds of this tree: old speaks version 1 of the peer protocol, both 1 and 2, new only 2.
 First old is to become new at once: the first member that has it is refused, the script stops, the
-others go on. Then old becomes both, and both becomes new. What is asked of requests: as in rolling.py.
+others go on. Then old becomes both, and both becomes new. What requests may meet: as in rolling.py.
 """
 import argparse
 import http.server
