@@ -2,19 +2,19 @@
  * every order of events. tests/formal/run says how it is checked, docs/testing.md what it covers.
  *
  * A step of the model is one event of one node, as in raft_step, and it is atomic. Where the code
- * decides when to do something (time-outs, what to send, how far back to probe), the model may do it
- * at any time: what holds here does not hang on timers, pre-vote or flow control.
+ * decides when to do something (time-outs, what to send, how far back to probe), the model may do
+ * it at any time: what holds here does not hang on timers, pre-vote or flow control.
  *
  * Network: what was once sent may be heard at any time after, in any order, often, or never. There
  * is no queue and so no bound to it: a message says something that stays true (what a candidate's
- * log was, what is in the log of a term's leader, what was voted or acknowledged), so that the model
- * keeps, for each term, all that was said in it. Replies are not heard one by one: who needs two of
- * three answers may go on once they were given, or later.
+ * log was, what is in the log of a term's leader, what was voted or acknowledged), so that the
+ * model keeps, for each term, all that was said in it. Replies are not heard one by one: who needs
+ * two of three answers may go on once they were given, or later.
  *
- * Disk: records are written in order and in the background, so what is on disk is always what memory
- * was at some time before, and a crash goes back to it. A write that is late but done before the
- * next crash can as well be done at once: then promises are given sooner, but nobody has to hear
- * them sooner. What is left are nodes whose disk does nothing from some moment until they crash:
+ * Disk: records are written in order and in the background, so what is on disk is always what
+ * memory was at some time before, and a crash goes back to it. A write that is late but done before
+ * the next crash can as well be done at once: then promises are given sooner, but nobody has to
+ * hear them sooner. What is left are nodes whose disk does nothing from some moment until they crash:
  * here a node is either not lazy, and all it knows is on disk, or lazy, and stays so until it
  * crashes. What a lazy node hears, it might as well never have heard, as it promises nothing after.
  * Others can see only that it leads; so unless LAZY_ALL is set, that is all that it does.
@@ -40,8 +40,9 @@
 #error "out of the bounds of the packed fields and of the lists of steps"
 #endif
 
-/* ONE_LED: a head start of one term: begin where 0 has been elected in term 1 by 1 and has its first
- * entry on its own disk alone. Raft's figure 3.7 takes four terms, the first of which is this. */
+/* ONE_LED: a head start of one term: begin where 0 has been elected in term 1 by 1 and has its
+ * first entry on its own disk alone. Raft's figure 3.7 takes four terms; this is the first of
+ * them. */
 
 /* ---- logs, packed: the term of each entry, three bits each, the first lowest; 0 is no entry ----
  * An entry needs no content: a leader makes one entry at an index, so index and term name it.
