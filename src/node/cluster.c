@@ -150,13 +150,17 @@ static void members_follow(struct node *n)
     struct cluster *c = &n->cluster;
     const struct raft_member *m = raft_members(n->raft, &count);
     c->n = count;
+    c->foreign = false;
     c->alone = count == 1 && m[0].id == n->header.member_id && (m[0].votes & RAFT_VOTER);
     for (size_t i = 0; i < count; i++) {
         struct member *x = &c->members[i];
         *x = (struct member){ .id = m[i].id, .votes = m[i].votes };
-        if (m[i].info.len && peer_info_decode(m[i].info, &x->info) != ERR_OK)
-            slog(SLOG_WARN, "a member's description cannot be read; a newer build wrote it",
-                 "member=%llx", (unsigned long long)m[i].id);
+        if (!m[i].info.len || peer_info_decode(m[i].info, &x->info) == ERR_OK)
+            continue;
+        x->info = (struct peer_info){ .incarnation = 0 };
+        c->foreign = true;
+        slog(SLOG_WARN, "a member's description cannot be read; a newer build wrote it",
+             "member=%llx", (unsigned long long)m[i].id);
     }
     tell_peers(n, m, count);
 }
@@ -195,8 +199,8 @@ void cluster_update(struct node *n, const struct raft_update *u)
 
 /* ---- changes ---- */
 
-enum err pump_change(struct node *n, uint64_t base, const struct raft_member *members,
-                     size_t count, struct proposal p)
+enum err pump_change(struct node *n, uint64_t base, const struct raft_member *members, size_t count,
+                     struct proposal p)
 {
     if (n->update.role != RAFT_LEADER)
         return ERR_NO_LEADER;
@@ -210,8 +214,7 @@ enum err pump_change(struct node *n, uint64_t base, const struct raft_member *me
     if (e == ERR_OK && p.peer)
         forward_reply(n, &p, ERR_OK, u.entries[0].index, u.term);
     else if (e == ERR_OK)
-        awaited_add(&n->awaited, &n->alloc,
-                    (struct awaited){ u.entries[0].index, u.term, p });
+        awaited_add(&n->awaited, &n->alloc, (struct awaited){ u.entries[0].index, u.term, p });
     pump_took(n, &u);
     return e;
 }
@@ -239,8 +242,7 @@ static void wanted_settle(struct wanted *w)
 static bool url_taken(const struct node *n, struct span url, uint64_t but)
 {
     for (size_t i = 0; i < n->cluster.n; i++)
-        if (n->cluster.members[i].id != but &&
-            span_equal(n->cluster.members[i].info.peer_url, url))
+        if (n->cluster.members[i].id != but && span_equal(n->cluster.members[i].info.peer_url, url))
             return true;
     return false;
 }
@@ -354,6 +356,8 @@ enum err cluster_change(struct node *n, struct call *call, const struct request 
 {
     if (r->type == REQUEST_MOVE_LEADER)
         return move_leader(n, r->member.id);
+    if (n->cluster.foreign)
+        return ERR_FORMAT;
     struct wanted w = { .n = 0 };
     buf_open(&w.infos, &n->alloc);
     enum err e = ERR_OK;
@@ -446,7 +450,7 @@ void cluster_turn(struct node *n)
     if (c->tell && n->update.leader)
         tell_of_us(n);
     c->tell = c->tell && !n->update.leader;
-    if (!c->news || n->update.role != RAFT_LEADER ||
+    if (!c->news || c->foreign || n->update.role != RAFT_LEADER ||
         raft_members_index(n->raft) > n->update.commit_index)
         return;
     buf_open(&w.infos, &n->alloc);

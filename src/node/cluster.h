@@ -34,6 +34,7 @@ struct cluster {
     struct member members[RAFT_MEMBERS_MAX];
     size_t n;
     bool alone;            /* the only member, with a vote: nobody else is ever asked */
+    bool foreign;          /* a newer build described a member: a change by us would lose that */
     int64_t leaderless_ms; /* since when there is no leader; 0: there is one */
     bool handing_over;
     uint64_t leader;
