@@ -18,7 +18,8 @@ struct options {
     const char *peer, *data_dir;
     int64_t timeout, limit, revision, lease, nodes, base_port;
     bool insecure_skip_verify, prefix, from_key, keys_only, count_only, serializable;
-    bool print_value_only, prev_kv, ignore_value, ignore_lease, progress, physical, once, keys, learner;
+    bool print_value_only, prev_kv, ignore_value, ignore_lease, progress, physical, once, keys;
+    bool learner;
     bool help, json;
     const char *args[3];
     int n_args;

@@ -3,10 +3,11 @@
  * A write that came here goes to the leader as the command's bytes; the leader tells the place in
  * the log that it got, and this node answers when it applies that place itself. A read is given an
  * index by the leader, who asks a quorum whether it still leads, and is served here once that index
- * is applied. Everything of one turn shares one question. Renewals of leases are asked the same way:
- * a leader that has lost its office unknowingly must not promise time.
+ * is applied. Everything of one turn shares one question. Renewals of leases are asked the same
+ * way: a leader that has lost its office unknowingly must not promise time.
  *
- * What is not known is said as such (ERR_LEADER_FAILED, ERR_TIMEOUT), never tried again. Reads are. */
+ * What is not known is said as such (ERR_LEADER_FAILED, ERR_TIMEOUT), never tried again. Reads
+ * are. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
@@ -102,7 +103,7 @@ void forward_look(struct node *n, struct call *call, int64_t lease);
 
 void forward_frame(struct node *n, uint64_t from, const struct peer_frame *f);
 void forward_lost(struct node *n, uint64_t peer); /* its connection; what was asked is not known */
-void forward_turn(struct node *n);                /* asks for what was gathered, serves what may be */
+void forward_turn(struct node *n); /* asks for what was gathered, serves what may be */
 void forward_reads(struct node *n, const struct raft_update *u); /* indexes, or their loss */
 void forward_sweep(struct node *n);               /* what waits too long */
 void forward_reply(struct node *n, const struct proposal *p, enum err e, uint64_t index,

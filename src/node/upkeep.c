@@ -191,7 +191,8 @@ void upkeep_checkpoint_last(struct node *n)
 {
     struct upkeep *u = n->upkeep;
     thread_drain(n->writer);
-    if (!u->save && !transfer_loading(n) && n->machine.applied_index > 0 && n->metrics.log_bytes > u->log_bytes_at)
+    if (!u->save && !transfer_loading(n) && n->machine.applied_index > 0 &&
+        n->metrics.log_bytes > u->log_bytes_at)
         begin_checkpoint(n);
     while (u->writer_busy)
         thread_drain(n->writer);

@@ -91,7 +91,8 @@ TEST(linear_text)
     for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
         EXPECT(linear_read(&l, span_text(bad[i]), &why) == ERR_BAD_REQUEST);
     EXPECT(l.ops.n == 0);
-    struct span good = SPAN("1 put k a 1 2 ok -\n7 cas k a>b 3 - unknown -\n2 get j - 3 4 fail -\n");
+    struct span good =
+        SPAN("1 put k a 1 2 ok -\n7 cas k a>b 3 - unknown -\n2 get j - 3 4 fail -\n");
     EXPECT(linear_read(&l, good, &why) == ERR_OK);
     for (size_t i = 0; i < l.ops.n; i++)
         linear_write(&l.ops.items[i], &out);

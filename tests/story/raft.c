@@ -169,18 +169,21 @@ static void timeout(struct story *s, struct words *w)
 static void submit(struct story *s, struct words *w)
 {
     words_next(w);
-    step(s, &(struct raft_event){ .type = RAFT_SUBMIT, .now_ms = s->now_ms, .submit = { w->items, w->n } });
+    step(s, &(struct raft_event){
+                .type = RAFT_SUBMIT, .now_ms = s->now_ms, .submit = { w->items, w->n } });
     w->n = 0;
 }
 
 static void persisted(struct story *s, struct words *w)
 {
-    step(s, &(struct raft_event){ .type = RAFT_PERSISTED, .now_ms = s->now_ms, .persisted = take_number(w) });
+    step(s, &(struct raft_event){
+                .type = RAFT_PERSISTED, .now_ms = s->now_ms, .persisted = take_number(w) });
 }
 
 static void ask(struct story *s, struct words *w)
 {
-    step(s, &(struct raft_event){ .type = RAFT_READ, .now_ms = s->now_ms, .read_id = take_number(w) });
+    step(s, &(struct raft_event){
+                .type = RAFT_READ, .now_ms = s->now_ms, .read_id = take_number(w) });
 }
 
 static void applied(struct story *s, struct words *w)

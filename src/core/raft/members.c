@@ -220,7 +220,8 @@ static enum err change_check(const struct raft *r, const struct raft_member *mem
                 return ERR_BAD_REQUEST;
         voters += m->votes & RAFT_VOTER;
         const struct peer *p = peer_of(r, m->id);
-        /* Raft 4.2.1: a learner first catches up. A voter that starts empty is the caller's risk. */
+        /* Raft 4.2.1: a learner first catches up. A voter that starts empty is the caller's
+         * risk. */
         if (p && m->votes && !p->votes && p->match + BEHIND_MAX < last_index(r))
             return ERR_LEARNER_BEHIND;
         if (p && m->votes && !p->votes && p->match == 0)

@@ -477,7 +477,8 @@ uint64_t raft_members_index(const struct raft *r)
 
 bool raft_wants(const struct raft *r, uint64_t index, uint64_t term)
 {
-    /* Of a term that our disk does not know it would not start again: the leader's messages come. */
+    /* Of a term that our disk does not know it would not start again: the leader's messages
+     * come. */
     return index > r->commit && term > 0 && term <= r->term && raft_term_at(r, index) != term;
 }
 

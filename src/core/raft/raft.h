@@ -117,7 +117,8 @@ enum raft_event_type {
     RAFT_START,       /* once, first */
     RAFT_TIMEOUT,     /* the clock has reached update.timeout_ms */
     RAFT_SUBMIT,      /* entries of commands; leader only */
-    RAFT_PERSISTED,   /* the records of the update with this number, and of all before, are on disk */
+    RAFT_PERSISTED,   /* the records of the update with this number, and of all before, are on
+                       * disk */
     RAFT_READ,        /* a linearizable read wants an index */
     RAFT_RECEIVE,     /* a message */
     RAFT_UNREACHABLE, /* what was sent to the peer since may be lost; or its process is gone */

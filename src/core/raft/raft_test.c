@@ -76,6 +76,15 @@ TEST(raft_sole_voter_from_nothing)
     EXPECT(b.up.hard_state_changed && b.up.term == 1 && b.up.leader == 0 && b.up.n_entries == 1);
     EXPECT(b.up.entries[0].type == RAFT_MEMBERS && b.up.entries[0].term == 1);
     EXPECT(timeout(&b, 99) == ERR_OK && b.up.role == RAFT_FOLLOWER);
+    EXPECT(bench_close(&b));
+}
+
+TEST(raft_sole_voter_votes_and_leads)
+{
+    struct bench b;
+    bench_open(&b);
+    struct raft_start s = { .self = SELF, .members = &self, .n_members = 1 };
+    EXPECT(start(&b, &s) == ERR_OK);
     EXPECT(timeout(&b, 100) == ERR_OK && b.up.role == RAFT_CANDIDATE);
     EXPECT(b.up.hard_state_changed && b.up.term == 2 && b.up.vote == SELF && !b.up.n_entries);
     /* Its own vote is not on disk: no leader, no second campaign. */

@@ -384,7 +384,8 @@ static const char *encode(const struct client *c, struct buf *out)
 static void begin(struct client *c)
 {
     struct buf message;
-    static const char *const names[] = { "get", "range", "put", "delete", "cas", "move", "compact" };
+    static const char *const names[] = { "get", "range", "put",    "delete",
+                                         "cas", "move",  "compact" };
     if (!door_is_open(&c->door))
         door_open(&c->door, c->only ? c->only : &hosts[world_below((uint64_t)n_nodes)]);
     c->busy = true;

@@ -1,5 +1,5 @@
-/* Lessees: each is granted a lease, hangs a key on it, renews it for a while, and then revokes it or
- * lets it go. Nobody may take a lease away before the time that was promised. */
+/* Lessees: each is granted a lease, hangs a key on it, renews it for a while, and then revokes
+ * it or lets it go. Nobody may take a lease away before the time that was promised. */
 #include <stdio.h>
 #include "base/check.h"
 #include "wire/protobuf/etcd_pb.h"

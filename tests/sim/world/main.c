@@ -1,5 +1,5 @@
-/* `sim_world`: runs whole nodes in a false world, one seed after the other, until seeds or seconds are
- * used up.
+/* `sim_world`: runs whole nodes in a false world, one seed after the other, until seeds or seconds
+ * are used up.
  *
  *     sim_world [--seed N [--trace] [--history FILE]]
  *     sim_world [--first N] [--seeds COUNT | --seconds S] [--nodes N]
