@@ -13,7 +13,7 @@
 # make formal      spin checks the model of Raft: minutes; T=ask_early runs one search
 # make soak        what takes long: 50 kill rounds, 100,000 compared operations, 60 s of each fuzz
 # make bench       ./confman beside Debian's etcd on this machine; NODES=3: clusters of both
-# make cover       line coverage of the unit tests
+# make cover       line coverage of the unit tests and of the black-box suite
 # make install     binary, systemd unit and man page under DESTDIR and PREFIX (/usr/local)
 # make docs        what is made from tables: docs/reference, the man page
 # make format      lay out the C code by .clang-format
@@ -28,7 +28,7 @@ WARN   = -std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror -Wshadow -Wconversion -Wst
 FLAGS_release = -O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong
 FLAGS_asan    = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 FLAGS_tsan    = -O1 -g -fsanitize=thread
-FLAGS_cov     = -O0 -g --coverage
+FLAGS_cov     = -O0 -g --coverage -fprofile-update=atomic
 FLAGS_fuzz    = -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 O      = build/$(MODE)
 CFLAGS = $(WARN) $(FLAGS_$(MODE)) $(DEFINES) -Isrc -I$O/gen -MMD -MP
@@ -116,7 +116,7 @@ race:
 	+@$(MAKE) --no-print-directory $(JOBS) MODE=tsan build/tsan/unit build/tsan/confman
 	@build/tsan/unit $(T)
 	@CONFMAN_BIN=build/tsan/confman /usr/bin/python3 tests/server/run.py \
-		python http rest stream hostile
+		python http rest stream hostile door full
 conformance: all
 	@tools/deps.sh test
 	@/usr/bin/python3 tests/server/run.py --target etcd
@@ -146,8 +146,9 @@ bench: all
 	@tests/perf/run $(if $(NODES),--nodes $(NODES))
 cover:
 	@tools/deps.sh cover
-	+@$(MAKE) --no-print-directory $(JOBS) MODE=cov build/cov/unit
-	@build/cov/unit && gcovr -r . --object-directory build/cov -e '.*_test.c' -e tests -s
+	+@$(MAKE) --no-print-directory $(JOBS) MODE=cov build/cov/unit build/cov/confman
+	@find build/cov -name '*.gcda' -delete
+	@build/cov/unit && CONFMAN_BIN=build/cov/confman /usr/bin/python3 tests/server/run.py && gcovr -r . --object-directory build/cov -e '.*_test.c' -e tests -s
 install: all
 	install -D -m 755 confman $(DESTDIR)$(PREFIX)/bin/confman
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/share/man/man1

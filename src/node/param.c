@@ -141,7 +141,8 @@ static enum err read_yaml_events(struct params *p, yaml_parser_t *parser, const 
         enum err e = ERR_OK;
         snprintf(where, sizeof(where), "%.500s:%zu", path, event.start_mark.line + 1);
         depth += (type == YAML_MAPPING_START_EVENT) - (type == YAML_MAPPING_END_EVENT);
-        if (type == YAML_SEQUENCE_START_EVENT || type == YAML_ALIAS_EVENT || depth > 1) {
+        bool alone = type == YAML_SCALAR_EVENT && depth == 0;
+        if (type == YAML_SEQUENCE_START_EVENT || type == YAML_ALIAS_EVENT || depth > 1 || alone) {
             snprintf(why, PARAM_WHY_MAX, "%.600s: only \"name: value\" lines are taken", where);
             e = ERR_BAD_REQUEST;
         } else if (type == YAML_SCALAR_EVENT) {

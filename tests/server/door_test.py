@@ -570,6 +570,33 @@ class ProgressTest(Raw):
         self.assertEqual(heard, {1, 3, -1})
 
 
+@confman_only    # as etcd 3.6 does; Debian has an older one
+class WatchTest(ServerTest):
+    def test_refusals(self):
+        """A create that is refused leaves the stream and its other watchers as they were."""
+        asked, api = queue.Queue(), Api(self.node.endpoint)
+        self.addCleanup(api.close)
+        self.addCleanup(asked.put, None)
+        told = api.Watch(iter(asked.get, None))
+        key = self.name().encode()
+
+        def create(**more):
+            asked.put(pb.WatchRequest(create_request=pb.WatchCreateRequest(key=key, **more)))
+            return next(told)
+
+        self.assertEqual((create(watch_id=1).watch_id, create(watch_id=2).watch_id), (1, 2))
+        for reason, more in (("duplicate watch ID", dict(watch_id=1)),
+                             ("watcher range is empty", dict(range_end=key)),
+                             ("compacted", dict(start_revision=-1))):
+            answer = create(**more)
+            self.assertEqual((answer.watch_id, answer.canceled, answer.created), (-1, True, True))
+            self.assertIn(reason, answer.cancel_reason)
+        # The server's own names go around those that are taken.
+        self.assertEqual([create().watch_id for _ in range(2)], [0, 3])
+        api.Put(pb.PutRequest(key=key), timeout=SECONDS)
+        self.assertEqual({next(told).watch_id for _ in range(4)}, {0, 1, 2, 3})
+
+
 @confman_only    # etcd does not know gzip
 class CompressedTest(ServerTest):
     def test_gzip(self):

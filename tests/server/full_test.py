@@ -44,6 +44,8 @@ class Full(ServerTest):
                       "Content-Type: application/json", body=b'{"value":1}')
         self.assertEqual((answer.status, answer.json["code"]), (507, "nospace"))
         self.assertIn(b"\nconfman_nospace 1\n", curl(self.node.url + "/metrics").body)
+        health = curl(self.node.url + "/health")
+        self.assertEqual((health.status, health.json["reason"]), (503, "ALARM NOSPACE"))
         deleted = self.api.DeleteRange(pb.DeleteRangeRequest(key=b"k", range_end=b"l"), timeout=20)
         self.assertEqual(deleted.deleted, max(written, 1))
         self.api.Compact(pb.CompactionRequest(revision=deleted.header.revision, physical=True),

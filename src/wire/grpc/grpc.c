@@ -181,11 +181,6 @@ void grpc_reader_close(struct grpc_reader *r)
     buf_close(&r->inflated);
 }
 
-bool grpc_reader_partial(const struct grpc_reader *r)
-{
-    return r->part.len > 0 && !r->taken;
-}
-
 static void *z_give(void *alloc, unsigned n, unsigned size)
 {
     return mem_sized_alloc(alloc, (size_t)n * size);

@@ -54,4 +54,3 @@ void grpc_reader_close(struct grpc_reader *r);
  * inflated), ERR_MESSAGE_MALFORMED (flags other than 0 and 1, bad gzip). */
 enum err grpc_reader_next(struct grpc_reader *r, struct span *in, size_t max, struct span *message,
                           bool *got) MUST_CHECK;
-bool grpc_reader_partial(const struct grpc_reader *r); /* a message has begun and is not whole */

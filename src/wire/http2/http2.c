@@ -390,12 +390,6 @@ void h2_trailers(struct h2_stream *s, const struct http_header *headers, size_t 
     h2_write_end(s, true);
 }
 
-void h2_reset(struct h2_stream *s, uint32_t code)
-{
-    if (!s->closed)
-        CHECK(nghttp2_submit_rst_stream(s->h2->session, NGHTTP2_FLAG_NONE, s->id, code) == 0);
-}
-
 void h2_hear_no_more(struct h2_stream *s)
 {
     s->heard_enough = true;

@@ -19,14 +19,8 @@ struct h2_stream;
 
 enum h2_role { H2_SERVER, H2_CLIENT };
 
-/* Error codes of RFC 9113 section 7 that we use. */
-enum {
-    H2_NO_ERROR = 0,
-    H2_INTERNAL = 2,
-    H2_REFUSED_STREAM = 7,
-    H2_CANCEL = 8,
-    H2_ENHANCE_CALM = 11
-};
+/* Of RFC 9113 section 7; nghttp2 itself sends the others. */
+enum { H2_NO_ERROR = 0, H2_CANCEL = 8 };
 
 struct h2_limits {
     uint32_t streams_max;   /* open at once, as the peer is told */
@@ -80,7 +74,6 @@ void h2_write(struct h2_stream *s, struct span data, bool end);
 
 /* After the queued data; ends the stream. */
 void h2_trailers(struct h2_stream *s, const struct http_header *headers, size_t n);
-void h2_reset(struct h2_stream *s, uint32_t code);
 size_t h2_stream_queued(const struct h2_stream *s);
 
 /* Server: the answer is or will be whole though the request is not. The peer gets no more window on
