@@ -229,6 +229,8 @@ class EtcdctlTest(Etcdctl):
         self.assertIn("started", self.ctl("member", "list"))
         status = self.json("endpoint", "status")[0]["Status"]
         self.assertEqual(status["leader"], status["header"]["member_id"])
+        self.assertIn("Leadership", self.ctl("move-leader", "%x" % status["leader"]))
+        self.assertEqual(self.json("member", "list")["members"], members)
         self.assertGreater(status["dbSize"], 0)
         self.assertGreaterEqual(status["raftIndex"], status["raftAppliedIndex"])
         self.assertRegex(status["version"], r"^3\.\d+\.\d+$")
