@@ -14,10 +14,10 @@
  * Disk: records are written in order and in the background, so what is on disk is always what
  * memory was at some time before, and a crash goes back to it. A write that is late but done before
  * the next crash can as well be done at once: then promises are given sooner, but nobody has to
- * hear them sooner. What is left are nodes whose disk does nothing from some moment until they crash:
- * here a node is either not lazy, and all it knows is on disk, or lazy, and stays so until it
- * crashes. What a lazy node hears, it might as well never have heard, as it promises nothing after.
- * Others can see only that it leads; so unless LAZY_ALL is set, that is all that it does.
+ * hear them sooner. What is left are nodes whose disk does nothing from some moment until they
+ * crash: here a node is either not lazy, and all it knows is on disk, or lazy, and stays so until
+ * it crashes. What a lazy node hears, it might as well never have heard, as it promises nothing
+ * after. Others can see only that it leads; so unless LAZY_ALL is set, that is all that it does.
  *
  * Broken on purpose, each a -D flag, and each must be refuted:
  *   COUNT_OLD_TERM    an entry of an older term commits by counting (against Raft 3.6.2)
