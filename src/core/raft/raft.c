@@ -398,13 +398,19 @@ static void number_records(struct raft *r)
     out->number = r->number;
 }
 
+/* No other member, not even a learner. One who has removed itself is not alone yet. */
+static bool alone(const struct raft *r)
+{
+    return r->peers.n == 0 || (r->peers.n == 1 && r->peers.items[0].id == r->self);
+}
+
 static void finish(struct raft *r)
 {
     struct raft_update *out = r->out;
     if (r->role == RAFT_LEADER) {
         config_settle(r);
         send_all(r);
-        r->timeout_ms = r->peers.n > 1 ? r->heartbeat_ms : INT64_MAX;
+        r->timeout_ms = alone(r) ? INT64_MAX : r->heartbeat_ms;
     }
     if (r->resign)
         hand_over(r);
@@ -500,8 +506,8 @@ void raft_applied(struct raft *r, uint64_t index)
     for (size_t i = 0; i < r->peers.n; i++)
         if (r->role == RAFT_LEADER && r->peers.items[i].mode == PEER_SNAPSHOT)
             keep = r->keep_bytes * KEEP_FACTOR;
-    if (r->peers.n > 1)
-        entries_shrink(&r->entries, index, keep);
-    else
+    if (alone(r))
         entries_drop(&r->entries, index);
+    else
+        entries_shrink(&r->entries, index, keep);
 }

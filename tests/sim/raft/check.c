@@ -324,6 +324,13 @@ void check_read(struct world *w, struct node *n, const struct raft_read *r)
     w->goal_read |= w->calm && r->id >= w->calm_read;
 }
 
+static bool has_others(const struct node *n)
+{
+    size_t count;
+    const struct raft_member *m = raft_members(n->raft, &count);
+    return count > 1 || (count == 1 && m[0].id != n->id);
+}
+
 void check_update(struct world *w, struct node *n, const struct raft_update *u)
 {
     bool led = n->role == RAFT_LEADER && n->term == u->term;
@@ -343,6 +350,8 @@ void check_update(struct world *w, struct node *n, const struct raft_update *u)
         check_elected(w, n);
     if (!w->problem[0])
         check_committed(w, n, u->commit_index);
-    if (u->members_changed)
+    if (u->members_changed || u->cut)
         check_in_force(w, n);
+    if (u->role == RAFT_LEADER && u->timeout_ms == INT64_MAX && has_others(n))
+        violated(w, n, "leads others without a timer");
 }

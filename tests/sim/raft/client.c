@@ -6,16 +6,15 @@
 
 enum { SUBMIT_MAX = 32, MEMBERS_WANTED = 7, STEADY_MS = 4000 };
 
-static struct node *any_leader(struct world *w)
+static size_t leaders(struct world *w, struct node **out)
 {
-    struct node *leaders[NODES_MAX];
     size_t n = 0;
     for (size_t i = 0; i < w->n_nodes; i++) {
         struct node *x = &w->nodes[i];
         if (x->up && x->role == RAFT_LEADER && w->now >= x->held_until)
-            leaders[n++] = x;
+            out[n++] = x;
     }
-    return n ? leaders[prng_below(&w->prng, n)] : NULL;
+    return n;
 }
 
 static enum err submit(struct world *w, struct node *n, size_t count, size_t payload)
@@ -42,7 +41,7 @@ static enum err submit(struct world *w, struct node *n, size_t count, size_t pay
     return err;
 }
 
-static void read(struct world *w, struct node *n)
+void client_read(struct world *w, struct node *n)
 {
     struct raft_event e = { .type = RAFT_READ, .read_id = ++w->read_id };
     /* The answer may come within the step. */
@@ -151,18 +150,40 @@ static void change(struct world *w, struct node *n)
         violated(w, n, "change: %s", err_text(err));
 }
 
+/* Two lead: what the newer one commits the older one must not fail to read. */
+static bool client_between(struct world *w, struct node **lead, size_t n)
+{
+    if (n < 2 || chance(w, 300))
+        return false;
+    struct node *older = lead[0]->term < lead[1]->term ? lead[0] : lead[1];
+    struct node *newer = lead[0]->term < lead[1]->term ? lead[1] : lead[0];
+    if (chance(w, 600))
+        client_read(w, older);
+    else
+        (void)!submit(w, newer, 1, 0);
+    return true;
+}
+
+int64_t client_pause(struct world *w)
+{
+    struct node *lead[NODES_MAX];
+    return between(w, 0, leaders(w, lead) > 1 ? 4 * MS : w->weather.client_every_us);
+}
+
 void client_tick(struct world *w)
 {
     const struct weather *v = &w->weather;
-    struct node *n = any_leader(w);
-    if (!n)
+    struct node *lead[NODES_MAX];
+    size_t count = leaders(w, lead);
+    if (!count || client_between(w, lead, count))
         return;
+    struct node *n = lead[prng_below(&w->prng, count)];
     if (chance(w, v->change))
         change(w, n);
     else if (chance(w, v->transfer))
         transfer(w, n);
     else if (chance(w, v->read))
-        read(w, n);
+        client_read(w, n);
     else if (raft_last_index(n->raft) < INDEX_MAX / 2)
         (void)!submit(w, n, 1 + prng_below(&w->prng, v->batch), v->payload);
 }
@@ -188,7 +209,7 @@ void client_calm_tick(struct world *w)
     if (!w->calm_read)
         w->calm_read = w->read_id + 1;
     if (!w->goal_read && chance(w, 300))
-        read(w, n);
+        client_read(w, n);
     if (w->goal && w->goal_term == n->term)
         return;
     if (submit(w, n, 1, 0) == ERR_OK) {

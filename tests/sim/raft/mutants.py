@@ -76,7 +76,8 @@ def try_one(work, common, mutant, seeds):
     done = run(['gcc', '-o', binary, *common, *objects])
     if done.returncode:
         return done.stdout[-500:]
-    done = run(['timeout', '600', binary, '--failures', '1', '--seeds', str(seeds)])
+    done = run(['timeout', '600', binary, '--failures', '1', '--seeds', str(seeds)] +
+               (['--lease'] if name.startswith('lease_') else []))
     if done.returncode == 0:
         return 0
     found = re.search(r'^seed (\d+):.*', done.stdout, re.M)

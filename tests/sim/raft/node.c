@@ -333,6 +333,8 @@ static void send_message(struct world *w, struct node *n, const struct raft_mess
             return;
     }
     world_send(w, n, p);
+    if (m->type == RAFT_TIMEOUT_NOW)
+        world_aim_transfer(w, n, world_node(w, m->to));
 }
 
 static void say_step(const struct world *w, const struct node *n, const struct raft_event *e,
@@ -448,6 +450,15 @@ static void from_disk(struct world *w, struct node *n)
             VEC_PUSH(&n->configs, &w->heap, d->log.items[i]);
 }
 
+static int64_t draw_ppm(struct world *w)
+{
+    if (!w->weather.drift)
+        return 1000000;
+    if (!w->weather.lease_ms)
+        return 1000000 + between(w, -400000, 400000);
+    return 1000000 + (chance(w, 500) ? LEASE_DRIFT_PPM : -LEASE_DRIFT_PPM);
+}
+
 void node_start(struct world *w, struct node *n)
 {
     struct disk *d = &n->disk;
@@ -458,13 +469,11 @@ void node_start(struct world *w, struct node *n)
                             .random = prng_next(&w->prng), .keep_bytes = w->weather.keep_bytes,
                             .lease_ms = w->weather.lease_ms, .n_entries = d->log.n };
     struct raft_entry *entries = calloc(d->log.n + 1, sizeof(*entries));
-    int64_t drift = w->weather.lease_ms ? LEASE_DRIFT_PPM : 400000;
     CHECK(!n->up && entries);
     n->up = n->exists = true;
     from_disk(w, n);
     if (!n->clock_ppm || chance(w, 300)) /* the machine itself was started */
-        node_clock_set(w, n, between(w, 0, SECOND),
-                       w->weather.drift ? 1000000 + between(w, -drift, drift) : 1000000);
+        node_clock_set(w, n, between(w, 0, SECOND), draw_ppm(w));
     for (size_t i = 0; i < d->log.n; i++) {
         const struct record *r = d->log.items[i];
         entries[i] = (struct raft_entry){ r->index, r->term, r->type, r->data };
@@ -578,6 +587,8 @@ static void others(struct world *w, struct node *n, const struct event *e)
         keep_checkpoint(w, n, e->checkpoint);
     } else if (e->type == EV_APPLY) {
         apply(w, n);
+    } else if (e->type == EV_READ && n->role == RAFT_LEADER) {
+        client_read(w, n);
     }
     if (err != ERR_OK)
         violated(w, n, "an event was not taken: %s", err_text(err));

@@ -89,7 +89,8 @@ struct node {
 
 enum event_type {
     EV_NONE, EV_MESSAGE, EV_TIMER, EV_SYNCED, EV_PERSISTED, EV_APPLY, EV_CHECKPOINT, EV_OFFERED,
-    EV_INSTALL, EV_INSTALLED, EV_SNAPSHOT, EV_LOST, EV_RESTART, EV_CLIENT, EV_FAULT, EV_MEND
+    EV_INSTALL, EV_INSTALLED, EV_SNAPSHOT, EV_LOST, EV_RESTART, EV_CLIENT, EV_FAULT, EV_MEND,
+    EV_HELD, EV_READ, EV_ALONE
 };
 
 struct packet {
@@ -114,6 +115,7 @@ struct weather {
     int64_t delay_us, late_us;
     uint64_t lose, twice, late;
     bool in_order;
+    bool holds; /* a cut link keeps what is sent until it is whole again, as TCP does */
     uint64_t partition, crash, power, stop, slow, jump, aimed; /* a fault tick, or an aimed one */
     int64_t fault_every_us, client_every_us, sync_us;
     bool drift;
@@ -133,7 +135,7 @@ struct commit {
 };
 
 #define COUNTERS(X)                                                                                \
-    X(seeds) X(steps) X(elections) X(messages) X(lost) X(doubled) X(late) X(partitions)            \
+    X(seeds) X(steps) X(elections) X(messages) X(lost) X(held) X(doubled) X(late) X(partitions)            \
     X(crashes) X(power_cuts) X(batches_lost) X(stops) X(slow_disks) X(clock_jumps) X(refused)      \
     X(submitted) X(commits) X(reads) X(reads_lost) X(checkpoints) X(snapshots) X(installs)         \
     X(snapshots_failed) X(changes) X(joints) X(joins) X(transfers) X(cuts) X(lease_runs)
@@ -150,7 +152,8 @@ struct world {
     struct alloc heap;
     struct arena arena; /* of the run */
     struct weather weather;
-    bool calm; /* no more faults */
+    bool calm;  /* no more faults */
+    bool lease; /* in every run */
     int64_t now, calm_at;
     uint64_t order;
     VEC(struct event) queue; /* a heap */
@@ -191,12 +194,14 @@ static inline int64_t between(struct world *w, int64_t low, int64_t high)
 
 /* ---- world.c ---- */
 
-void world_open(struct world *w, uint64_t seed, struct counters *count, bool trace);
+void world_open(struct world *w, uint64_t seed, struct counters *count, bool trace, bool lease);
 bool world_run(struct world *w); /* false: problem says what */
 void world_close(struct world *w);
 void world_add(struct world *w, int64_t after, struct event e);
 void world_send(struct world *w, struct node *from, const struct packet *p);
 void world_aim(struct world *w, struct node *n); /* something has happened there: a good moment */
+/* The leader has told another to take over: that may be late, and the leader may not hear of it. */
+void world_aim_transfer(struct world *w, struct node *from, struct node *to);
 bool world_linked(const struct world *w, const struct node *from, const struct node *to);
 struct node *world_node(struct world *w, uint64_t id); /* NULL: none has it */
 __attribute__((format(printf, 2, 3))) void say(const struct world *w, const char *format, ...);
@@ -217,6 +222,8 @@ enum err node_step(struct world *w, struct node *n, struct raft_event *e);
 /* ---- client.c ---- */
 
 void client_tick(struct world *w);
+void client_read(struct world *w, struct node *n);
+int64_t client_pause(struct world *w);
 void client_calm_tick(struct world *w);
 /* Whether everybody has what the calm's goal asks for; why: what is missing. */
 bool client_done(struct world *w, char why[128]);

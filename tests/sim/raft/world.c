@@ -107,6 +107,12 @@ void world_send(struct world *w, struct node *from, const struct packet *p)
     if (!to || to == from)
         return;
     bool lost = !w->calm && chance(w, w->weather.lose);
+    if (!lost && w->weather.holds && to->up && !world_linked(w, from, to)) {
+        w->count->held++;
+        world_add(w, between(w, MS, 300 * MS),
+                  (struct event){ .type = EV_HELD, .node = from, .life = from->life, .packet = p });
+        return;
+    }
     if (lost || !world_linked(w, from, to)) {
         w->count->lost++;
         /* That it was lost may be noticed: a connection breaks, or is refused. */
@@ -147,9 +153,11 @@ static void mend(struct world *w)
     say(w, "all links are whole");
 }
 
-static void partition(struct world *w, const struct node *aim)
+enum { CUT_IN_TWO, CUT_ONE_WAY, CUT_ALONE, CUT_DEAF_OR_DUMB, CUT_PAIR, CUT_SOME, CUTS };
+
+static void partition(struct world *w, const struct node *aim, uint64_t kind)
 {
-    uint64_t kind = prng_below(&w->prng, 5);
+    uint64_t other = prng_below(&w->prng, w->n_nodes);
     unsigned side = (unsigned)prng_next(&w->prng);
     mend(w);
     w->count->partitions++;
@@ -157,15 +165,17 @@ static void partition(struct world *w, const struct node *aim)
         for (size_t k = 0; k < NODES_MAX; k++) {
             bool across = (side >> i & 1) != (side >> k & 1);
             bool *cut = &w->cut_off[i][k];
-            if (kind == 0) /* into two */
+            if (kind == CUT_IN_TWO)
                 *cut = across;
-            else if (kind == 1) /* one way only */
+            else if (kind == CUT_ONE_WAY)
                 *cut = across && (side >> i & 1);
-            else if (kind == 2) /* one node alone */
+            else if (kind == CUT_ALONE)
                 *cut = i == aim->id - 1 || k == aim->id - 1;
-            else if (kind == 3) /* nobody hears it, or it hears nobody */
+            else if (kind == CUT_DEAF_OR_DUMB)
                 *cut = (side & 1 ? i : k) == aim->id - 1;
-            else /* links here and there */
+            else if (kind == CUT_PAIR)
+                *cut = (i == aim->id - 1 && k == other) || (k == aim->id - 1 && i == other);
+            else
                 *cut = chance(w, 400);
         }
     }
@@ -174,13 +184,15 @@ static void partition(struct world *w, const struct node *aim)
               (struct event){ .type = EV_MEND });
 }
 
-static void stop(struct world *w, struct node *n)
+static void stop(struct world *w, struct node *n, int64_t how_long)
 {
-    int64_t how_long = between(w, 10 * MS, 3 * SECOND);
     w->count->stops++;
     if (n->held_until < w->now + how_long)
         n->held_until = w->now + how_long;
     say(w, "%d stands still for %d ms", (int)n->id, (int)(how_long / MS));
+    /* Somebody waits at its door, and is served before anything else that has come since. */
+    world_add(w, n->held_until - w->now,
+              (struct event){ .type = EV_READ, .node = n, .life = n->life });
 }
 
 static void jump(struct world *w, struct node *n)
@@ -201,9 +213,9 @@ static void power_cut(struct world *w)
 static void fault_tick(struct world *w)
 {
     const struct weather *v = &w->weather;
-    struct node *n = any_node(w);
+    struct node *n = any_node(w), *other = any_node(w);
     if (chance(w, v->partition))
-        partition(w, n);
+        partition(w, other->role == RAFT_LEADER ? other : n, prng_below(&w->prng, CUTS));
     n = any_node(w);
     if (chance(w, v->crash))
         crash(w, n);
@@ -211,7 +223,7 @@ static void fault_tick(struct world *w)
         power_cut(w);
     n = any_node(w);
     if (chance(w, v->stop) && n->up)
-        stop(w, n);
+        stop(w, n, between(w, 10 * MS, 3 * SECOND));
     if (chance(w, v->jump))
         jump(w, n);
     n = any_node(w);
@@ -232,9 +244,20 @@ void world_aim(struct world *w, struct node *n)
         world_add(w, chance(w, 500) ? 0 : between(w, 0, 20 * MS),
                   (struct event){ .type = EV_RESTART, .node = n, .life = n->life, .a = 1 });
     else if (kind == 1 && w->weather.stop)
-        stop(w, n);
+        stop(w, n, between(w, 10 * MS, 3 * SECOND));
     else if (w->weather.partition)
-        partition(w, n);
+        partition(w, n, prng_below(&w->prng, CUTS));
+}
+
+void world_aim_transfer(struct world *w, struct node *from, struct node *to)
+{
+    if (w->calm || !to->up || !w->weather.stop || !chance(w, w->weather.aimed))
+        return;
+    int64_t how_long = between(w, 10 * MS, 2 * SECOND);
+    stop(w, to, how_long);
+    if (w->weather.partition)
+        world_add(w, how_long + between(w, -5 * MS, 5 * MS),
+                  (struct event){ .type = EV_ALONE, .node = from });
 }
 
 /* ---- a run ---- */
@@ -256,6 +279,7 @@ static void draw_weather(struct world *w)
     v->twice = some(w, 4, 100);
     v->late = some(w, 5, 50);
     v->in_order = chance(w, 300);
+    v->holds = chance(w, 300);
     v->partition = some(w, 7, 150);
     v->crash = some(w, 7, 150);
     v->power = some(w, 3, 20);
@@ -279,18 +303,27 @@ static void draw_weather(struct world *w)
         v->batch = 1 + v->batch % 8;
     }
     v->apply_late = some(w, 3, 500);
-    v->lease_ms = chance(w, 300) ? LEASE_MS : 0;
+    v->lease_ms = w->lease || chance(w, 300) ? LEASE_MS : 0;
     v->jump = v->lease_ms ? 0 : some(w, 3, 50);
+    if (v->lease_ms) { /* what it could do wrong needs an old leader that is asked */
+        v->partition = 50 + prng_below(&w->prng, 150);
+        v->client_every_us = between(w, 2, 20) * MS;
+        v->batch = 1;
+        v->transfer = chance(w, 500) ? 20 : 0;
+        v->stop = 20 + prng_below(&w->prng, 50);
+        v->aimed = 50 + prng_below(&w->prng, 100);
+    }
     w->count->lease_runs += v->lease_ms > 0;
 }
 
-void world_open(struct world *w, uint64_t seed, struct counters *count, bool trace)
+void world_open(struct world *w, uint64_t seed, struct counters *count, bool trace, bool lease)
 {
     memset(w, 0, sizeof(*w));
     w->seed = seed;
     w->prng.state = seed * 0x9e3779b97f4a7c15u;
     w->count = count;
     w->trace = trace;
+    w->lease = lease;
     alloc_heap(&w->heap);
     arena_open(&w->arena, &w->heap);
     draw_weather(w);
@@ -329,7 +362,7 @@ static void happen(struct world *w, const struct event *e)
             client_calm_tick(w);
         else
             client_tick(w);
-        world_add(w, w->calm ? 50 * MS : between(w, 0, w->weather.client_every_us), *e);
+        world_add(w, w->calm ? 50 * MS : client_pause(w), *e);
         return;
     case EV_FAULT:
         if (!w->calm)
@@ -338,6 +371,14 @@ static void happen(struct world *w, const struct event *e)
     case EV_MEND:
         if (!w->calm)
             mend(w);
+        return;
+    case EV_ALONE:
+        if (!w->calm)
+            partition(w, e->node, CUT_ALONE);
+        return;
+    case EV_HELD:
+        if (e->life == e->node->life)
+            world_send(w, e->node, e->packet);
         return;
     case EV_RESTART:
         if (e->a && !w->calm && e->life == e->node->life)
@@ -357,6 +398,7 @@ static void happen(struct world *w, const struct event *e)
     case EV_INSTALLED:
     case EV_SNAPSHOT:
     case EV_LOST:
+    case EV_READ:
     default:
         node_event(w, e);
     }
