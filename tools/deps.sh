@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs the Debian packages that are missing, and nothing else: deps.sh build|test|soak|cover|format.
+# Installs the Debian packages that are missing, and nothing else:
+# deps.sh build|test|soak|cover|format.
 #   build   what it takes to build and run       test    that, and what the tests use
 #   soak    that, and spin                       cover   test, and gcovr
 #   format  clang-format alone

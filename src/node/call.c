@@ -3,12 +3,12 @@
  * A call is born with its request and dies when its answer is complete or its peer is gone, but
  * not before the proposals that it waits for have come back. Messages are decoded, asked and
  * answered at once where they can be; what goes through the log is answered by call_replied. */
-#include "node/node_int.h"
+#include "node/call_int.h"
 #include <stdio.h>
 #include "base/check.h"
 #include "node/peers.h"
 
-static struct call *call_open(struct conn *c, struct h2_stream *s)
+struct call *call_new(struct conn *c, struct h2_stream *s)
 {
     struct node *n = c->node;
     struct call *call = mem_zero(&n->alloc, sizeof(*call));
@@ -60,7 +60,7 @@ static void stand_no_more(struct call *call)
 }
 
 /* Lets go of everything but the memory, which waits for the last proposal. */
-static void settle(struct call *call)
+void call_settle(struct call *call)
 {
     struct node *n = call->node;
     if (call->watch) {
@@ -68,6 +68,8 @@ static void settle(struct call *call)
         call->watch = NULL;
         watching_close(watch);
     }
+    if (call->rest && call->rest->kind == REST_SNAPSHOT)
+        download_gone(n, call);
     for (size_t i = n->renewals.n; call->renewing && i-- > 0;)
         if (n->renewals.items[i].call == call)
             n->renewals.items[i] = n->renewals.items[--n->renewals.n];
@@ -86,7 +88,7 @@ void call_gone(struct call *call)
         h2_stream_set_user(call->stream, NULL);
     else if (call->conn)
         call->conn->call = NULL;
-    settle(call);
+    call_settle(call);
     call->conn = NULL;
     call->stream = NULL;
     if (call->waiting == 0)
@@ -132,12 +134,12 @@ static void finish_grpc(struct call *call, int code, const char *text)
     if (!call->input_over)
         h2_hear_no_more(call->stream);
     conn_touch(call->conn);
-    settle(call);
+    call_settle(call);
 }
 
 /* ---- HTTP answers ---- */
 
-static void answer_http(struct call *call, const struct rest_answer *a)
+void call_answer_http(struct call *call, const struct rest_answer *a)
 {
     struct conn *c = call->conn;
     call->ended = true;
@@ -163,12 +165,12 @@ static void answer_http(struct call *call, const struct rest_answer *a)
     call_gone(call);
 }
 
-static void refuse_http(struct call *call, enum err e, const char *detail)
+void call_refuse_http(struct call *call, enum err e, const char *detail)
 {
     struct rest_answer a;
     call->node->metrics.requests_refused++;
     rest_problem(e, detail, &call->node->turn, &a);
-    answer_http(call, &a);
+    call_answer_http(call, &a);
 }
 
 void call_text(struct call *call, struct span text)
@@ -184,13 +186,13 @@ void call_text(struct call *call, struct span text)
 }
 
 /* The end of a stream of texts, by our wish. */
-static void end_texts(struct call *call)
+void call_end_texts(struct call *call)
 {
     struct conn *c = call->conn;
     if (call->ended)
         return;
     call->ended = true;
-    settle(call);
+    call_settle(call);
     if (c->ws) {
         ws_end(c->ws, conn_output(c));
         c->since_ms = loop_now_ms(call->node->loop);
@@ -212,9 +214,9 @@ void call_end(struct call *call, enum err e)
         int code = e == ERR_OK ? 0 : etcd_status(e, &text);
         finish_grpc(call, code, e == ERR_OK ? "" : text);
     } else if (call->rest && call->rest->kind == REST_WATCH && call->begun) {
-        end_texts(call);
+        call_end_texts(call);
     } else {
-        refuse_http(call, e, NULL);
+        call_refuse_http(call, e, NULL);
     }
 }
 
@@ -243,7 +245,7 @@ static void answer(struct call *call, const struct reply *reply)
     struct rest_answer a;
     n->metrics.requests_refused += reply->err != ERR_OK;
     rest_answer(call->rest, n->machine.kv, reply, &call->arena, &a);
-    answer_http(call, &a);
+    call_answer_http(call, &a);
 }
 
 /* Something that the call waited for has come; false: nobody is there any more to be told. */
@@ -651,7 +653,7 @@ static bool is_watch(const struct request *r)
 }
 
 /* One decoded request of any door; message: its bytes, if it is gRPC's. */
-static void take_request(struct call *call, struct request *r, struct span message)
+void call_take(struct call *call, struct request *r, struct span message)
 {
     struct node *n = call->node;
     if (r->type == REQUEST_NONE)
@@ -707,7 +709,7 @@ static void take_message(struct call *call, struct span message)
     if (e != ERR_OK)
         call_end(call, e);
     else
-        take_request(call, &r, message);
+        call_take(call, &r, message);
 }
 
 static void on_data(void *context, struct h2_stream *s, struct span data)
@@ -720,7 +722,7 @@ static void on_data(void *context, struct h2_stream *s, struct span data)
         return;
     if (!call->method) {
         if (call->body.len + data.len > c->node->http1_limits.body_bytes_max)
-            refuse_http(call, ERR_BODY_TOO_LARGE, NULL);
+            call_refuse_http(call, ERR_BODY_TOO_LARGE, NULL);
         else
             buf_span(&call->body, data);
         return;
@@ -741,8 +743,6 @@ static void on_data(void *context, struct h2_stream *s, struct span data)
     }
 }
 
-static void open_rest(struct call *call, const struct http_request *r);
-
 static void on_end(void *context, struct h2_stream *s)
 {
     struct call *call = h2_stream_user(s);
@@ -754,7 +754,7 @@ static void on_end(void *context, struct h2_stream *s)
         return;
     if (!call->method) {
         call->http.body = buf_all(&call->body);
-        open_rest(call, &call->http);
+        call_open_rest(call, &call->http);
     } else if (call->method->kind == ETCD_KEEP_ALIVE) {
         if (!call->renewing && !call->waiting)
             call_end(call, ERR_OK); /* watches go on when the peer has said all it wants (etcd) */
@@ -837,7 +837,7 @@ static void open_grpc(struct call *call, const struct http_request *head)
 static void on_request(void *context, struct h2_stream *s, const struct http_request *head)
 {
     struct conn *c = context;
-    struct call *call = call_open(c, s);
+    struct call *call = call_new(c, s);
     h2_stream_set_user(s, call);
     conn_touch(c);
     if (grpc_is(head))
@@ -849,114 +849,3 @@ static void on_request(void *context, struct h2_stream *s, const struct http_req
 const struct h2_events call_h2_events = {
     .on_request = on_request, .on_data = on_data, .on_end = on_end, .on_close = on_close
 };
-
-/* ---- REST and the small answers, over either HTTP ---- */
-
-static const struct http_header sse_headers[] = {
-    { { (const uint8_t *)"content-type", 12 }, { (const uint8_t *)"text/event-stream", 17 } },
-    { { (const uint8_t *)"cache-control", 13 }, { (const uint8_t *)"no-store", 8 } },
-};
-
-static void on_websocket_message(void *context, struct span text)
-{
-    (void)context, (void)text; /* what to watch stands in the request; nothing more is asked */
-}
-
-static const struct http_header newer_http[] = {
-    { { (const uint8_t *)"upgrade", 7 }, { (const uint8_t *)"HTTP/1.1", 8 } },
-    { { (const uint8_t *)"connection", 10 }, { (const uint8_t *)"upgrade", 7 } },
-};
-static const struct http_header known_websocket[] = {
-    { { (const uint8_t *)"upgrade", 7 }, { (const uint8_t *)"websocket", 9 } },
-    { { (const uint8_t *)"connection", 10 }, { (const uint8_t *)"upgrade", 7 } },
-    { { (const uint8_t *)"sec-websocket-version", 21 }, { (const uint8_t *)"13", 2 } },
-};
-
-/* 426, which says what to come back with (RFC 9110 15.5.22, RFC 6455 4.4). */
-static void refuse_protocol(struct call *call, const struct http_header *headers, size_t count,
-                            const char *detail)
-{
-    struct rest_answer a;
-    CHECK(!call->stream);
-    call->node->metrics.requests_refused++;
-    rest_problem(ERR_UPGRADE_REQUIRED, detail, &call->node->turn, &a);
-    memcpy(a.headers + a.header_count, headers, count * sizeof(headers[0]));
-    a.header_count += count;
-    CHECK(a.header_count <= sizeof(a.headers) / sizeof(a.headers[0]));
-    answer_http(call, &a);
-}
-
-static bool begin_websocket(struct call *call, const struct http_request *r)
-{
-    struct conn *c = call->conn;
-    struct node *n = call->node;
-    enum err e = call->stream ? ERR_BAD_REQUEST : ws_accept(r, conn_output(c));
-    if (e == ERR_UPGRADE_REQUIRED) {
-        refuse_protocol(call, known_websocket, 3, "the version of WebSocket here is 13");
-        return false;
-    }
-    if (e != ERR_OK) {
-        refuse_http(call, e, "this is not a WebSocket handshake (RFC 6455)");
-        return false;
-    }
-    c->ws = ws_open(&n->alloc, &n->ws_limits, on_websocket_message, c);
-    c->protocol = CONN_WEBSOCKET;
-    c->since_ms = loop_now_ms(n->loop);
-    return true;
-}
-
-static bool begin_watch(struct call *call, const struct http_request *r)
-{
-    struct conn *c = call->conn;
-    if (ws_wanted(r)) {
-        if (!begin_websocket(call, r))
-            return false;
-    } else if (call->stream) {
-        struct http_header headers[3] = { { SPAN(":status"), SPAN("200") } };
-        memcpy(headers + 1, sse_headers, sizeof(sse_headers));
-        h2_respond(call->stream, headers, 3, false);
-    } else if (!http1_can_stream(c->http1)) {
-        refuse_protocol(call, newer_http, 2, "a stream needs HTTP/1.1");
-        return false;
-    } else {
-        http1_begin(c->http1, 200, sse_headers, 2, conn_output(c));
-    }
-    call->begun = true;
-    conn_touch(c);
-    return true;
-}
-
-static void open_rest(struct call *call, const struct http_request *r)
-{
-    struct node *n = call->node;
-    struct rest_answer a;
-    const char *detail = NULL;
-    call->head_only = span_is(r->method, "HEAD");
-    if (small_answer(n, r, &n->turn, &a)) {
-        answer_http(call, &a);
-        return;
-    }
-    if (!rest_takes(r->path)) {
-        refuse_http(call, ERR_NOT_FOUND, "no door answers on this path");
-        return;
-    }
-    call->rest = ARENA_NEW(&call->arena, struct rest_call);
-    enum err e = rest_call(r, &call->arena, call->rest, &detail);
-    if (e != ERR_OK) {
-        refuse_http(call, e, detail);
-    } else if (call->rest->kind == REST_WATCH) {
-        if (begin_watch(call, r)) {
-            call->watch = watching_open(call);
-            take_request(call, &call->rest->request, SPAN_NONE);
-        }
-    } else {
-        take_request(call, &call->rest->request, SPAN_NONE);
-    }
-}
-
-void call_http1(struct conn *c, const struct http_request *r)
-{
-    struct call *call = call_open(c, NULL);
-    c->call = call;
-    open_rest(call, r);
-}

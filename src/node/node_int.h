@@ -16,6 +16,7 @@
 #include "io/thread/thread.h"
 #include "io/tls/tls.h"
 #include "node/cluster.h"
+#include "node/download.h"
 #include "node/forward.h"
 #include "node/metric.h"
 #include "node/param.h"
@@ -109,6 +110,7 @@ struct node {
     struct forward forward;
     struct cluster cluster;
     struct transfer *transfer; /* snapshots, sent and received */
+    VEC(struct download *) downloads;
     struct buf records; /* log records waiting for the disk */
     uint64_t records_last, records_number;
     struct worker *disk, *writer; /* log; checkpoints */
@@ -191,7 +193,7 @@ void upkeep_open(struct node *n);
 void upkeep_close(struct node *n);
 /* Bounded work at a turn's end; true when there is more to do at once. */
 bool upkeep_turn(struct node *n);
-bool upkeep_writes(const struct node *n); /* a checkpoint, a spare segment, or a trim is on its way */
+bool upkeep_writes(const struct node *n); /* a checkpoint, a segment, or a trim is on its way */
 void upkeep_checkpoint_last(struct node *n); /* at a clean stop; waits for it */
 
 /* ---- conn.c ---- */
@@ -272,6 +274,7 @@ void call_read_failed(struct call *call, enum err e);
 void call_renewed(struct call *call, int64_t lease, enum err e, int64_t ttl_s); /* by the leader */
 void call_looked(struct call *call, enum err e, int64_t ttl_ms);
 void call_members_changed(struct call *call);
+void call_download_end(struct call *call, enum err e);
 /* A renewal that another member asked for: one that waits is answered later. */
 void call_renew_for_peer(struct node *n, int64_t lease, uint64_t peer, uint64_t id);
 void call_renewals_settle(struct node *n); /* leases were revoked, notes cleared */

@@ -451,7 +451,7 @@ static void close_parts(struct node *n)
     conn_close_all(n);
     peers_close(n);
     thread_drain(n->disk);
-    while (transfer_busy(n)) {
+    while (transfer_busy(n) || download_busy(n)) {
         thread_drain(n->writer);
         thread_drain(n->disk);
     }
@@ -461,6 +461,7 @@ static void close_parts(struct node *n)
     pump_give_up(n);
     upkeep_close(n);
     transfer_close(n);
+    download_close(n);
     storage_close(n->storage);
     machine_close(&n->machine);
     watch_close(n->watch);

@@ -102,6 +102,7 @@ static void give_up(struct node *n)
     u->save = NULL;
     u->retry_ms = loop_now_ms(n->loop) + CHECKPOINT_RETRY_MS;
     transfer_checkpoint_done(n, false);
+    download_checkpoint_done(n, 0, false);
 }
 
 static void checkpoint_written(struct node *n)
@@ -114,6 +115,7 @@ static void checkpoint_written(struct node *n)
     u->save = NULL;
     trim(n, u->job.log_from);
     transfer_checkpoint_done(n, true);
+    download_checkpoint_done(n, u->job.index, true);
 }
 
 /* The next piece is made on this thread, from the store, and written on the other. */
@@ -165,7 +167,7 @@ static bool checkpoint_due(const struct node *n)
 {
     const struct upkeep *u = n->upkeep;
     bool much = n->metrics.log_bytes - u->log_bytes_at >= (uint64_t)n->params.checkpoint_log_bytes;
-    return (much || transfer_wants_checkpoint(n)) &&
+    return (much || transfer_wants_checkpoint(n) || download_wants_checkpoint(n)) &&
            loop_now_ms(n->loop) >= u->retry_ms && n->machine.applied_index > 0;
 }
 
@@ -207,6 +209,7 @@ bool upkeep_turn(struct node *n)
     n->again = false;
     transfer_turn(n);
     call_health_settle(n);
+    download_turn(n);
     if (transfer_loading(n))
         return false;
     more = kv_compact_step(n->machine.kv, COMPACT_STEP) || more;

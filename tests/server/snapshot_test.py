@@ -2,6 +2,7 @@
 import glob
 import json
 import os
+import socket
 import subprocess
 import unittest
 
@@ -58,6 +59,39 @@ class SnapshotTest(unittest.TestCase):
         self.assertEqual(len(said["digest"]), 8)
         table = run("snapshot", "status", self.file).stdout
         self.assertRegex(table, r"revision +%d\n" % (KEYS + 1))
+
+    def test_save(self):
+        """Everything that was answered before it was asked for is in the file, larger than what
+        the server sends at once; over HTTP/1.1 and HTTP/2 it is the same."""
+        node = self.node().start()
+        for i in range(40):
+            self.put(node, "big-%d" % i, "v" * 100000)
+        file = os.path.join(node.folder, "saved")
+        done = run("snapshot", "save", file, "--endpoint", node.endpoint)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        said = self.status(file)
+        self.assertEqual((said["keys"], said["revision"]), (40, 41))
+        for version in ("--http1.1", "--http2-prior-knowledge"):
+            other = subprocess.run(["curl", "-s", version, node.url + "/v1/snapshot"],
+                                   capture_output=True, check=True, timeout=60).stdout
+            with open(file, "rb") as f:
+                self.assertTrue(other == f.read())
+        metrics = subprocess.run(["curl", "-s", node.url + "/metrics"], capture_output=True,
+                                 check=True, timeout=60).stdout
+        self.assertIn(b"\nconfman_snapshot_downloads_total 3\n", metrics)
+
+    def test_save_stopped(self):
+        """A client that does not read holds nobody up."""
+        node = self.node().start()
+        for i in range(80):
+            self.put(node, "big-%d" % i, "v" * 100000)
+        with socket.create_connection(("127.0.0.1", node.port)) as s:
+            s.sendall(b"GET /v1/snapshot HTTP/1.1\r\nhost: x\r\n\r\n")
+            self.assertIn(b"200 OK", s.recv(100))
+            self.put(node, "after", "x")
+            self.assertEqual(self.get(node, "after"), "x")
+        self.put(node, "gone", "x")
+        self.assertEqual(node.stop(), 0)
 
     def test_restore_alone(self):
         node = self.node("--name", "other")

@@ -301,6 +301,7 @@ void rest_answer(const struct rest_call *call, const struct kv *kv, const struct
         status_answer(reply, arena, out);
         return;
     case ROUTE_WATCH:
+    case ROUTE_SNAPSHOT:
         break;
     }
     UNREACHABLE("a unary route");

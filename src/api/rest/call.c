@@ -308,6 +308,12 @@ static enum err status(struct parsing *p)
     return ERR_OK;
 }
 
+static enum err snapshot(struct parsing *p)
+{
+    p->call->kind = REST_SNAPSHOT;
+    return ERR_OK;
+}
+
 static enum err cluster(struct parsing *p)
 {
     p->call->request.type = REQUEST_MEMBERS;
@@ -325,6 +331,7 @@ static enum err (*const readers[])(struct parsing *p) = { [ROUTE_CONFIG_LIST] = 
                                                           [ROUTE_CONFIG] = config,
                                                           [ROUTE_WATCH] = watch,
                                                           [ROUTE_CLUSTER] = cluster,
+                                                          [ROUTE_SNAPSHOT] = snapshot,
                                                           [ROUTE_STATUS] = status };
 
 bool rest_takes(struct span path)
@@ -340,6 +347,8 @@ static int route_of(struct span path)
         return ROUTE_CONFIG;
     if (span_is(path, "/v1/watch"))
         return ROUTE_WATCH;
+    if (span_is(path, "/v1/snapshot"))
+        return ROUTE_SNAPSHOT;
     if (span_is(path, "/v1/cluster"))
         return ROUTE_CLUSTER;
     return span_is(path, "/v1/status") ? ROUTE_STATUS : -1;

@@ -29,6 +29,7 @@ enum {
 
 enum rest_kind {
     REST_UNARY, /* one answer */
+    REST_SNAPSHOT, /* a file, as it comes; the node does it all */
     REST_WATCH, /* server-sent events, or WebSocket when the request asks to upgrade */
 };
 

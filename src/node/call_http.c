@@ -1,0 +1,166 @@
+/* Calls over HTTP that are not gRPC: the native door, its streams, and the small answers. */
+#include "node/call_int.h"
+#include "base/check.h"
+
+static const struct http_header sse_headers[] = {
+    { { (const uint8_t *)"content-type", 12 }, { (const uint8_t *)"text/event-stream", 17 } },
+    { { (const uint8_t *)"cache-control", 13 }, { (const uint8_t *)"no-store", 8 } },
+};
+
+static void on_websocket_message(void *context, struct span text)
+{
+    (void)context, (void)text; /* what to watch stands in the request; nothing more is asked */
+}
+
+static const struct http_header newer_http[] = {
+    { { (const uint8_t *)"upgrade", 7 }, { (const uint8_t *)"HTTP/1.1", 8 } },
+    { { (const uint8_t *)"connection", 10 }, { (const uint8_t *)"upgrade", 7 } },
+};
+static const struct http_header known_websocket[] = {
+    { { (const uint8_t *)"upgrade", 7 }, { (const uint8_t *)"websocket", 9 } },
+    { { (const uint8_t *)"connection", 10 }, { (const uint8_t *)"upgrade", 7 } },
+    { { (const uint8_t *)"sec-websocket-version", 21 }, { (const uint8_t *)"13", 2 } },
+};
+
+/* 426, which says what to come back with (RFC 9110 15.5.22, RFC 6455 4.4). */
+static void refuse_protocol(struct call *call, const struct http_header *headers, size_t count,
+                            const char *detail)
+{
+    struct rest_answer a;
+    CHECK(!call->stream);
+    call->node->metrics.requests_refused++;
+    rest_problem(ERR_UPGRADE_REQUIRED, detail, &call->node->turn, &a);
+    memcpy(a.headers + a.header_count, headers, count * sizeof(headers[0]));
+    a.header_count += count;
+    CHECK(a.header_count <= sizeof(a.headers) / sizeof(a.headers[0]));
+    call_answer_http(call, &a);
+}
+
+static bool begin_websocket(struct call *call, const struct http_request *r)
+{
+    struct conn *c = call->conn;
+    struct node *n = call->node;
+    enum err e = call->stream ? ERR_BAD_REQUEST : ws_accept(r, conn_output(c));
+    if (e == ERR_UPGRADE_REQUIRED) {
+        refuse_protocol(call, known_websocket, 3, "the version of WebSocket here is 13");
+        return false;
+    }
+    if (e != ERR_OK) {
+        call_refuse_http(call, e, "this is not a WebSocket handshake (RFC 6455)");
+        return false;
+    }
+    c->ws = ws_open(&n->alloc, &n->ws_limits, on_websocket_message, c);
+    c->protocol = CONN_WEBSOCKET;
+    c->since_ms = loop_now_ms(n->loop);
+    return true;
+}
+
+static bool begin_watch(struct call *call, const struct http_request *r)
+{
+    struct conn *c = call->conn;
+    if (ws_wanted(r)) {
+        if (!begin_websocket(call, r))
+            return false;
+    } else if (call->stream) {
+        struct http_header headers[3] = { { SPAN(":status"), SPAN("200") } };
+        memcpy(headers + 1, sse_headers, sizeof(sse_headers));
+        h2_respond(call->stream, headers, 3, false);
+    } else if (!http1_can_stream(c->http1)) {
+        refuse_protocol(call, newer_http, 2, "a stream needs HTTP/1.1");
+        return false;
+    } else {
+        http1_begin(c->http1, 200, sse_headers, 2, conn_output(c));
+    }
+    call->begun = true;
+    conn_touch(c);
+    return true;
+}
+
+static const struct http_header file_headers[] = {
+    { { (const uint8_t *)"content-type", 12 },
+      { (const uint8_t *)"application/octet-stream", 24 } },
+    { { (const uint8_t *)"cache-control", 13 }, { (const uint8_t *)"no-store", 8 } },
+};
+
+static void begin_download(struct call *call)
+{
+    struct conn *c = call->conn;
+    struct node *n = call->node;
+    if (!call->stream && !http1_can_stream(c->http1)) {
+        refuse_protocol(call, newer_http, 2, "a stream needs HTTP/1.1");
+        return;
+    }
+    if (transfer_loading(n) || n->machine.applied_index == 0) {
+        call_refuse_http(call, ERR_UNHEALTHY, "there is no state yet to take a snapshot of");
+        return;
+    }
+    if (!download_begin(n, call)) {
+        call_refuse_http(call, ERR_OVERLOADED, "too many snapshots are being taken");
+        return;
+    }
+    if (call->stream) {
+        struct http_header headers[3] = { { SPAN(":status"), SPAN("200") } };
+        memcpy(headers + 1, file_headers, sizeof(file_headers));
+        h2_respond(call->stream, headers, 3, false);
+    } else {
+        http1_begin(c->http1, 200, file_headers, 2, conn_output(c));
+    }
+    call->begun = true;
+    conn_touch(c);
+}
+
+void call_open_rest(struct call *call, const struct http_request *r)
+{
+    struct node *n = call->node;
+    struct rest_answer a;
+    const char *detail = NULL;
+    call->head_only = span_is(r->method, "HEAD");
+    if (small_answer(n, r, &n->turn, &a)) {
+        call_answer_http(call, &a);
+        return;
+    }
+    if (!rest_takes(r->path)) {
+        call_refuse_http(call, ERR_NOT_FOUND, "no door answers on this path");
+        return;
+    }
+    call->rest = ARENA_NEW(&call->arena, struct rest_call);
+    enum err e = rest_call(r, &call->arena, call->rest, &detail);
+    if (e != ERR_OK) {
+        call_refuse_http(call, e, detail);
+    } else if (call->rest->kind == REST_WATCH) {
+        if (begin_watch(call, r)) {
+            call->watch = watching_open(call);
+            call_take(call, &call->rest->request, SPAN_NONE);
+        }
+    } else if (call->rest->kind == REST_SNAPSHOT) {
+        begin_download(call);
+    } else {
+        call_take(call, &call->rest->request, SPAN_NONE);
+    }
+}
+
+void call_download_end(struct call *call, enum err e)
+{
+    struct conn *c = call->conn;
+    if (!c || call->ended)
+        return;
+    if (e == ERR_OK) {
+        call_end_texts(call);
+        return;
+    }
+    slog(SLOG_WARN, "a snapshot could not be sent", "error=%s", slog_quote(err_text(e)));
+    call->ended = true;
+    call_settle(call);
+    if (call->stream)
+        h2_reset(call->stream, 2); /* INTERNAL_ERROR (RFC 9113 7) */
+    else
+        c->closing = true; /* without an end */
+    conn_touch(c);
+}
+
+void call_http1(struct conn *c, const struct http_request *r)
+{
+    struct call *call = call_new(c, NULL);
+    c->call = call;
+    call_open_rest(call, r);
+}
