@@ -72,6 +72,7 @@ class Rates(threading.Thread):
             except AssertionError as e:
                 print(e, flush=True)
                 self.rates.append(0)
+                return
 
     def end(self):
         self.ended = True
@@ -81,6 +82,9 @@ class Rates(threading.Thread):
 
 def is_near(member, leader):
     """Whether it has, but for a few, what the leader had when asked."""
+    for m in (member, leader):
+        if not m.alive():
+            raise AssertionError("member %d died" % m.number)
     want = leader.revision()
     return want and member.revision() > want - NEAR
 

@@ -200,7 +200,7 @@ class Member(Node):
 
     def memory_kib(self, field="VmRSS"):
         with open("/proc/%d/status" % self.process.pid, encoding="ascii") as f:
-            return next(int(line.split()[1]) for line in f if line.startswith(field))
+            return next((int(line.split()[1]) for line in f if line.startswith(field)), 0)
 
     def wipe(self):
         shutil.rmtree(self.data)

@@ -7,6 +7,7 @@
 import argparse
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -32,15 +33,16 @@ def run(part, arguments):
     """(passed, failed)"""
     began = time.monotonic()
     command = [sys.executable, os.path.join(HERE, part + ".py")] + arguments.split()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                               errors="replace", start_new_session=True)
     try:
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              timeout=PART_SECONDS, check=False)
-        output, code = done.stdout.decode("utf-8", "replace"), done.returncode
-    except subprocess.TimeoutExpired as e:
-        output, code = (e.stdout or b"").decode("utf-8", "replace") + "\nit did not end", 1
+        output, _ = process.communicate(timeout=PART_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)      # its servers as well
+        output = process.communicate()[0] + "\nit did not end"
     sums = SUM.findall(output)
     passed, failed = (int(n) for n in sums[-1]) if sums else (0, 1)
-    if code and not failed:
+    if process.returncode and not failed:
         failed = 1
     if failed or part != "history_test":
         print(SUM.sub("", output).rstrip())
