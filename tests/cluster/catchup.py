@@ -17,6 +17,7 @@ from witness import show
 LOAD = os.environ.get("LOAD_BIN", os.path.join(ROOT, "build", "release", "perf"))
 LOAD_SECONDS = 5
 CATCH_UP_SECONDS = 300
+RECEIVED = ("confman_snapshots_received_total", "etcd_network_snapshot_receive_success")
 NEAR = 1000             # writes
 MIB = 1 << 20
 
@@ -110,7 +111,7 @@ def snapshots(cluster):
     """Snapshots that the members have received, as they count it."""
     total = 0
     for m in cluster.running():
-        total += sum(v for k, v in m.metrics().items() if "snapshot_receive_success" in k)
+        total += sum(v for k, v in m.metrics().items() if k.startswith(RECEIVED))
     return total
 
 

@@ -22,6 +22,8 @@ RECOVER_SECONDS = 30    # after a fault is over, until every node takes writes a
 # Small, so that checkpoints are written and followers need them while it goes on.
 ARGS = {"confman": ("--checkpoint-log-bytes", "1048576", "--raft-keep-bytes", "1048576"),
         "etcd": ("--snapshot-count", "2000")}
+# Lines of the logs that show what was tried.
+TOLD = ("leader", "checkpoint", "installed a checkpoint")
 
 
 class Chaos:
@@ -201,7 +203,7 @@ class Run:
         self.c, self.options = cluster, options
         self.r = random.Random(options.seed)
         self.chaos = Chaos(cluster, self.r)
-        self.witness = Witness(cluster, options.seed)
+        self.witness = Witness(cluster, options.seed, ballast=True)
         self.faults, self.played, self.recoveries = [], [], []
 
     def pick(self):
@@ -249,6 +251,10 @@ class Run:
         print("seed %d, %s, %d nodes: %d faults; all served again within %.1f s of each" % (
             self.options.seed, self.c.kind, len(self.c.members), len(self.played),
             max(self.recoveries, default=0)))
+        if self.c.kind == "confman":
+            print("; ".join("%d x %s" % (sum(m.log().count('message="%s"' % line)
+                                             for m in self.c.members.values()), line)
+                            for line in TOLD))
 
 
 def arguments():

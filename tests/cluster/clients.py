@@ -9,7 +9,8 @@ import grpc
 
 from cluster import EAGER
 from etcd_api import Api, pb
-from history import ABSENT, Op
+from history import ABSENT, PROBE, Op
+from kill import History
 
 CALL_SECONDS = 2
 PHASE_SECONDS = 3       # then other keys: the history of each stays short
@@ -129,6 +130,37 @@ class Client(threading.Thread):
     def close(self):
         for api in self.apis.values():
             api.close()
+
+
+class Ballast(threading.Thread):
+    """Large values under a key of its own: logs grow fast enough that whoever was away for seconds
+    needs a checkpoint."""
+    BYTES, PACE_SECONDS = 16 << 10, 0.05
+
+    def __init__(self, seed, endpoints, stop):
+        super().__init__(daemon=True)
+        self.endpoints, self.stopping, self.random = endpoints, stop, random.Random(seed)
+
+    def run(self):
+        while not self.stopping.wait(self.PACE_SECONDS):
+            api = Api(self.random.choice(list(self.endpoints.values())), EAGER)
+            try:
+                while not self.stopping.wait(self.PACE_SECONDS):
+                    api.Put(pb.PutRequest(key=PROBE.encode(), value=bytes(self.BYTES)),
+                            timeout=CALL_SECONDS)
+            except grpc.RpcError:
+                pass
+            api.close()
+
+
+class Heard(History):
+    """What a watch told; large values only by their length."""
+
+    def take(self, response):
+        for event in response.events:
+            if event.kv.key == PROBE.encode():
+                event.kv.value = b"%d" % len(event.kv.value)
+        super().take(response)
 
 
 class Watcher(threading.Thread):

@@ -31,7 +31,7 @@ EAGER = (("grpc.initial_reconnect_backoff_ms", 100), ("grpc.min_reconnect_backof
          ("grpc.max_reconnect_backoff_ms", 300))
 # Below what Linux takes for outgoing connections: a dead member's port must stay its own.
 PORTS = (10000, 32000)
-TMPFS_BYTES = 400 << 20     # etcd keeps two log files of 64 MB from the start
+TMPFS_BYTES = 1 << 30       # etcd keeps log files of 64 MB each
 TOKEN = "tests-cluster"
 
 _ports = random.Random(os.getpid() ^ time.monotonic_ns())
@@ -201,6 +201,10 @@ class Member(Node):
     def memory_kib(self, field="VmRSS"):
         with open("/proc/%d/status" % self.process.pid, encoding="ascii") as f:
             return next((int(line.split()[1]) for line in f if line.startswith(field)), 0)
+
+    def log(self):
+        with open(self.log_path, encoding="utf-8", errors="replace") as f:
+            return f.read()
 
     def wipe(self):
         shutil.rmtree(self.data)

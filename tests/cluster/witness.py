@@ -5,7 +5,6 @@ import time
 
 import clients
 import history
-from kill import History
 from node import ROOT
 
 WATCH_SECONDS = 120
@@ -14,27 +13,28 @@ WATCH_SECONDS = 120
 class Witness:
     """Clients and watchers that begin with start() and end with stop(); verify() after that."""
 
-    def __init__(self, cluster, seed, n_clients=10, n_watchers=2, pace=0):
+    def __init__(self, cluster, seed, n_clients=10, n_watchers=2, pace=0, ballast=False):
         self.c, self.seed = cluster, seed
         self.stopping = threading.Event()
         self.endpoints = {m.number: m.endpoint for m in cluster.members.values()}
         self.clients = [clients.Client(i, seed, self.endpoints, self.stopping, pace)
                         for i in range(n_clients)]
-        self.heard = [History() for _ in range(n_watchers)]
+        self.heard = [clients.Heard() for _ in range(n_watchers)]
         self.watchers = [clients.Watcher(h, seed + i, self.endpoints, self.stopping)
                          for i, h in enumerate(self.heard)]
+        self.ballast = [clients.Ballast(seed, self.endpoints, self.stopping)] if ballast else []
         self.path = os.path.join(ROOT, "build", "cluster", "history-%d.txt" % seed)
         self.faults = []
 
     def start(self):
         self.began = time.monotonic()
-        for thread in self.clients + self.watchers:
+        for thread in self.clients + self.watchers + self.ballast:
             thread.start()
         return self
 
     def stop(self):
         self.stopping.set()
-        for thread in self.clients + self.watchers:
+        for thread in self.clients + self.watchers + self.ballast:
             thread.join()
         self.seconds = time.monotonic() - self.began
 
@@ -59,7 +59,7 @@ class Witness:
         told = {}
         never = threading.Event()
         for m in self.c.members.values():
-            told[m.number] = History()
+            told[m.number] = clients.Heard()
             clients.watch_once(m.endpoint, told[m.number], WATCH_SECONDS, never, revision)
             self.faults += ["member %d: %s" % (m.number, f) for f in told[m.number].faults]
         events = told[m.number].events
