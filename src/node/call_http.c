@@ -152,7 +152,7 @@ void call_download_end(struct call *call, enum err e)
     call->ended = true;
     call_settle(call);
     if (call->stream)
-        h2_reset(call->stream, 2); /* INTERNAL_ERROR (RFC 9113 7) */
+        h2_reset(call->stream, H2_INTERNAL);
     else
         c->closing = true; /* without an end */
     conn_touch(c);

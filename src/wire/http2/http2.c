@@ -117,6 +117,12 @@ void *h2_stream_user(const struct h2_stream *s)
     return s->user;
 }
 
+void h2_reset(struct h2_stream *s, uint32_t code)
+{
+    if (!s->closed)
+        CHECK(nghttp2_submit_rst_stream(s->h2->session, NGHTTP2_FLAG_NONE, s->id, code) == 0);
+}
+
 size_t h2_stream_queued(const struct h2_stream *s)
 {
     return s->queue.len - s->sent;

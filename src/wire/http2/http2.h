@@ -20,7 +20,7 @@ struct h2_stream;
 enum h2_role { H2_SERVER, H2_CLIENT };
 
 /* Of RFC 9113 section 7; nghttp2 itself sends the others. */
-enum { H2_NO_ERROR = 0, H2_CANCEL = 8 };
+enum { H2_NO_ERROR = 0, H2_INTERNAL = 2, H2_CANCEL = 8 };
 
 struct h2_limits {
     uint32_t streams_max;   /* open at once, as the peer is told */
@@ -74,6 +74,8 @@ void h2_write(struct h2_stream *s, struct span data, bool end);
 
 /* After the queued data; ends the stream. */
 void h2_trailers(struct h2_stream *s, const struct http_header *headers, size_t n);
+/* Breaks the stream off: what was sent of the answer is no answer. */
+void h2_reset(struct h2_stream *s, uint32_t code);
 size_t h2_stream_queued(const struct h2_stream *s);
 
 /* Server: the answer is or will be whole though the request is not. The peer gets no more window on
