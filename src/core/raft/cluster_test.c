@@ -107,13 +107,17 @@ static uint64_t round_sent(const struct one *o)
     return o->up.n_messages ? o->up.messages[0].round : 0;
 }
 
-/* Else a crash could take it back to the term before, to win the same term again. */
-TEST(raft_leads_once_its_own_vote_is_on_disk)
+/* Else a crash could take its vote back, to win the same term again; or its log, to win the term
+ * with less, by votes that were given for more. */
+TEST(raft_asks_for_votes_once_its_own_is_on_disk)
 {
     struct one o;
-    EXPECT(stand(&o, 5, 0));
+    EXPECT(stand(&o, 5, 0) && o.up.n_messages == 0);
     EXPECT(votes(&o, RAFT_VOTE_REPLY, 2, 5) && o.up.role == RAFT_CANDIDATE);
-    EXPECT(sync_all(&o) && o.up.role == RAFT_LEADER && o.up.term == 2);
+    EXPECT(sync_all(&o) && o.up.role == RAFT_CANDIDATE && o.up.n_messages == 4);
+    for (size_t i = 0; i < o.up.n_messages; i++)
+        EXPECT(o.up.messages[i].type == RAFT_VOTE && o.up.messages[i].index == 1);
+    EXPECT(votes(&o, RAFT_VOTE_REPLY, 2, 3) && o.up.role == RAFT_LEADER && o.up.term == 2);
     EXPECT(close(&o));
 }
 

@@ -78,7 +78,7 @@ static void stand(struct raft *r)
         r->timeout_ms = INT64_MAX; /* as long as that takes */
     else
         election_timer(r);
-    ask(r, RAFT_VOTE, r->term);
+    r->asked = false;
 }
 
 void campaign(struct raft *r, bool transfer)
@@ -116,8 +116,12 @@ void on_election_timeout(struct raft *r)
 
 void own_vote_persisted(struct raft *r)
 {
-    if (r->role != RAFT_CANDIDATE || !own_vote_on_disk(r))
+    if (r->role != RAFT_CANDIDATE || r->asked || !own_vote_on_disk(r))
         return;
+    /* To ask says what our log has: a crash must not take it back and let us stand again in the
+     * same term with less, since votes for what we had may still be on their way. */
+    r->asked = true;
+    ask(r, RAFT_VOTE, r->term);
     own_vote(r);
     if (vote_count(r) == VOTE_WON)
         lead(r);
@@ -127,7 +131,7 @@ void on_vote_reply(struct raft *r, const struct raft_message *m)
 {
     bool pre = m->type == RAFT_PREVOTE_REPLY;
     struct peer *p = peer_of(r, m->from);
-    if (!p || r->role != (pre ? RAFT_PRECANDIDATE : RAFT_CANDIDATE))
+    if (!p || r->role != (pre ? RAFT_PRECANDIDATE : RAFT_CANDIDATE) || (!pre && !r->asked))
         return;
     if (m->term != (pre && m->granted ? r->term + 1 : r->term))
         return;
@@ -136,7 +140,7 @@ void on_vote_reply(struct raft *r, const struct raft_message *m)
     enum vote_result result = vote_count(r);
     if (result == VOTE_WON && pre)
         stand(r);
-    else if (result == VOTE_WON && own_vote_on_disk(r)) /* else we could win this term twice */
+    else if (result == VOTE_WON)
         lead(r);
     else if (result == VOTE_LOST)
         follow(r, r->term, 0);

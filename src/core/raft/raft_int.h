@@ -87,6 +87,7 @@ struct raft {
 
     /* candidate */
     uint64_t vote_number; /* our own vote is on disk with this */
+    bool asked;           /* for votes: once our own is there */
     bool transfer;        /* the leader wished it */
 
     /* leader */
