@@ -46,11 +46,6 @@ static void own_vote(struct raft *r)
         me->granted = true;
 }
 
-static bool own_vote_on_disk(const struct raft *r)
-{
-    return r->writing.n == 0 || r->writing.items[0].number > r->vote_number;
-}
-
 static void ask(struct raft *r, enum raft_message_type type, uint64_t term)
 {
     for (size_t i = 0; i < r->peers.n; i++) {
@@ -73,7 +68,6 @@ static void stand(struct raft *r)
     r->role = RAFT_CANDIDATE;
     r->leader = 0;
     r->matched = r->acked = r->round_seen = 0;
-    r->vote_number = next_number(r); /* Raft 3.8: a vote counts once it is on disk, our own too */
     if (sole_voter(r))
         r->timeout_ms = INT64_MAX; /* as long as that takes */
     else
@@ -101,8 +95,7 @@ void on_election_timeout(struct raft *r)
     /* Our own timer came late: what the leader has sent in the meantime is about to be read. */
     if (!sole_voter(r) && !r->excused && r->now_ms - r->timeout_ms > RAFT_HEARTBEAT_MS) {
         r->excused = true;
-        r->timeout_ms =
-            r->now_ms + 1 + (int64_t)prng_below(&r->prng, RAFT_ELECTION_MS / 4);
+        r->timeout_ms = r->now_ms + 1 + (int64_t)prng_below(&r->prng, RAFT_ELECTION_MS / 4);
         return;
     }
     r->excused = false;
@@ -116,7 +109,8 @@ void on_election_timeout(struct raft *r)
 
 void own_vote_persisted(struct raft *r)
 {
-    if (r->role != RAFT_CANDIDATE || r->asked || !own_vote_on_disk(r))
+    /* Raft 3.8: a vote counts once it is on disk, our own too. */
+    if (r->role != RAFT_CANDIDATE || r->asked || !hard_state_on_disk(r))
         return;
     /* To ask says what our log has: a crash must not take it back and let us stand again in the
      * same term with less, since votes for what we had may still be on their way. */
@@ -176,25 +170,17 @@ void on_vote(struct raft *r, const struct raft_message *m)
         return;
     }
     r->role = RAFT_FOLLOWER; /* one that only asked whether it should stand */
-    bool known = r->vote == m->from;
     hard_state(r, r->term, m->from);
     election_timer(r);
-    if (known && r->promise.to == 0) { /* asked again, and it is on disk */
-        answer_vote(r, m->from, true);
-        return;
-    }
-    if (!known)
-        r->promise.number = next_number(r);
-    r->promise.to = m->from;
+    r->promised_to = m->from;
+    promise_persisted(r);
 }
 
 void promise_persisted(struct raft *r)
 {
-    if (!r->promise.to)
+    if (!r->promised_to || !hard_state_on_disk(r))
         return;
-    if (r->writing.n && r->writing.items[0].number <= r->promise.number)
-        return;
-    if (r->vote == r->promise.to)
-        answer_vote(r, r->promise.to, true);
-    r->promise.to = 0;
+    if (r->vote == r->promised_to)
+        answer_vote(r, r->promised_to, true);
+    r->promised_to = 0;
 }

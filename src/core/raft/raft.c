@@ -34,17 +34,22 @@ uint64_t last_index(const struct raft *r)
     return entries_last(&r->entries);
 }
 
-uint64_t next_number(const struct raft *r)
-{
-    return r->number + 1;
-}
-
 void hard_state(struct raft *r, uint64_t term, uint64_t vote)
 {
     CHECK(term >= r->term && (term > r->term || r->vote == 0 || r->vote == vote));
-    r->out->hard_state_changed |= term != r->term || vote != r->vote;
+    if (term == r->term && vote == r->vote)
+        return;
+    r->out->hard_state_changed = true;
+    r->hard_number = r->number + 1; /* what this update will have */
     r->term = term;
     r->vote = vote;
+}
+
+bool hard_state_on_disk(const struct raft *r)
+{
+    if (r->out->hard_state_changed)
+        return false;
+    return r->writing.n == 0 || r->writing.items[0].number > r->hard_number;
 }
 
 void append(struct raft *r, uint64_t term, enum raft_entry_type type, const struct span *data,

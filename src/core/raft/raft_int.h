@@ -71,8 +71,9 @@ struct raft {
     VEC(struct peer) peers;     /* by the order of the newest membership; ourselves too */
 
     /* disk */
-    uint64_t number;    /* of the newest update with records */
-    uint64_t persisted; /* entries up to here are on our disk */
+    uint64_t number;      /* of the newest update with records */
+    uint64_t hard_number; /* of the newest that has a term or vote */
+    uint64_t persisted;   /* entries up to here are on our disk */
     VEC(struct writing) writing;
 
     /* follower */
@@ -81,14 +82,11 @@ struct raft {
     uint64_t round_seen;  /* newest of this leader */
     int64_t loyal_until;  /* before this no vote against a leader that may live */
     bool excused;         /* an election was put off because our own timer came late */
-    struct {
-        uint64_t to, number; /* a vote is promised once number is on disk; to 0: none */
-    } promise;
+    uint64_t promised_to; /* a vote, once it is on disk; 0: none */
 
     /* candidate */
-    uint64_t vote_number; /* our own vote is on disk with this */
-    bool asked;           /* for votes: once our own is there */
-    bool transfer;        /* the leader wished it */
+    bool asked;    /* for votes: once our own is on disk */
+    bool transfer; /* the leader wished it */
 
     /* leader */
     uint64_t term_start; /* index of the term's first entry */
@@ -98,7 +96,7 @@ struct raft {
         int64_t sent_ms;
     } rounds[ROUNDS];
     int64_t lease_until;
-    bool no_lease; /* somebody was told to take over, and may still do so, at any time */
+    bool no_lease;        /* somebody was told to take over, and may still do so, at any time */
     int64_t heartbeat_ms; /* when the next is due */
     uint64_t transfer_to;
     int64_t transfer_until;
@@ -127,8 +125,8 @@ void append(struct raft *r, uint64_t term, enum raft_entry_type type, const stru
 void cut(struct raft *r, uint64_t index);
 void hard_state(struct raft *r, uint64_t term, uint64_t vote);
 void set_commit(struct raft *r, uint64_t index);
-/* The number that this update will have if it has records. */
-uint64_t next_number(const struct raft *r);
+/* Term and vote are: before that nothing may be promised in this term. */
+bool hard_state_on_disk(const struct raft *r);
 
 /* ---- election.c ---- */
 
@@ -176,7 +174,7 @@ enum err config_change(struct raft *r, const struct raft_member *members, size_t
 void config_settle(struct raft *r);
 
 /* The highest value that a quorum has reached; of both memberships while there are two. */
-uint64_t quorum_of(const struct raft *r, uint64_t (*value)(const struct raft *r,
-                                                           const struct peer *p));
+uint64_t quorum_of(const struct raft *r,
+                   uint64_t (*value)(const struct raft *r, const struct peer *p));
 enum vote_result { VOTE_OPEN, VOTE_WON, VOTE_LOST };
 enum vote_result vote_count(const struct raft *r);

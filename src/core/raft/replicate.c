@@ -267,6 +267,9 @@ void acknowledge(struct raft *r, bool always)
     uint64_t index = r->matched < r->persisted ? r->matched : r->persisted;
     if (!r->leader || r->leader == r->self || (!always && index <= r->acked))
         return;
+    /* Back in the term before, an old leader could cut what we tell this one to have. */
+    if (!hard_state_on_disk(r))
+        return;
     struct raft_message *reply = message(r, RAFT_APPEND_REPLY, r->leader);
     reply->index = index;
     reply->round = r->round_seen;

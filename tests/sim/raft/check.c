@@ -33,8 +33,9 @@ static struct record *make(struct world *w, const struct raft_entry *x)
 {
     struct record *r = ARENA_NEW(&w->arena, struct record);
     CHECK(x->index > 0 && x->index < INDEX_MAX);
-    *r = (struct record){ x->index, x->term, UNKNOWN, x->type, arena_copy(&w->arena, x->data),
-                          0, w->records[x->index] };
+    *r = (struct record){
+        x->index, x->term, UNKNOWN, x->type, arena_copy(&w->arena, x->data), 0, w->records[x->index]
+    };
     r->hash = check_mix(check_mix(hash_bytes(x->data, x->type), x->index), x->term);
     w->records[x->index] = r;
     return r;
@@ -119,8 +120,7 @@ static void check_claim(struct world *w, struct node *n, uint64_t index)
         return;
     }
     if (term != n->term && index > n->first_claim)
-        violated(w, n, "commits %d.%d by counting in term %d", (int)index, (int)term,
-                 (int)n->term);
+        violated(w, n, "commits %d.%d by counting in term %d", (int)index, (int)term, (int)n->term);
     for (size_t i = 0; i < w->n_nodes; i++)
         has[i] = w->nodes[i].exists && disk_has(&w->nodes[i], index, term);
     if (!quorum(now, has) && !quorum(n->config_before, has))
@@ -155,8 +155,7 @@ static void check_elected(struct world *w, struct node *n)
     if (n->disk.term != n->term || n->disk.vote != n->id)
         violated(w, n, "leads term %d, and its own vote is not on its disk", (int)n->term);
     if (t->votes[n->id - 1] && t->votes[n->id - 1] != n->id)
-        violated(w, n, "leads term %d and voted for %d", (int)n->term,
-                 (int)t->votes[n->id - 1]);
+        violated(w, n, "leads term %d and voted for %d", (int)n->term, (int)t->votes[n->id - 1]);
     t->votes[n->id - 1] = n->id;
     for (size_t i = 0; i < NODES_MAX; i++)
         voted[i] = t->votes[i] == n->id;
@@ -182,6 +181,9 @@ static void check_vote(struct world *w, struct node *n, const struct raft_messag
 static void check_acknowledged(struct world *w, struct node *n, const struct raft_message *m)
 {
     uint64_t term = raft_term_at(n->raft, m->index);
+    if (n->disk.term < m->term)
+        violated(w, n, "acknowledges %d in term %d, and its disk is in %d", (int)m->index,
+                 (int)m->term, (int)n->disk.term);
     if (m->index > disk_last(&n->disk) || (term && !disk_has(n, m->index, term)))
         violated(w, n, "acknowledges %d.%d, and its disk ends at %d", (int)m->index, (int)term,
                  (int)disk_last(&n->disk));
@@ -317,8 +319,8 @@ void check_read(struct world *w, struct node *n, const struct raft_read *r)
         return;
     }
     if (r->index < n->reads.items[i].floor)
-        violated(w, n, "stale read: at %d, and %d had been applied before it began",
-                 (int)r->index, (int)n->reads.items[i].floor);
+        violated(w, n, "stale read: at %d, and %d had been applied before it began", (int)r->index,
+                 (int)n->reads.items[i].floor);
     n->reads.items[i] = n->reads.items[--n->reads.n];
     w->count->reads++;
     w->goal_read |= w->calm && r->id >= w->calm_read;

@@ -245,13 +245,12 @@ bool client_done(struct world *w, char why[128])
         snprintf(why, 128, "joint consensus is not left");
         if (m[i].votes & RAFT_VOTER_BEFORE)
             return false;
-        snprintf(why, 128, "%d is behind its leader %d of term %d", (int)m[i].id,
-                 (int)leader->id, (int)leader->term);
+        snprintf(why, 128, "%d is behind its leader %d of term %d", (int)m[i].id, (int)leader->id,
+                 (int)leader->term);
         if (behind(w, world_node(w, m[i].id), leader))
             return false;
     }
-    snprintf(why, 128, "the leader %d of term %d has no vote", (int)leader->id,
-             (int)leader->term);
+    snprintf(why, 128, "the leader %d of term %d has no vote", (int)leader->id, (int)leader->term);
     if (!votes)
         return false;
     snprintf(why, 128, "no leader stays, the last is %d of term %d", (int)leader->id,

@@ -65,8 +65,8 @@ static void write_batch(struct world *w, struct node *n, const struct batch *b)
     if (b->cut)
         d->log.n = (size_t)(b->cut - d->checkpoint.index - 1);
     if (b->hard && (b->term < d->term || (b->term == d->term && d->vote && b->vote != d->vote)))
-        violated(w, n, "term %d, vote %d written over term %d, vote %d", (int)b->term,
-                 (int)b->vote, (int)d->term, (int)d->vote);
+        violated(w, n, "term %d, vote %d written over term %d, vote %d", (int)b->term, (int)b->vote,
+                 (int)d->term, (int)d->vote);
     if (b->hard) {
         d->term = b->term;
         d->vote = b->vote;
@@ -104,8 +104,7 @@ static void sync_next(struct world *w, struct node *n)
     if (d->writing || !d->queue.n)
         return;
     d->writing = chance(w, 700) ? d->queue.n : 1 + prng_below(&w->prng, d->queue.n);
-    world_add(w, sync_time(w, n),
-              (struct event){ .type = EV_SYNCED, .node = n, .life = n->life });
+    world_add(w, sync_time(w, n), (struct event){ .type = EV_SYNCED, .node = n, .life = n->life });
 }
 
 static void synced(struct world *w, struct node *n)
@@ -147,8 +146,8 @@ static void replace_all(struct node *n, const struct checkpoint *c)
 static struct checkpoint *now_checkpoint(struct world *w, struct node *n)
 {
     struct checkpoint *c = ARENA_NEW(&w->arena, struct checkpoint);
-    *c = (struct checkpoint){ n->applied, raft_term_at(n->raft, n->applied), n->digest,
-                              n->members };
+    *c =
+        (struct checkpoint){ n->applied, raft_term_at(n->raft, n->applied), n->digest, n->members };
     if (!c->term)
         c->term = w->commits[n->applied].record->term;
     w->count->checkpoints++;
@@ -162,7 +161,9 @@ static void maybe_checkpoint(struct world *w, struct node *n)
         return;
     n->checkpointing = true;
     world_add(w, between(w, MS, 300 * MS),
-              (struct event){ .type = EV_CHECKPOINT, .node = n, .life = n->life,
+              (struct event){ .type = EV_CHECKPOINT,
+                              .node = n,
+                              .life = n->life,
                               .checkpoint = now_checkpoint(w, n) });
 }
 
@@ -188,13 +189,16 @@ static void apply(struct world *w, struct node *n)
 
 /* ---- snapshots ---- */
 
-static void answer_snapshot(struct world *w, uint64_t leader, uint64_t life,
-                            const struct node *n, uint64_t index)
+static void answer_snapshot(struct world *w, uint64_t leader, uint64_t life, const struct node *n,
+                            uint64_t index)
 {
     w->count->snapshots_failed += index == 0;
     world_add(w, index ? between(w, MS, 100 * MS) : between(w, 10 * MS, SECOND),
-              (struct event){ .type = EV_SNAPSHOT, .node = world_node(w, leader), .life = life,
-                              .a = n->id, .b = index });
+              (struct event){ .type = EV_SNAPSHOT,
+                              .node = world_node(w, leader),
+                              .life = life,
+                              .a = n->id,
+                              .b = index });
 }
 
 static void send_snapshot(struct world *w, struct node *n, uint64_t to)
@@ -214,8 +218,12 @@ static void send_snapshot(struct world *w, struct node *n, uint64_t to)
         return;
     }
     world_add(w, between(w, MS, w->calm ? 50 * MS : SECOND),
-              (struct event){ .type = EV_OFFERED, .node = peer, .life = peer->life, .a = n->id,
-                              .b = n->life, .checkpoint = c });
+              (struct event){ .type = EV_OFFERED,
+                              .node = peer,
+                              .life = peer->life,
+                              .a = n->id,
+                              .b = n->life,
+                              .checkpoint = c });
 }
 
 static void offered(struct world *w, const struct event *e)
@@ -287,8 +295,8 @@ static void installed(struct world *w, struct node *n)
 
 static void take_records(struct world *w, struct node *n, const struct raft_update *u)
 {
-    struct batch b = { u->number, u->cut, u->term, u->vote, u->hard_state_changed, NULL,
-                       u->n_entries };
+    struct batch b = { u->number, u->cut,      u->term, u->vote, u->hard_state_changed,
+                       NULL,      u->n_entries };
     if (u->cut) {
         w->count->cuts++;
         check_cut(w, n, u->cut);
@@ -340,27 +348,31 @@ static void send_message(struct world *w, struct node *n, const struct raft_mess
 static void say_step(const struct world *w, const struct node *n, const struct raft_event *e,
                      const struct raft_update *u)
 {
-    static const char *const names[] = { "start",  "timeout",     "submit", "persisted",
-                                         "read",   "receive",     "unreachable", "change",
-                                         "transfer", "snapshot",  "installed" };
-    static const char *const messages[] = { "?",      "prevote",      "prevote_reply", "vote",
-                                            "vote_reply", "append", "append_reply", "timeout_now" };
+    static const char *const names[] = { "start",    "timeout",  "submit",      "persisted",
+                                         "read",     "receive",  "unreachable", "change",
+                                         "transfer", "snapshot", "installed" };
+    static const char *const messages[] = {
+        "?",          "prevote", "prevote_reply", "vote",
+        "vote_reply", "append",  "append_reply",  "timeout_now"
+    };
     const struct raft_message *m = e->type == RAFT_RECEIVE ? e->message : NULL;
     say(w, "%d %s: %s of term %d, vote %d, leader %d, commit %d, last %d, records %d cut %d + %d",
-        (int)n->id, names[e->type], role_names[u->role],
-        (int)u->term, (int)u->vote, (int)u->leader, (int)u->commit_index,
-        (int)raft_last_index(n->raft), (int)u->number, (int)u->cut, (int)u->n_entries);
+        (int)n->id, names[e->type], role_names[u->role], (int)u->term, (int)u->vote, (int)u->leader,
+        (int)u->commit_index, (int)raft_last_index(n->raft), (int)u->number, (int)u->cut,
+        (int)u->n_entries);
     if (m)
-        say(w, "    got %s from %d: term %d, at %d.%d, rejected %d, commit %d, round %d, "
-            "granted %d, entries %d", messages[m->type], (int)m->from, (int)m->term,
-            (int)m->index, (int)m->index_term, (int)m->rejected, (int)m->commit, (int)m->round,
-            m->granted, (int)m->n_entries);
+        say(w,
+            "    got %s from %d: term %d, at %d.%d, rejected %d, commit %d, round %d, "
+            "granted %d, entries %d",
+            messages[m->type], (int)m->from, (int)m->term, (int)m->index, (int)m->index_term,
+            (int)m->rejected, (int)m->commit, (int)m->round, m->granted, (int)m->n_entries);
     for (size_t i = 0; i < u->n_messages; i++) {
         m = &u->messages[i];
-        say(w, "    sends %s to %d: term %d, at %d.%d, rejected %d, commit %d, round %d, "
-            "granted %d, entries %d", messages[m->type], (int)m->to, (int)m->term,
-            (int)m->index, (int)m->index_term, (int)m->rejected, (int)m->commit, (int)m->round,
-            m->granted, (int)m->n_entries);
+        say(w,
+            "    sends %s to %d: term %d, at %d.%d, rejected %d, commit %d, round %d, "
+            "granted %d, entries %d",
+            messages[m->type], (int)m->to, (int)m->term, (int)m->index, (int)m->index_term,
+            (int)m->rejected, (int)m->commit, (int)m->round, m->granted, (int)m->n_entries);
     }
 }
 
@@ -463,11 +475,16 @@ void node_start(struct world *w, struct node *n)
 {
     struct disk *d = &n->disk;
     struct raft_member members[RAFT_MEMBERS_MAX];
-    struct raft_start s = { .self = n->id, .term = d->term, .vote = d->vote,
+    struct raft_start s = { .self = n->id,
+                            .term = d->term,
+                            .vote = d->vote,
                             .snapshot_index = d->checkpoint.index,
-                            .snapshot_term = d->checkpoint.term, .members = members,
-                            .random = prng_next(&w->prng), .keep_bytes = w->weather.keep_bytes,
-                            .lease_ms = w->weather.lease_ms, .n_entries = d->log.n };
+                            .snapshot_term = d->checkpoint.term,
+                            .members = members,
+                            .random = prng_next(&w->prng),
+                            .keep_bytes = w->weather.keep_bytes,
+                            .lease_ms = w->weather.lease_ms,
+                            .n_entries = d->log.n };
     struct raft_entry *entries = calloc(d->log.n + 1, sizeof(*entries));
     CHECK(!n->up && entries);
     n->up = n->exists = true;
@@ -543,8 +560,8 @@ static void receive(struct world *w, struct node *n, const struct packet *p)
         const struct record *r = p->entries[i];
         if (r->data.len)
             memcpy(data + at, r->data.data, r->data.len);
-        entries[i] = (struct raft_entry){ r->index, r->term, r->type,
-                                          span_of(data + at, r->data.len) };
+        entries[i] =
+            (struct raft_entry){ r->index, r->term, r->type, span_of(data + at, r->data.len) };
         at += r->data.len;
     }
     m.entries = entries;

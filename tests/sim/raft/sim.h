@@ -59,10 +59,10 @@ struct read {
 };
 
 struct node {
-    uint64_t id; /* its place in world.nodes, from 1 */
-    bool exists, up, first; /* first: of the cluster's first members */
-    uint64_t life;          /* events of a life before are void */
-    int64_t held_until;     /* stopped, or busy with an install */
+    uint64_t id;                             /* its place in world.nodes, from 1 */
+    bool exists, up, first;                  /* first: of the cluster's first members */
+    uint64_t life;                           /* events of a life before are void */
+    int64_t held_until;                      /* stopped, or busy with an install */
     int64_t clock_from, clock_at, clock_ppm; /* at true time from it showed at, us */
     struct disk disk;
 
@@ -74,12 +74,12 @@ struct node {
     uint64_t number, told; /* newest with records; newest told to be PERSISTED */
     enum raft_role role;
     uint64_t applied, digest;
-    struct record *members; /* newest applied */
-    VEC(struct record *) configs; /* every membership that is in the log */
+    struct record *members;             /* newest applied */
+    VEC(struct record *) configs;       /* every membership that is in the log */
     const struct record *config_before; /* in force before the step */
     /* As a leader: what it said first and at last to be committed. UNKNOWN: nothing yet. */
     uint64_t first_claim, claim;
-    bool made_members; /* in this step */
+    bool made_members;                /* in this step */
     const struct raft_message *asked; /* taken in this step; NULL: none */
     VEC(struct read) reads;
     bool checkpointing;
@@ -88,9 +88,25 @@ struct node {
 };
 
 enum event_type {
-    EV_NONE, EV_MESSAGE, EV_TIMER, EV_SYNCED, EV_PERSISTED, EV_APPLY, EV_CHECKPOINT, EV_OFFERED,
-    EV_INSTALL, EV_INSTALLED, EV_SNAPSHOT, EV_LOST, EV_RESTART, EV_CLIENT, EV_FAULT, EV_MEND,
-    EV_HELD, EV_READ, EV_ALONE
+    EV_NONE,
+    EV_MESSAGE,
+    EV_TIMER,
+    EV_SYNCED,
+    EV_PERSISTED,
+    EV_APPLY,
+    EV_CHECKPOINT,
+    EV_OFFERED,
+    EV_INSTALL,
+    EV_INSTALLED,
+    EV_SNAPSHOT,
+    EV_LOST,
+    EV_RESTART,
+    EV_CLIENT,
+    EV_FAULT,
+    EV_MEND,
+    EV_HELD,
+    EV_READ,
+    EV_ALONE
 };
 
 struct packet {
@@ -135,10 +151,12 @@ struct commit {
 };
 
 #define COUNTERS(X)                                                                                \
-    X(seeds) X(steps) X(elections) X(messages) X(lost) X(held) X(doubled) X(late) X(partitions)            \
-    X(crashes) X(power_cuts) X(batches_lost) X(stops) X(slow_disks) X(clock_jumps) X(refused)      \
-    X(submitted) X(commits) X(reads) X(reads_lost) X(checkpoints) X(snapshots) X(installs)         \
-    X(snapshots_failed) X(changes) X(joints) X(joins) X(transfers) X(cuts) X(lease_runs)
+    X(seeds)                                                                                       \
+    X(steps) X(elections) X(messages) X(lost) X(held) X(doubled) X(late) X(partitions) X(crashes)  \
+        X(power_cuts) X(batches_lost) X(stops) X(slow_disks) X(clock_jumps) X(refused)             \
+            X(submitted) X(commits) X(reads) X(reads_lost) X(checkpoints) X(snapshots) X(installs) \
+                X(snapshots_failed) X(changes) X(joints) X(joins) X(transfers) X(cuts)             \
+                    X(lease_runs)
 
 struct counters {
 #define X(name) uint64_t name;
@@ -159,7 +177,7 @@ struct world {
     VEC(struct event) queue; /* a heap */
     struct node nodes[NODES_MAX];
     size_t n_nodes;
-    bool cut_off[NODES_MAX][NODES_MAX];   /* [from][to] */
+    bool cut_off[NODES_MAX][NODES_MAX];    /* [from][to] */
     int64_t arrives[NODES_MAX][NODES_MAX]; /* the newest message, where they keep their order */
     uint64_t run_steps;
 

@@ -22,8 +22,8 @@ void violated(struct world *w, const struct node *n, const char *format, ...)
     va_list args;
     if (w->problem[0])
         return;
-    int at = snprintf(w->problem, sizeof(w->problem), "at %.3f s, node %d: ",
-                      (double)w->now / SECOND, n ? (int)n->id : 0);
+    int at = snprintf(w->problem, sizeof(w->problem),
+                      "at %.3f s, node %d: ", (double)w->now / SECOND, n ? (int)n->id : 0);
     va_start(args, format);
     vsnprintf(w->problem + at, sizeof(w->problem) - (size_t)at, format, args);
     va_end(args);
@@ -90,8 +90,7 @@ static int64_t delay(struct world *w)
     return between(w, 50, v->delay_us);
 }
 
-static void carry(struct world *w, const struct node *from, struct node *to,
-                  const struct packet *p)
+static void carry(struct world *w, const struct node *from, struct node *to, const struct packet *p)
 {
     int64_t after = delay(w), *newest = &w->arrives[from->id - 1][to->id - 1];
     if (w->weather.in_order && w->now + after < *newest)
@@ -117,9 +116,10 @@ void world_send(struct world *w, struct node *from, const struct packet *p)
         w->count->lost++;
         /* That it was lost may be noticed: a connection breaks, or is refused. */
         if (chance(w, to->up ? 100 : 300))
-            world_add(w, between(w, 50, 50 * MS),
-                      (struct event){ .type = EV_LOST, .node = from, .life = from->life,
-                                      .a = to->id, .b = !to->up });
+            world_add(
+                w, between(w, 50, 50 * MS),
+                (struct event){
+                    .type = EV_LOST, .node = from, .life = from->life, .a = to->id, .b = !to->up });
         return;
     }
     carry(w, from, to, p);
