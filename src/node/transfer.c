@@ -3,11 +3,6 @@
 #include "base/check.h"
 #include "node/peers.h"
 
-void transfer_open(struct node *n)
-{
-    n->transfer = mem_zero(&n->alloc, sizeof(*n->transfer));
-}
-
 static void close_sending(struct node *n, struct sending *s)
 {
     if (s->phase == SEND_OFFERED || s->phase == SEND_OPEN)
@@ -24,6 +19,7 @@ void transfer_close(struct node *n)
         if (n->transfer->sending[i].peer)
             close_sending(n, &n->transfer->sending[i]);
     receive_close(n);
+    loop_timer_clear(n->loop, &n->transfer->pace);
     mem_free(&n->alloc, n->transfer, sizeof(*n->transfer));
     n->transfer = NULL;
 }
@@ -148,10 +144,32 @@ static void read_done(struct job *job)
     read_on(n, s);
 }
 
+/* Writes come first: a checkpoint goes no faster than it is told to. */
+static bool too_fast(struct node *n, const struct sending *s)
+{
+    int64_t ms = loop_now_ms(n->loop) - s->begun_ms;
+    uint64_t may = (uint64_t)ms * (uint64_t)n->params.snapshot_bytes_per_second / 1000;
+    if (s->sent - s->begun <= may)
+        return false;
+    if (!n->transfer->pace.place)
+        loop_timer_set(n->loop, &n->transfer->pace, loop_now_ms(n->loop) + PACE_MS);
+    return true;
+}
+
+static void on_pace(void *context)
+{
+    struct node *n = context;
+    for (size_t i = 0; i < RAFT_MEMBERS_MAX; i++) {
+        struct sending *s = &n->transfer->sending[i];
+        if (s->peer && s->phase == SEND_OPEN && !s->ended)
+            read_on(n, s);
+    }
+}
+
 static void read_on(struct node *n, struct sending *s)
 {
     uint64_t left = s->source.offer.size - s->sent;
-    if (s->busy || left == 0 || s->sent - s->asked >= TRANSFER_AHEAD_BYTES)
+    if (s->busy || left == 0 || s->sent - s->asked >= TRANSFER_AHEAD_BYTES || too_fast(n, s))
         return;
     if (!s->chunk)
         s->chunk = mem_alloc(&n->alloc, PEER_CHUNK_MAX);
@@ -222,7 +240,8 @@ static void on_want(struct node *n, uint64_t from, const struct peer_want *f)
     s->heard_ms = loop_now_ms(n->loop);
     if (s->phase == SEND_OFFERED) {
         s->phase = SEND_OPEN;
-        s->sent = f->offset;
+        s->sent = s->begun = f->offset;
+        s->begun_ms = loop_now_ms(n->loop);
     }
     if (f->offset > s->sent)
         return;
@@ -267,6 +286,12 @@ bool transfer_sends(const struct node *n)
     for (size_t i = 0; i < RAFT_MEMBERS_MAX; i++)
         busy = busy || n->transfer->sending[i].busy;
     return busy;
+}
+
+void transfer_open(struct node *n)
+{
+    n->transfer = mem_zero(&n->alloc, sizeof(*n->transfer));
+    n->transfer->pace = (struct loop_timer){ .callback = on_pace, .context = n };
 }
 
 bool transfer_busy(const struct node *n)

@@ -14,6 +14,7 @@ struct node;
 
 enum {
     TRANSFER_AHEAD_BYTES = 2 << 20, /* sent and not acknowledged */
+    PACE_MS = 5,                    /* how often one that goes too fast is looked at */
     TRANSFER_QUIET_MS = 30000,      /* nothing heard for so long: it is given up, and begun again */
 };
 

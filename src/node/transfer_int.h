@@ -17,6 +17,8 @@ struct sending {
     bool busy, ended; /* a job is on the way; ended: close when it is back */
     struct storage_source source;
     uint64_t asked, sent; /* offsets: acknowledged up to, sent up to */
+    uint64_t begun;       /* offset of the first chunk, and when it was asked for */
+    int64_t begun_ms;
     uint64_t read_len;
     uint8_t *chunk;
     int64_t heard_ms;
@@ -46,6 +48,7 @@ struct receiving {
 struct transfer {
     struct sending sending[RAFT_MEMBERS_MAX];
     struct receiving receiving;
+    struct loop_timer pace;
 };
 
 /* ---- transfer.c ---- */

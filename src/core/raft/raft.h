@@ -5,7 +5,8 @@
  * messages at once; applies what is committed. It tells back with PERSISTED that a batch is on
  * disk. Messages that promise something (a vote, an acknowledgement, what a candidate says of its
  * log) are given out only after that, so an update's messages never wait for its records: a leader
- * sends entries while it writes them itself (10.2.1). Rules are quoted by their place in Ongaro's dissertation ("Raft 3.6").
+ * sends entries while it writes them itself (10.2.1). Rules are quoted by their place in Ongaro's
+ * dissertation ("Raft 3.6").
  *
  * Messages may be lost, doubled, late and out of order. Time is the node's monotonic clock; nothing
  * but the optional leader lease depends on how fast it goes.
