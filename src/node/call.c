@@ -453,6 +453,15 @@ void call_health_settle(struct node *n)
     }
 }
 
+/* Streams that need a leader are told that there is none (etcd's "hasleader"). */
+void call_no_leader(struct node *n)
+{
+    for (size_t i = n->standing.n; i > 0; i--)
+        if (n->standing.items[i - 1]->needs_leader)
+            call_end(n->standing.items[i - 1], ERR_NO_LEADER);
+    watching_no_leader(n);
+}
+
 void call_stop_all(struct node *n)
 {
     call_health_settle(n);

@@ -512,7 +512,10 @@ void peers_on_lost(struct node *n, uint64_t id, bool refused)
 
 void cluster_sweep(struct node *n)
 {
+    int64_t since = n->cluster.leaderless_ms;
     tell_of_us(n);
+    if (since && loop_now_ms(n->loop) - since >= LEADERLESS_MS)
+        call_no_leader(n);
 }
 
 bool cluster_hand_over(struct node *n)

@@ -22,6 +22,8 @@ struct member {
     struct peer_info info; /* spans into raft's memory; valid until the membership changes */
 };
 
+enum { LEADERLESS_MS = 3 * RAFT_ELECTION_MS }; /* etcd: three election time-outs */
+
 /* What a member has told us of itself. */
 struct told {
     uint64_t id;          /* 0: free */

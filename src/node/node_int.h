@@ -277,6 +277,7 @@ void call_members_changed(struct call *call);
 void call_download_end(struct call *call, enum err e);
 /* A renewal that another member asked for: one that waits is answered later. */
 void call_renew_for_peer(struct node *n, int64_t lease, uint64_t peer, uint64_t id);
+void call_no_leader(struct node *n);
 void call_renewals_settle(struct node *n); /* leases were revoked, notes cleared */
 void call_physical_settle(struct node *n); /* memory is freed */
 void call_gone(struct call *call);         /* its connection or stream is no more */
@@ -297,6 +298,7 @@ void watching_request(struct watch_stream *s, const struct request *r);
 void watching_deliver(struct node *n, const struct kv_change *changes, size_t count);
 bool watching_catch_up(struct node *n); /* true: more to do at once */
 void watching_progress(struct node *n); /* the interval has passed */
+void watching_no_leader(struct node *n); /* ends those that need one */
 void watching_stop_all(struct node *n); /* ends every stream: the server stops */
 
 /* ---- server.c: one node of a process; in tests there are several ---- */

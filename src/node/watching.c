@@ -294,6 +294,15 @@ void watching_progress(struct node *n)
     arena_reset(&n->apply);
 }
 
+void watching_no_leader(struct node *n)
+{
+    for (struct watch_stream *s = n->streams, *next; s; s = next) {
+        next = s->next;
+        if (s->call->needs_leader)
+            call_end(s->call, ERR_NO_LEADER);
+    }
+}
+
 void watching_stop_all(struct node *n)
 {
     for (struct watch_stream *s = n->streams, *next; s; s = next) {

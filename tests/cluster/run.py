@@ -23,6 +23,7 @@ PARTS = {
               ["--nodes 3 --seconds {s}", "--nodes 5 --seconds {s}"]),
     "rolling": ("--rounds 1", ["--rounds 5", "--nodes 5 --rounds 3"]),
     "wiped": ("--early", ["", "--early"]),
+    "leaderless": ("", [""]),
     "upgrade": (None, [""]),
     "failover": (None, ["--rounds 20", "--nodes 5 --rounds 20"]),
     "catchup": (None, [""]),
