@@ -90,7 +90,14 @@ void check_started(struct host *h)
 
 void check_turn(struct host *h)
 {
+    if (transfer_loading(h->node)) { /* there is no state to look at */
+        for (size_t i = 0; i < leases.n; i++)
+            leases.items[i].known[h->number] = false;
+        return;
+    }
     check_digest(h);
+    if (h->wiped && h->node->update.role == RAFT_LEADER)
+        violated("%s lost its disk, and leads as the member that it was", h->name);
     for (size_t i = 0; i < leases.n; i++) {
         struct lease *l = &leases.items[i];
         bool known = lease_known(h->node->machine.lease, l->id);

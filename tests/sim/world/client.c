@@ -11,12 +11,14 @@ enum {
     CLIENTS_MAX = 12,
     KEYS_MAX = 16,
     TEXT_MAX = 32,
+    FILL_KEYS = 4,
+    FILL_BYTES = 20000,
     STICKY_PERCENT = 90, /* stays with its node after an answer */
     RETRY_MAX_US = 200000,
     FINAL_TRIES = 60,
 };
 
-enum kind { GET, RANGE, PUT, DELETE, CAS, MOVE, COMPACT };
+enum kind { GET, RANGE, PUT, DELETE, CAS, MOVE, COMPACT, FILL };
 
 struct client {
     int number;
@@ -81,6 +83,7 @@ static void write_down_lost(const struct client *c, enum linear_outcome outcome)
     case GET:
     case RANGE:
     case COMPACT:
+    case FILL:
         return;
     case PUT:
         write_down(c, LINEAR_PUT, c->key, c->value, outcome, "-");
@@ -110,7 +113,7 @@ static void later(struct client *c, int64_t in_us)
 
 static bool certainly_failed(int code, struct span text)
 {
-    return code == 11 || span_is(text, "etcdserver: no leader") ||
+    return code == 11 || code == 9 || span_is(text, "etcdserver: no leader") ||
            span_is(text, "etcdserver: mvcc: database space exceeded") ||
            span_is(text, "etcdserver: too many requests") ||
            span_is(text, "etcdserver: server stopped");
@@ -211,6 +214,29 @@ static void take_put(struct client *c, struct span message)
     write_down(c, LINEAR_PUT, c->key, c->value, LINEAR_OK, "-");
 }
 
+/* A large value, on a key of its own; made anew from the number of the operation. */
+static void make_fill(const struct client *c, char key[TEXT_MAX], struct buf *out)
+{
+    struct prng p = { c->number_of_op };
+    snprintf(key, TEXT_MAX, "f%d.%d", c->number, (int)prng_below(&p, FILL_KEYS));
+    for (uint64_t n = 1 + prng_below(&p, FILL_BYTES) / 8; n > 0; n--)
+        buf_u64(out, prng_next(&p));
+}
+
+static void take_fill(struct client *c, struct span message)
+{
+    struct pb_put_response r;
+    char key[TEXT_MAX];
+    struct buf value;
+    if (pb_put_response_decode(message, &client_arena, &r) != ERR_OK)
+        violated("a put response that makes no sense");
+    saw_revision(c, r.header, true);
+    buf_open(&value, &world_heap);
+    make_fill(c, key, &value);
+    check_written(r.header->revision, span_text(key), buf_all(&value), false);
+    buf_close(&value);
+}
+
 static void take_delete(struct client *c, struct span message)
 {
     struct pb_delete_range_response r;
@@ -275,6 +301,9 @@ static void on_message(void *context, struct span message)
     case MOVE:
         take_txn(c, message);
         break;
+    case FILL:
+        take_fill(c, message);
+        break;
     case COMPACT:
         counts[COUNT_COMPACTIONS]++;
         break;
@@ -303,7 +332,9 @@ static void on_over(void *context, int code, struct span text)
     if (code == 0)
         violated("%s ended a call well without an answer", c->door.to->name);
     /* Cut off, deadline, exhausted, unavailable; and a revision that is compacted already. */
-    if (code != -1 && code != 4 && code != 8 && code != 14 && !(c->kind == COMPACT && code == 11))
+    bool learner = span_is(text, "etcdserver: rpc not supported for learner");
+    if (code != -1 && code != 4 && code != 8 && code != 14 && !learner &&
+        !(c->kind == COMPACT && code == 11))
         violated("%s answered code %d: %.*s", c->door.to->name, code, (int)text.len,
                  (const char *)text.data);
     lost(c, code, text);
@@ -350,6 +381,17 @@ static void encode_move(const struct client *c, struct buf *out)
     pb_txn_request_encode(&m, out);
 }
 
+static void encode_fill(const struct client *c, struct buf *out)
+{
+    char key[TEXT_MAX];
+    struct buf value;
+    buf_open(&value, &world_heap);
+    make_fill(c, key, &value);
+    struct pb_put_request m = { .key = span_text(key), .value = buf_all(&value) };
+    pb_put_request_encode(&m, out);
+    buf_close(&value);
+}
+
 static const char *encode(const struct client *c, struct buf *out)
 {
     char text[TEXT_MAX];
@@ -374,6 +416,9 @@ static const char *encode(const struct client *c, struct buf *out)
     case MOVE:
         encode_move(c, out);
         return "/etcdserverpb.KV/Txn";
+    case FILL:
+        encode_fill(c, out);
+        return "/etcdserverpb.KV/Put";
     case COMPACT:
         pb_compaction_request_encode(&compact, out);
         return "/etcdserverpb.KV/Compact";
@@ -384,8 +429,8 @@ static const char *encode(const struct client *c, struct buf *out)
 static void begin(struct client *c)
 {
     struct buf message;
-    static const char *const names[] = { "get", "range", "put",    "delete",
-                                         "cas", "move",  "compact" };
+    static const char *const names[] = { "get", "range", "put", "delete", "cas", "move",
+                                         "compact", "fill" };
     if (!door_is_open(&c->door))
         door_open(&c->door, c->only ? c->only : &hosts[world_below((uint64_t)n_nodes)]);
     c->busy = true;
@@ -419,7 +464,7 @@ static enum kind choose_kind(const struct client *c)
         return CAS;
     if ((dice -= plan.move_percent) < 0)
         return MOVE;
-    return PUT;
+    return world_chance(plan.fill_percent) ? FILL : PUT;
 }
 
 static void choose(struct client *c)

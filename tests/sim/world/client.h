@@ -41,7 +41,8 @@ struct plan {
     int64_t think_us; /* between operations, at most */
     int64_t timeout_us;
     int read_percent, serializable_percent, delete_percent, cas_percent, move_percent;
-    bool compact;
+    bool compact, replace;
+    int fill_percent; /* of writes: large values, to make the log grow */
 };
 extern struct plan plan;
 extern struct linear history;

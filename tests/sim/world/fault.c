@@ -2,6 +2,8 @@
  * met alone and with any other. */
 #include "fault.h"
 #include "base/check.h"
+#include "node/node_int.h"
+#include "operator.h"
 
 enum { GAP_MIN_US = 50000 };
 
@@ -20,6 +22,7 @@ enum fault {
     ROT,
     SKEW,
     JUMP,
+    WIPE,
     FAULTS
 };
 
@@ -46,7 +49,7 @@ static void come_back(void *context, uint64_t generation)
 {
     struct host *h = context;
     char what[WHY_MAX] = "";
-    if (h->up || h->generation != generation || over)
+    if (h->up || h->retired || h->generation != generation || over)
         return;
     bool rotten = (chosen >> ROT & 1) && !stopping && world_chance(40) && disk_rot(h->disk, what);
     if (rotten) {
@@ -72,7 +75,7 @@ static void watch_over(void *context, uint64_t what)
     CHECK(context == NULL && what == 0);
     for (int i = 0; i < n_nodes && !over; i++) {
         struct host *h = &hosts[i];
-        if (h->up || h->noticed == h->generation)
+        if (h->up || h->retired || h->noticed == h->generation)
             continue;
         h->noticed = h->generation;
         world_call(world_us + world_between(0, 2 * SECOND), come_back, h, h->generation);
@@ -183,6 +186,18 @@ static void jump(struct host *h)
     trace("%s's wall clock jumps", h->name);
 }
 
+static void wipe(struct host *h)
+{
+    if (!h->up || !operator_may_wipe(h))
+        return;
+    counts[COUNT_WIPED]++;
+    trace("%s loses its disk", h->name);
+    h->wiped = true;
+    h->wiped_id = h->node->header.member_id;
+    host_kill(h, true);
+    disk_wipe(h->disk);
+}
+
 static void meet(enum fault fault, struct host *h)
 {
     switch (fault) {
@@ -232,6 +247,9 @@ static void meet(enum fault fault, struct host *h)
         return;
     case JUMP:
         jump(h);
+        return;
+    case WIPE:
+        wipe(h);
         return;
     case FAULTS:
         break;

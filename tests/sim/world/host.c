@@ -9,7 +9,7 @@
 
 #define WALL_START (INT64_C(1700000000) * SECOND)
 
-enum { SEGMENT_BYTES = 1 << 20, TURN_US_MAX = 120 };
+enum { TURN_US_MAX = 120 };
 
 struct host *host_here;
 struct host hosts[HOSTS_MAX];
@@ -102,9 +102,18 @@ bool host_inside(struct host *h, void (*call)(struct host *, void *), void *cont
 static void serve(struct host *h, void *context)
 {
     CHECK(!context);
-    node_serve(h->node);
+    bool begun = node_serve(h->node);
     if (!loop_is_stopped(h))
         return;
+    h->gave_up = !begun;
+    if (h->gave_up)
+        return;
+    if (h->node->failed && h->wiped) {
+        counts[COUNT_WIPED_REFUSED]++;
+        h->retired = true;
+    } else if (h->node->failed && !h->joins) {
+        violated("%s would not go on: %s", h->name, h->why);
+    }
     node_close(h->node);
     h->node = NULL;
     h->up = false;
@@ -132,6 +141,11 @@ static void turn(void *context, uint64_t generation)
     }
     if (!host_inside(h, serve, NULL))
         return;
+    if (h->gave_up) {
+        trace("%s did not join: %s", h->name, h->why);
+        host_kill(h, false);
+        return;
+    }
     if (!h->up) {
         stopped(h);
         return;
@@ -191,7 +205,7 @@ struct starting {
 static void start(struct host *h, void *context)
 {
     struct starting *s = context;
-    h->node = node_open(&s->params, SEGMENT_BYTES);
+    h->node = node_open(&s->params, setup.segment_bytes);
     s->ok = h->node != NULL;
 }
 
@@ -201,6 +215,7 @@ bool host_start(struct host *h)
     char why[PARAM_WHY_MAX];
     CHECK(!h->up && h->is_node);
     h->why[0] = 0;
+    h->gave_up = false;
     h->busy_us = world_us;
     h->turn_us = INT64_MAX;
     h->generation++;

@@ -14,6 +14,7 @@
 #include "node/node_int.h"
 #include "client.h"
 #include "fault.h"
+#include "operator.h"
 
 enum { STEPS_MAX = 5000000, STEP_US = 200000, WAIT_MAX_US = 120000000, LEASES_GONE_S = 40 };
 
@@ -25,7 +26,7 @@ struct options {
     const char *history;
 };
 
-int64_t world_checkpoint_bytes;
+struct world_setup setup;
 static uint64_t totals[COUNTS];
 
 /* ---- one run ---- */
@@ -44,7 +45,15 @@ static void make_plan(void)
                           .cas_percent = (int)world_below(15),
                           .move_percent = (int)world_below(10),
                           .compact = world_chance(50) };
-    world_checkpoint_bytes = world_between(64 << 10, 2 << 20);
+    plan.replace = world_chance(40);
+    plan.fill_percent = world_chance(50) ? (int)world_between(5, 40) : 0;
+    setup = (struct world_setup){
+        .checkpoint_bytes = world_between(4 << 10, world_chance(50) ? 64 << 10 : 2 << 20),
+        .keep_bytes = world_chance(50) ? world_between(0, 64 << 10) : 64 << 20,
+        /* The largest batch has to fit. */
+        .segment_bytes = plan.fill_percent ? 16 << 20 : 1 << 20,
+        .leader_lease_ms = world_chance(40) ? world_between(50, 800) : 0,
+    };
 }
 
 static void wait_for(bool (*done)(void), const char *what)
@@ -117,6 +126,8 @@ static void finish(const struct options *o)
     trace("everything is healed");
     faults_stop();
     lessees_stop();
+    operator_stop();
+    wait_for(operator_idle, "the operator is not done");
     wait_for(all_up, "not all nodes are up");
     clients_stop();
     wait_for(clients_idle, "a client still waits for an answer");
@@ -134,6 +145,7 @@ static void stop_all(void)
     clients_close();
     watchers_close();
     lessees_close();
+    operator_close();
     faults_end();
     for (int i = 0; i < n_nodes; i++)
         if (hosts[i].up)
@@ -161,6 +173,8 @@ static void run(const struct options *o, uint64_t seed)
     clients_open();
     watchers_open();
     lessees_open();
+    plan.replace = plan.replace && n_nodes > 1;
+    operator_open();
     faults_open();
     world_run(world_between(5 * SECOND, 40 * SECOND));
     finish(o);

@@ -9,9 +9,10 @@ enum { TEXT_BYTES = 512, ARGS_MAX = 16, CLIENT_PORT = 2379, PEER_PORT = 2380 };
 void world_params(const struct host *h, struct params *out, char *why)
 {
     char name[TEXT_BYTES], listen[TEXT_BYTES], peers[TEXT_BYTES], all[TEXT_BYTES] = "";
+    char join[TEXT_BYTES] = "";
     char *args[ARGS_MAX];
     int n = 0;
-    size_t len = 0;
+    size_t len = 0, join_len = 0;
     snprintf(name, sizeof(name), "--name=%s", h->name);
     snprintf(listen, sizeof(listen), "--listen=%s:%d", h->address, CLIENT_PORT);
     snprintf(peers, sizeof(peers), "--listen-peers=%s:%d", h->address, PEER_PORT);
@@ -21,12 +22,18 @@ void world_params(const struct host *h, struct params *out, char *why)
         len += (size_t)snprintf(all + len, sizeof(all) - len, "%s%s=%s:%d",
                                 i ? "," : "--initial-cluster=", hosts[i].name, hosts[i].address,
                                 PEER_PORT);
+    for (int i = 0; i < n_nodes && h->joins; i++)
+        if (i != h->number)
+            join_len += (size_t)snprintf(join + join_len, sizeof(join) - join_len, "%s%s:%d",
+                                         join_len ? "," : "--join=", hosts[i].address, PEER_PORT);
     if (n_nodes > 1) {
         args[n++] = peers;
-        args[n++] = all;
+        args[n++] = h->joins ? join : all;
     }
     enum err e = param_read(out, n, args, why);
     if (e != ERR_OK)
         violated("parameters: %s", why);
-    out->checkpoint_log_bytes = world_checkpoint_bytes;
+    out->checkpoint_log_bytes = setup.checkpoint_bytes;
+    out->raft_keep_bytes = setup.keep_bytes;
+    out->leader_lease_ms = setup.leader_lease_ms;
 }

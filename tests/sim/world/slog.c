@@ -43,5 +43,7 @@ void slog(enum slog_level level, const char *message, const char *format, ...)
         snprintf(host_here->why, sizeof(host_here->why), "%.300s: %.700s", message, rest);
     if (strcmp(message, "checkpoint") == 0)
         counts[COUNT_CHECKPOINTS]++;
+    if (strcmp(message, "installed a checkpoint") == 0)
+        counts[COUNT_INSTALLED]++;
     trace("%s %s: %s", level == SLOG_ERROR ? "ERROR" : "log", message, rest);
 }

@@ -142,7 +142,8 @@ void world_open(uint64_t seed, bool tracing)
     order = 0;
     world_seed = seed;
     world_tracing = tracing;
-    prng.state = seed * 0x9e3779b97f4a7c15u + 1;
+    prng.state = seed;
+    prng.state = prng_next(&prng); /* or the next seed's numbers were the same, one later */
     host_here = NULL;
     n_hosts = n_nodes = 0;
     check_hook = tell_seed;

@@ -76,11 +76,16 @@ struct host {
 
     /* the process */
     bool up;
+    bool gave_up; /* it ended before it had become a member */
     bool dark; /* without power: it does not even refuse */
     struct node *node;
     struct loop *loop;
     uint64_t generation; /* one process, one number */
     uint64_t noticed;    /* of the one that is known to have ended */
+    bool joins;          /* it was added to a cluster that there was */
+    bool retired;        /* it is not to come back for now */
+    bool wiped;          /* its disk was lost, and it does as if it were new: nobody may trust it */
+    uint64_t wiped_id;
     int64_t turn_us;     /* when the next turn is to come; INT64_MAX: not asked for */
     int64_t busy_us, frozen_us; /* until then */
     jmp_buf death;
@@ -183,5 +188,8 @@ void check_end(int64_t revision);  /* everything up to it was seen by a watcher 
 /* ---- param.c ---- */
 
 struct params;
-extern int64_t world_checkpoint_bytes;
+extern struct world_setup {
+    int64_t checkpoint_bytes, keep_bytes, leader_lease_ms;
+    uint32_t segment_bytes;
+} setup;
 void world_params(const struct host *h, struct params *out, char *why);
