@@ -508,37 +508,54 @@ void peers_on_lost(struct node *n, uint64_t id, bool refused)
     transfer_lost(n, id);
 }
 
-/* ---- every second ---- */
-
-void cluster_sweep(struct node *n)
+/* The voter that has most; 0: none can be reached. */
+static uint64_t successor(const struct node *n)
 {
-    int64_t since = n->cluster.leaderless_ms;
-    tell_of_us(n);
-    if (since && loop_now_ms(n->loop) - since >= LEADERLESS_MS)
-        call_no_leader(n);
-}
-
-bool cluster_hand_over(struct node *n)
-{
-    struct cluster *c = &n->cluster;
-    struct raft_progress best = { .match = 0 };
+    struct raft_progress p, best = { .match = 0 };
     uint64_t to = 0;
-    if (n->update.role != RAFT_LEADER || c->alone)
-        return false;
-    if (c->handing_over)
-        return true;
-    for (size_t i = 0; i < c->n; i++) {
-        struct raft_progress p;
-        uint64_t id = c->members[i].id;
-        if (id == n->header.member_id || !(c->members[i].votes & RAFT_VOTER) ||
+    for (size_t i = 0; i < n->cluster.n; i++) {
+        uint64_t id = n->cluster.members[i].id;
+        if (id == n->header.member_id || !(n->cluster.members[i].votes & RAFT_VOTER) ||
             !peers_connected(n, id) || !raft_progress(n->raft, id, &p) || p.match < best.match)
             continue;
         best = p;
         to = id;
     }
-    if (!to)
-        return false;
-    c->handing_over = true;
+    return to;
+}
+
+static bool transfer_to(struct node *n, uint64_t to)
+{
     struct raft_event event = { .type = RAFT_TRANSFER, .transfer_to = to };
-    return pump_raft(n, &event) == ERR_OK;
+    return to && pump_raft(n, &event) == ERR_OK;
+}
+
+bool cluster_hand_over(struct node *n)
+{
+    struct cluster *c = &n->cluster;
+    if (n->update.role != RAFT_LEADER || c->alone)
+        return false;
+    if (!c->handing_over)
+        c->handing_over = transfer_to(n, successor(n));
+    return c->handing_over;
+}
+
+/* ---- every second ---- */
+
+/* A leader whose disk is full can write nothing down: another may lead until there is room. */
+static void step_aside(struct node *n)
+{
+    if (n->update.role == RAFT_LEADER && !n->cluster.alone && n->disk_job.waiting &&
+        transfer_to(n, successor(n)))
+        slog(SLOG_WARN, "the disk is full: another member is to lead", "member=%llx",
+             (unsigned long long)n->header.member_id);
+}
+
+void cluster_sweep(struct node *n)
+{
+    int64_t since = n->cluster.leaderless_ms;
+    tell_of_us(n);
+    step_aside(n);
+    if (since && loop_now_ms(n->loop) - since >= LEADERLESS_MS)
+        call_no_leader(n);
 }

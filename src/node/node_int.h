@@ -159,7 +159,8 @@ struct node {
  * ERR_NOSPACE, ERR_TOO_MANY_REQUESTS: nothing was taken. */
 enum err pump_propose(struct node *n, const struct request *r, struct call *call,
                       int64_t lease) MUST_CHECK;
-/* The same for a command that another member has made. ERR_NO_LEADER, ERR_TOO_MANY_REQUESTS. */
+/* The same for a command that another member has made; also ERR_NO_LEADER, and what is wrong with
+ * the command. */
 enum err pump_propose_bytes(struct node *n, struct span command, struct proposal p) MUST_CHECK;
 void proposal_failed(struct node *n, const struct proposal *p, enum err e);
 /* Whether a linearizable read may be served at once: nobody else could lead. */

@@ -62,12 +62,27 @@ enum err pump_propose(struct node *n, const struct request *r, struct call *call
     return ERR_OK;
 }
 
+/* Nothing comes into the log that could not be applied, nor what only a leader may propose. */
+static enum err check_foreign(struct node *n, struct span command)
+{
+    struct request r;
+    enum err e = machine_command_read(command, &n->turn, &r);
+    if (e == ERR_OK && (r.type == REQUEST_LEASE_EXPIRE || r.type == REQUEST_LEASE_NOTE))
+        e = ERR_BAD_REQUEST;
+    if (e == ERR_OK)
+        e = request_check(&r, &n->turn);
+    return e == ERR_OK && n->nospace && needs_space(&r) ? ERR_NOSPACE : e;
+}
+
 enum err pump_propose_bytes(struct node *n, struct span command, struct proposal p)
 {
     if (n->update.role != RAFT_LEADER)
         return ERR_NO_LEADER;
     if (overloaded(n))
         return ERR_TOO_MANY_REQUESTS;
+    enum err e = check_foreign(n, command);
+    if (e != ERR_OK)
+        return e;
     buf_span(&n->commands, command);
     VEC_PUSH(&n->command_ends, &n->alloc, n->commands.len);
     VEC_PUSH(&n->submitted, &n->alloc, p);
@@ -284,8 +299,6 @@ static void submitted_fail(struct node *n, size_t count, enum err e)
         proposal_failed(n, &p[i], e);
 }
 
-/* All commands of the turn become entries with indexes that follow one another. Members that
- * forwarded some hear where they are before they get the entries. */
 void pump_give_up(struct node *n)
 {
     struct awaited *first;
@@ -298,6 +311,8 @@ void pump_give_up(struct node *n)
     forward_give_up(n);
 }
 
+/* All commands of the turn become entries with indexes that follow one another. Members that
+ * forwarded some hear where they are before they get the entries. */
 static void submit_here(struct node *n)
 {
     size_t count = n->submitted.n;

@@ -389,6 +389,14 @@ void machine_command(const struct request *r, int64_t now_ms, int64_t lease_id, 
     codecs[number].encode(out, &whole);
 }
 
+enum err machine_command_read(struct span command, struct arena *arena, struct request *out)
+{
+    struct command c;
+    enum err e = command_decode(command, arena, &c);
+    *out = c.request;
+    return e;
+}
+
 enum err command_decode(struct span bytes, struct arena *arena, struct command *out)
 {
     *out = (struct command){ 0 };

@@ -196,6 +196,11 @@ enum command_number {
  * (positive, drawn by the node); TTLs are raised to LEASE_TTL_MIN_S here. */
 void machine_command(const struct request *r, int64_t now_ms, int64_t lease_id, struct buf *out);
 
+/* What a command asks, when another member has made its bytes; spans point into them, arrays stand
+ * in the arena. ERR_CORRUPT, ERR_FORMAT: it must not come into the log. */
+enum err machine_command_read(struct span command, struct arena *arena,
+                              struct request *out) MUST_CHECK;
+
 /* Applies one entry. now_ms is the local monotonic time, for lease deadlines only: it does not
  * reach replicated state. The reply and everything in it lives in the arena or the store until the
  * next apply; the changes live until the next apply or read. Returns ERR_CORRUPT (and changes

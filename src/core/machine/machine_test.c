@@ -72,6 +72,24 @@ static size_t lease_keys(struct bench *b, int64_t id)
     return lease_look(b->m.lease, id, 0, true, &b->arena, &info) ? SIZE_MAX : info.n_keys;
 }
 
+/* What another member has sent comes into the log only whole. */
+TEST(machine_command_read)
+{
+    struct bench b;
+    bench_open(&b);
+    struct request r, put = { .type = REQUEST_PUT, .author = SPAN("me"),
+                              .put = { .key = SPAN("k"), .value = SPAN("v") } };
+    machine_command(&put, 1, 0, &b.bytes);
+    EXPECT(machine_command_read(buf_all(&b.bytes), &b.arena, &r) == ERR_OK);
+    EXPECT(r.type == REQUEST_PUT && span_is(r.put.key, "k") && span_is(r.author, "me"));
+    for (size_t len = 0; len < b.bytes.len; len++)
+        EXPECT(machine_command_read(span_of(b.bytes.data, len), &b.arena, &r) == ERR_CORRUPT);
+    buf_u8(&b.bytes, 0);
+    EXPECT(machine_command_read(buf_all(&b.bytes), &b.arena, &r) == ERR_CORRUPT);
+    EXPECT(machine_command_read(SPAN("\377\1"), &b.arena, &r) == ERR_FORMAT);
+    EXPECT(bench_close(&b));
+}
+
 TEST(machine_puts_and_leases)
 {
     struct bench b;
