@@ -73,7 +73,7 @@ static size_t lease_keys(struct bench *b, int64_t id)
 }
 
 /* What another member has sent comes into the log only whole. */
-TEST(machine_command_read)
+TEST(machine_reads_foreign_commands)
 {
     struct bench b;
     bench_open(&b);
