@@ -6,14 +6,13 @@
 Members have numbers from 1. With proxied=True peers talk through proxy.py, and the network can be
 broken; without it they talk directly, as measurements want it.
 """
+import itertools
 import os
-import random
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 
@@ -29,27 +28,25 @@ READY_SECONDS = 60
 # busy node has to greet.
 EAGER = (("grpc.initial_reconnect_backoff_ms", 100), ("grpc.min_reconnect_backoff_ms", 2000),
          ("grpc.max_reconnect_backoff_ms", 300))
-# Below what Linux takes for outgoing connections: a dead member's port must stay its own.
-PORTS = (10000, 32000)
+# Below what Linux takes for outgoing connections: a dead member's port must stay its own. Each
+# process of tests has a block for itself, as long as there are few.
+PORTS_FIRST, PORTS_BLOCK, PORTS_BLOCKS = 10000, 100, 220
 TMPFS_BYTES = 1 << 30       # etcd keeps log files of 64 MB each
 TOKEN = "tests-cluster"
 
-_ports = random.Random(os.getpid() ^ time.monotonic_ns())
-_given = set()
+_ports = (PORTS_FIRST + os.getpid() % PORTS_BLOCKS * PORTS_BLOCK + i
+          for i in itertools.cycle(range(PORTS_BLOCK)))
 
 
 def free_port():
-    while True:
-        port = _ports.randrange(*PORTS)
+    for port in _ports:
         with socket.socket() as s:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 s.bind(("127.0.0.1", port))
+                return port
             except OSError:
-                continue
-        if port not in _given:
-            _given.add(port)
-            return port
+                pass
 
 
 class EtcdKind:
