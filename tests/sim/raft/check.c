@@ -206,6 +206,10 @@ void check_message(struct world *w, struct node *n, const struct raft_message *m
         violated(w, n, "a message of term %d in term %d", (int)m->term, (int)n->term);
     if (m->type == RAFT_VOTE_REPLY && m->granted)
         check_vote(w, n, m);
+    if (m->type == RAFT_VOTE &&
+        (n->disk.term != m->term || n->disk.vote != n->id || !disk_has(n, m->index, m->index_term)))
+        violated(w, n, "asks for votes of term %d by a log to %d.%d that is not on its disk",
+                 (int)m->term, (int)m->index, (int)m->index_term);
     if (m->type == RAFT_APPEND_REPLY && !m->rejected && m->index)
         check_acknowledged(w, n, m);
     if (m->type == RAFT_PREVOTE_REPLY && m->granted && !as_new(n))

@@ -178,7 +178,9 @@ void client_tick(struct world *w)
     if (!count || client_between(w, lead, count))
         return;
     struct node *n = lead[prng_below(&w->prng, count)];
-    if (chance(w, v->change))
+    if (w->now < w->quiet_until)
+        client_read(w, n);
+    else if (chance(w, v->change))
         change(w, n);
     else if (chance(w, v->transfer))
         transfer(w, n);

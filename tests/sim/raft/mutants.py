@@ -26,6 +26,9 @@ def read_table():
             place = (line[3:], [], [])
             mutants[-1][2].append(place)
         elif line.startswith('- '):
+            if place[2]: # another change of the same file
+                place = (place[0], [], [])
+                mutants[-1][2].append(place)
             place[1].append(line[2:])
         elif line.startswith('+ '):
             place[2].append(line[2:])

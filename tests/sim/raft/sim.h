@@ -106,7 +106,8 @@ enum event_type {
     EV_MEND,
     EV_HELD,
     EV_READ,
-    EV_ALONE
+    EV_ALONE,
+    EV_AMBUSH
 };
 
 struct packet {
@@ -132,7 +133,8 @@ struct weather {
     uint64_t lose, twice, late;
     bool in_order;
     bool holds; /* a cut link keeps what is sent until it is whole again, as TCP does */
-    uint64_t partition, crash, power, stop, slow, jump, aimed; /* a fault tick, or an aimed one */
+    uint64_t partition, crash, power, ambush, stop, slow, jump,
+        aimed; /* a fault tick, or an aimed one */
     int64_t fault_every_us, client_every_us, sync_us;
     bool drift;
     uint64_t change, transfer, read;
@@ -152,11 +154,14 @@ struct commit {
 
 #define COUNTERS(X)                                                                                \
     X(seeds)                                                                                       \
-    X(steps) X(elections) X(messages) X(lost) X(held) X(doubled) X(late) X(partitions) X(crashes)  \
-        X(power_cuts) X(batches_lost) X(stops) X(slow_disks) X(clock_jumps) X(refused)             \
-            X(submitted) X(commits) X(reads) X(reads_lost) X(checkpoints) X(snapshots) X(installs) \
-                X(snapshots_failed) X(changes) X(joints) X(joins) X(transfers) X(cuts)             \
-                    X(lease_runs)
+    X(steps)                                                                                       \
+    X(elections)                                                                                   \
+    X(messages)                                                                                    \
+    X(lost)                                                                                        \
+    X(held) X(doubled) X(late) X(partitions) X(crashes) X(power_cuts) X(batches_lost) X(stops)     \
+        X(slow_disks) X(clock_jumps) X(refused) X(submitted) X(commits) X(reads) X(reads_lost)     \
+            X(checkpoints) X(snapshots) X(installs) X(snapshots_failed) X(changes) X(joints)       \
+                X(joins) X(transfers) X(cuts) X(lease_runs)
 
 struct counters {
 #define X(name) uint64_t name;
@@ -173,10 +178,12 @@ struct world {
     bool calm;  /* no more faults */
     bool lease; /* in every run */
     int64_t now, calm_at;
+    int64_t quiet_until; /* before this clients only read, and no other fault begins */
     uint64_t order;
     VEC(struct event) queue; /* a heap */
     struct node nodes[NODES_MAX];
     size_t n_nodes;
+    uint64_t partition;                    /* the newest */
     bool cut_off[NODES_MAX][NODES_MAX];    /* [from][to] */
     int64_t arrives[NODES_MAX][NODES_MAX]; /* the newest message, where they keep their order */
     uint64_t run_steps;

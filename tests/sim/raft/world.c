@@ -136,15 +136,19 @@ static struct node *any_node(struct world *w)
     return &w->nodes[prng_below(&w->prng, w->n_nodes)];
 }
 
-static void crash(struct world *w, struct node *n)
+static int64_t some_time_down(struct world *w)
+{
+    return chance(w, 700) ? between(w, MS, 500 * MS) : between(w, MS, 8 * SECOND);
+}
+
+static void crash(struct world *w, struct node *n, int64_t down)
 {
     if (!n->up)
         return;
     w->count->crashes++;
     say(w, "%d crashes", (int)n->id);
     node_crash(w, n);
-    int64_t after = chance(w, 700) ? between(w, MS, 500 * MS) : between(w, MS, 8 * SECOND);
-    world_add(w, after, (struct event){ .type = EV_RESTART, .node = n, .life = n->life });
+    world_add(w, down, (struct event){ .type = EV_RESTART, .node = n, .life = n->life });
 }
 
 static void mend(struct world *w)
@@ -155,11 +159,12 @@ static void mend(struct world *w)
 
 enum { CUT_IN_TWO, CUT_ONE_WAY, CUT_ALONE, CUT_DEAF_OR_DUMB, CUT_PAIR, CUT_SOME, CUTS };
 
-static void partition(struct world *w, const struct node *aim, uint64_t kind)
+static void partition(struct world *w, const struct node *aim, uint64_t kind,
+                      const struct node *other)
 {
-    uint64_t other = prng_below(&w->prng, w->n_nodes);
     unsigned side = (unsigned)prng_next(&w->prng);
     mend(w);
+    w->partition++;
     w->count->partitions++;
     for (size_t i = 0; i < NODES_MAX; i++) {
         for (size_t k = 0; k < NODES_MAX; k++) {
@@ -174,14 +179,15 @@ static void partition(struct world *w, const struct node *aim, uint64_t kind)
             else if (kind == CUT_DEAF_OR_DUMB)
                 *cut = (side & 1 ? i : k) == aim->id - 1;
             else if (kind == CUT_PAIR)
-                *cut = (i == aim->id - 1 && k == other) || (k == aim->id - 1 && i == other);
+                *cut = (i == aim->id - 1 && k == other->id - 1) ||
+                       (k == aim->id - 1 && i == other->id - 1);
             else
                 *cut = chance(w, 400);
         }
     }
     say(w, "partition of kind %d by %x around %d", (int)kind, side & 0xfff, (int)aim->id);
     world_add(w, chance(w, 800) ? between(w, 50 * MS, 4 * SECOND) : between(w, SECOND, 12 * SECOND),
-              (struct event){ .type = EV_MEND });
+              (struct event){ .type = EV_MEND, .a = w->partition });
 }
 
 static void stop(struct world *w, struct node *n, int64_t how_long)
@@ -207,7 +213,29 @@ static void power_cut(struct world *w)
     w->count->power_cuts++;
     for (size_t i = 0; i < w->n_nodes; i++)
         if (chance(w, 800))
-            crash(w, &w->nodes[i]);
+            crash(w, &w->nodes[i], some_time_down(w));
+}
+
+/* One node hears nothing of the leader and asks for votes again and again. When the leader is cut
+ * off, those who were loyal to it are restarted, and asked before they hear of it again. */
+static void ambush(struct world *w, const struct node *leader, const struct node *asks)
+{
+    if (leader == asks)
+        return;
+    int64_t after = between(w, SECOND, 4 * SECOND);
+    partition(w, leader, CUT_PAIR, asks);
+    w->quiet_until = w->now + after; /* else its log is too old to be voted for */
+    world_add(
+        w, after,
+        (struct event){ .type = EV_AMBUSH, .node = world_node(w, leader->id), .a = asks->id });
+}
+
+static void ambush_ends(struct world *w, const struct event *e)
+{
+    partition(w, e->node, CUT_ALONE, e->node);
+    for (size_t i = 0; i < w->n_nodes; i++)
+        if (&w->nodes[i] != e->node && w->nodes[i].id != e->a)
+            crash(w, &w->nodes[i], between(w, MS, 30 * MS));
 }
 
 static void fault_tick(struct world *w)
@@ -215,12 +243,15 @@ static void fault_tick(struct world *w)
     const struct weather *v = &w->weather;
     struct node *n = any_node(w), *other = any_node(w);
     if (chance(w, v->partition))
-        partition(w, other->role == RAFT_LEADER ? other : n, prng_below(&w->prng, CUTS));
+        partition(w, other->role == RAFT_LEADER ? other : n, prng_below(&w->prng, CUTS),
+                  any_node(w));
     n = any_node(w);
     if (chance(w, v->crash))
-        crash(w, n);
+        crash(w, n, some_time_down(w));
     if (chance(w, v->power))
         power_cut(w);
+    if (other->role == RAFT_LEADER && chance(w, v->ambush))
+        ambush(w, other, any_node(w));
     n = any_node(w);
     if (chance(w, v->stop) && n->up)
         stop(w, n, between(w, 10 * MS, 3 * SECOND));
@@ -246,7 +277,7 @@ void world_aim(struct world *w, struct node *n)
     else if (kind == 1 && w->weather.stop)
         stop(w, n, between(w, 10 * MS, 3 * SECOND));
     else if (w->weather.partition)
-        partition(w, n, prng_below(&w->prng, CUTS));
+        partition(w, n, prng_below(&w->prng, CUTS), any_node(w));
 }
 
 void world_aim_transfer(struct world *w, struct node *from, struct node *to)
@@ -282,6 +313,7 @@ static void draw_weather(struct world *w)
     v->holds = chance(w, 300);
     v->partition = some(w, 7, 150);
     v->crash = some(w, 7, 150);
+    v->ambush = some(w, 2, 50);
     v->power = some(w, 3, 20);
     v->stop = some(w, 5, 100);
     v->slow = some(w, 4, 100);
@@ -312,6 +344,8 @@ static void draw_weather(struct world *w)
         v->transfer = chance(w, 500) ? 20 : 0;
         v->stop = 20 + prng_below(&w->prng, 50);
         v->aimed = 50 + prng_below(&w->prng, 100);
+        v->ambush = some(w, 5, 300);
+        v->crash = v->crash / 4;
     }
     w->count->lease_runs += v->lease_ms > 0;
 }
@@ -365,16 +399,22 @@ static void happen(struct world *w, const struct event *e)
         world_add(w, w->calm ? 50 * MS : client_pause(w), *e);
         return;
     case EV_FAULT:
-        if (!w->calm)
+        if (w->now < w->quiet_until)
+            world_add(w, w->quiet_until - w->now + 1, *e);
+        else if (!w->calm)
             fault_tick(w);
         return;
     case EV_MEND:
-        if (!w->calm)
+        if (!w->calm && e->a == w->partition)
             mend(w);
+        return;
+    case EV_AMBUSH:
+        if (!w->calm)
+            ambush_ends(w, e);
         return;
     case EV_ALONE:
         if (!w->calm)
-            partition(w, e->node, CUT_ALONE);
+            partition(w, e->node, CUT_ALONE, e->node);
         return;
     case EV_HELD:
         if (e->life == e->node->life)
@@ -382,7 +422,7 @@ static void happen(struct world *w, const struct event *e)
         return;
     case EV_RESTART:
         if (e->a && !w->calm && e->life == e->node->life)
-            crash(w, e->node);
+            crash(w, e->node, some_time_down(w));
         else if (!e->a && !e->node->up)
             node_start(w, e->node);
         return;
