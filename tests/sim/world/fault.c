@@ -49,8 +49,12 @@ static void come_back(void *context, uint64_t generation)
 {
     struct host *h = context;
     char what[WHY_MAX] = "";
-    if (h->up || h->retired || h->generation != generation || over)
+    if (h->up || h->generation != generation || over)
         return;
+    if (h->retired) { /* until it is added */
+        h->noticed = 0;
+        return;
+    }
     bool rotten = (chosen >> ROT & 1) && !stopping && world_chance(40) && disk_rot(h->disk, what);
     if (rotten) {
         counts[COUNT_ROTS]++;

@@ -111,7 +111,9 @@ static void serve(struct host *h, void *context)
     if (h->node->failed && h->wiped) {
         counts[COUNT_WIPED_REFUSED]++;
         h->retired = true;
-    } else if (h->node->failed && !h->joins) {
+    } else if (h->node->failed && h->leaves) {
+        h->retired = true;
+    } else if (h->node->failed) {
         violated("%s would not go on: %s", h->name, h->why);
     }
     node_close(h->node);

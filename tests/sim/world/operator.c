@@ -8,7 +8,7 @@
 #include "node/node_int.h"
 #include "wire/protobuf/etcd_pb.h"
 
-enum { TEXT_MAX = 32, PEER_PORT = 2380, TIMEOUT_US = 4000000, PAUSE_US = 400000 };
+enum { URL_BYTES = 64, PEER_PORT = 2380, TIMEOUT_US = 4000000, PAUSE_US = 400000 };
 
 enum step { IDLE, MOVE_LEADER, REMOVE, ADD, JOIN, PROMOTE };
 
@@ -17,7 +17,7 @@ static struct operator {
     enum step step;
     bool busy, answered, learner, stopping;
     struct host *host; /* that is replaced */
-    uint64_t id;       /* of the member that goes, or comes */
+    uint64_t id, gone; /* of the member that goes, or comes; that went */
     uint64_t attempt;
     int64_t gap_us;
 } op;
@@ -38,7 +38,7 @@ static void go(enum step step, int64_t in_us)
 static void done(void)
 {
     trace("operator: %s is a member again", op.host->name);
-    op.host->wiped = op.host->retired = false;
+    op.host->wiped = op.host->retired = op.host->leaves = false;
     op.host = NULL;
     counts[COUNT_REPLACED]++;
     go(IDLE, world_between(SECOND, op.gap_us));
@@ -86,9 +86,28 @@ static struct host *somebody_else(void)
 
 /* ---- one step ---- */
 
+static struct span url_of(const struct host *h, char out[URL_BYTES])
+{
+    snprintf(out, URL_BYTES, "%s:%d", h->address, PEER_PORT);
+    return span_text(out);
+}
+
+/* Not the one that went, of which the node that was asked had not heard. */
+static bool was_added(void)
+{
+    char url[URL_BYTES];
+    struct span want = url_of(op.host, url);
+    const struct node *n = op.door.to->up ? op.door.to->node : NULL;
+    for (size_t i = 0; n && i < n->cluster.n; i++)
+        if (span_equal(n->cluster.members[i].info.peer_url, want) &&
+            n->cluster.members[i].id != op.gone)
+            return true;
+    return false;
+}
+
 static const char *encode(struct buf *out)
 {
-    char url[2 * TEXT_MAX];
+    char url[URL_BYTES];
     struct span urls = SPAN_NONE;
     struct pb_member_remove_request remove = { .id = op.id };
     struct pb_member_promote_request promote = { .id = op.id };
@@ -102,8 +121,7 @@ static const char *encode(struct buf *out)
         pb_member_remove_request_encode(&remove, out);
         return "/etcdserverpb.Cluster/MemberRemove";
     case ADD:
-        snprintf(url, sizeof(url), "%s:%d", op.host->address, PEER_PORT);
-        urls = span_text(url);
+        urls = url_of(op.host, url);
         add.n_peer_urls = 1;
         pb_member_add_request_encode(&add, out);
         return "/etcdserverpb.Cluster/MemberAdd";
@@ -150,6 +168,7 @@ static void removed(void)
     struct host *h = op.host;
     if (h->up)
         host_kill(h, false);
+    op.gone = op.id;
     h->retired = true;
     h->joins = true;
     disk_wipe(h->disk);
@@ -214,6 +233,7 @@ static void next(void *context, uint64_t attempt)
             go(IDLE, 0);
             return;
         }
+        op.host->leaves = true;
         ask(somebody_else());
         return;
     case ADD:
@@ -264,7 +284,7 @@ static void on_over(void *context, int code, struct span text)
             later(world_between(0, 2 * PAUSE_US));
         return;
     case ADD:
-        if (ok || span_is(text, "etcdserver: Peer URLs already exists"))
+        if (ok || (span_is(text, "etcdserver: Peer URLs already exists") && was_added()))
             added(ok);
         else
             later(world_between(0, 2 * PAUSE_US));

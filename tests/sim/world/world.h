@@ -84,6 +84,7 @@ struct host {
     uint64_t noticed;    /* of the one that is known to have ended */
     bool joins;          /* it was added to a cluster that there was */
     bool retired;        /* it is not to come back for now */
+    bool leaves;         /* it is being removed: when it hears of it, it stops */
     bool wiped;          /* its disk was lost, and it does as if it were new: nobody may trust it */
     uint64_t wiped_id;
     int64_t turn_us;     /* when the next turn is to come; INT64_MAX: not asked for */
