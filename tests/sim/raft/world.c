@@ -208,6 +208,13 @@ static void jump(struct world *w, struct node *n)
     say(w, "the clock of %d jumps", (int)n->id);
 }
 
+static void slow_disk(struct world *w, struct node *n)
+{
+    w->count->slow_disks++;
+    n->disk.slow_until = w->now + between(w, 100 * MS, 4 * SECOND);
+    say(w, "the disk of %d is slow", (int)n->id);
+}
+
 static void power_cut(struct world *w)
 {
     w->count->power_cuts++;
@@ -258,11 +265,8 @@ static void fault_tick(struct world *w)
     if (chance(w, v->jump))
         jump(w, n);
     n = any_node(w);
-    if (chance(w, v->slow)) {
-        w->count->slow_disks++;
-        n->disk.slow_until = w->now + between(w, 100 * MS, 4 * SECOND);
-        say(w, "the disk of %d is slow", (int)n->id);
-    }
+    if (chance(w, v->slow))
+        slow_disk(w, n);
     world_add(w, between(w, MS, v->fault_every_us), (struct event){ .type = EV_FAULT });
 }
 
@@ -276,6 +280,8 @@ void world_aim(struct world *w, struct node *n)
                   (struct event){ .type = EV_RESTART, .node = n, .life = n->life, .a = 1 });
     else if (kind == 1 && w->weather.stop)
         stop(w, n, between(w, 10 * MS, 3 * SECOND));
+    else if (kind == 2 && w->weather.slow)
+        slow_disk(w, n);
     else if (w->weather.partition)
         partition(w, n, prng_below(&w->prng, CUTS), any_node(w));
 }
@@ -320,7 +326,7 @@ static void draw_weather(struct world *w)
     v->aimed = some(w, 7, 100);
     v->fault_every_us = between(w, 100, 600) * MS;
     v->client_every_us = between(w, 5, 60) * MS;
-    v->sync_us = between(w, 1, 20) * MS;
+    v->sync_us = chance(w, 200) ? between(w, 40, 300) * MS : between(w, 1, 20) * MS;
     v->drift = chance(w, 500);
     v->change = some(w, 6, 40);
     v->transfer = some(w, 5, 30);
