@@ -50,6 +50,7 @@ static void make_plan(void)
     setup = (struct world_setup){
         .checkpoint_bytes = world_between(4 << 10, world_chance(50) ? 64 << 10 : 2 << 20),
         .keep_bytes = world_chance(50) ? world_between(0, 64 << 10) : 64 << 20,
+        .watch_queue_bytes = world_chance(50) ? world_between(4 << 10, 64 << 10) : 1 << 20,
         /* The largest batch has to fit. */
         .segment_bytes = plan.fill_percent ? 16 << 20 : 1 << 20,
         .leader_lease_ms = world_chance(40) ? world_between(50, 800) : 0,

@@ -198,6 +198,13 @@ static void broken(struct sock *s)
     tell(s);
 }
 
+/* Something was sent to a socket that is no more: its host says so. */
+static void ask_the_dead(struct sock *s)
+{
+    if (!s->peer && s->state == OPEN && !s->first && !s->ended)
+        post(s, RESET, SPAN_NONE, way_us(s->host, s->far, 0));
+}
+
 static struct sock *listener_of(const struct host *h, int port)
 {
     for (size_t i = 0; i < socks.n; i++) {
@@ -508,6 +515,8 @@ static void keep_check(void *context, uint64_t fd)
     if ((out_us && world_us - out_us > s->keep_us) || (in_us && world_us - in_us > s->keep_us))
         broken(s);
     else
+        ask_the_dead(s);
+    if (s->state != BROKEN)
         world_call(world_us + SECOND, keep_check, NULL, fd);
 }
 
@@ -545,8 +554,10 @@ long tcp_write(int fd, struct span data)
         return TCP_GONE;
     if (s->state == DIALING)
         return TCP_AGAIN;
-    if (!s->peer) /* it is not known yet that nobody reads this any more */
+    if (!s->peer) { /* it is not known yet that nobody reads this any more */
+        ask_the_dead(s);
         return (long)data.len;
+    }
     size_t room = s->peer->window - s->peer->flying;
     size_t n = data.len < room ? data.len : room;
     if (!n)

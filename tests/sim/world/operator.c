@@ -228,7 +228,7 @@ static void next(void *context, uint64_t attempt)
         ask(somebody_else());
         return;
     case REMOVE:
-        if (op.stopping && !op.host->wiped) { /* it need not be */
+        if (op.stopping && !op.host->wiped && !op.host->leaves) { /* it need not be */
             op.host = NULL;
             go(IDLE, 0);
             return;
