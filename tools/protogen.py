@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes C from a .proto text: structs, decoders, encoders, and the table of methods.
+"""Makes C from a .proto text: structs, decoders, encoders, shapes, and the table of methods.
 
 usage: protogen.py FILE.proto OUTDIR     writes OUTDIR/FILE_pb.h, FILE_pb.c and FILE_methods.def
 
@@ -29,9 +29,16 @@ def snake(name):
 class Field:
     def __init__(self, kind, name, number, repeated, oneof):
         self.kind, self.name, self.number = kind, snake(name), int(number)
-        self.repeated, self.oneof = repeated, oneof
-        self.message = kind not in SCALARS and kind not in TEXTS
-        self.tag = self.number << 3 | (2 if self.message or kind in TEXTS else 0)
+        self.label = name  # as the text has it
+        self.repeated, self.oneof, self.enum = repeated, oneof, None
+
+    def resolve(self, message, enums):
+        """Once all names are known: an enum of the message, one of the whole text, or a message."""
+        for name in (f"{message}.{self.kind}", self.kind):
+            if name in enums:
+                self.kind, self.enum = "int32", name
+        self.message = self.kind not in SCALARS and self.kind not in TEXTS
+        self.tag = self.number << 3 | (2 if self.message or self.kind in TEXTS else 0)
 
     def c_type(self):
         return (
@@ -43,17 +50,19 @@ class Field:
 
 def parse(text):
     messages, enums, methods, wire = {}, {}, [], ""
-    current = oneof = service = enum = None
+    current = message = oneof = service = enum = None
     for line in text.splitlines():
         mark = re.match(r"// wire: (\S+)", line)
         wire = mark.group(1) if mark else wire
         line = line.split("//")[0].strip()
         if m := re.match(r"message (\w+) \{", line):
-            current = messages.setdefault(m.group(1), [])
+            message = m.group(1)
+            current = messages.setdefault(message, [])
         elif m := re.match(r"oneof (\w+) \{", line):
             oneof = m.group(1)
         elif m := re.match(r"enum (\w+) \{", line):
-            enum = enums.setdefault(m.group(1), [])
+            scope = f"{message}." if current is not None else ""
+            enum = enums.setdefault(scope + m.group(1), [])
         elif m := re.match(r"service (\w+) \{", line):
             service = f"{wire}.{m.group(1)}"
         elif m := re.match(r"rpc (\w+)\((stream )?(\w+)\) returns \((stream )?(\w+)\);", line):
@@ -63,16 +72,19 @@ def parse(text):
         elif enum is not None and (m := re.match(r"(\w+) = (\d+);", line)):
             enum.append((m.group(1), m.group(2)))
         elif current is not None and (m := re.match(r"(repeated )?(\w+) (\w+) = (\d+);", line)):
-            kind = "int32" if m.group(2) in enums or m.group(2) == "EventType" else m.group(2)
-            current.append(Field(kind, m.group(3), m.group(4), bool(m.group(1)), oneof))
+            current.append(Field(m.group(2), m.group(3), m.group(4), bool(m.group(1)), oneof))
         elif line == "}":
             if oneof:
                 oneof = None
+            elif enum is not None:
+                enum = None
             else:
-                current = enum = service = None
+                current = service = None
         elif line and not re.match(r"(syntax|package) ", line):
             sys.exit(f"protogen: cannot read: {line}")
-    for fields in messages.values():
+    for name, fields in messages.items():
+        for f in fields:
+            f.resolve(name, enums)
         fields.sort(key=lambda f: f.number)
     return messages, enums, methods
 
@@ -85,7 +97,9 @@ def header(messages, enums, stem):
         "",
     ]
     for name, values in enums.items():
-        out += [f"enum pb_{snake(name)} {{"] + [f"    PB_{n} = {v}," for n, v in values] + ["};"]
+        scope = "".join(snake(part) + "_" for part in name.split(".")[:-1])  # the message's
+        out += [f"enum pb_{scope}{snake(name.split('.')[-1])} {{"]
+        out += [f"    PB_{scope.upper()}{n} = {v}," for n, v in values] + ["};"]
     out += [f"struct pb_{snake(n)};" for n in messages] + [""]
     for name, fields in messages.items():
         out.append(f"struct pb_{snake(name)} {{")
@@ -110,6 +124,7 @@ def header(messages, enums, stem):
             f"/* p must have room for pb_{s}_size bytes */",
             f"uint8_t *pb_{s}_put(uint8_t *p, const struct pb_{s} *m);",
             f"void pb_{s}_encode(const struct pb_{s} *m, struct buf *out);",
+            f"extern const struct pb_shape pb_{s}_shape;",
             "",
         ]
     return "\n".join(out) + "\n"
@@ -311,6 +326,38 @@ def encoder(name, fields):
     return out
 
 
+def enum_shape(name, values):
+    s = snake(name.replace(".", "_"))
+    rows = "".join(f'\n    {{ "{n}", {v} }},' for n, v in values)
+    return [
+        f"static const struct pb_enum_name {s}_names[] = {{{rows}\n}};",
+        f"static const struct pb_enum {s}_enum = {{ {s}_names, {len(values)} }};",
+        "",
+    ]
+
+
+def shape(name, fields):
+    s = snake(name)
+    oneofs = list(dict.fromkeys(f.oneof for f in fields if f.oneof))
+    out = [f"static const struct pb_shape_field {s}_fields[] = {{"]
+    for f in fields:
+        kind = "MESSAGE" if f.message else "ENUM" if f.enum else f.kind.upper()
+        inner = f"&pb_{snake(f.kind)}_shape" if f.message else "NULL"
+        names = f"&{snake(f.enum.replace('.', '_'))}_enum" if f.enum else "NULL"
+        out.append(
+            f'    {{ "{f.label}", {f.number}, PB_IS_{kind}, {str(f.repeated).lower()}, '
+            f"{oneofs.index(f.oneof) + 1 if f.oneof else 0}, {inner}, {names} }},"
+        )
+    if not fields:
+        out.append('    { "", 0, PB_IS_BOOL, false, 0, NULL, NULL },')
+    out += [
+        "};",
+        f'const struct pb_shape pb_{s}_shape = {{ "{name}", {s}_fields, {len(fields)} }};',
+        "",
+    ]
+    return out
+
+
 def main():
     source, folder = sys.argv[1:]
     stem = os.path.splitext(os.path.basename(source))[0]
@@ -328,8 +375,10 @@ def main():
             f"static enum err merge_{s}(struct span in, struct arena *arena, int depth,\n"
             f"    struct pb_{s} *out);"
         )
+    for name, values in enums.items():
+        code += enum_shape(name, values)
     for name, fields in messages.items():
-        code += decoder(name, fields) + encoder(name, fields)
+        code += decoder(name, fields) + encoder(name, fields) + shape(name, fields)
     table = [
         f"/* PB_METHOD(path, service, name, request, response, client streams, server streams) */"
     ]

@@ -60,3 +60,40 @@ static inline size_t pb_bytes_size(uint32_t tag, size_t len)
 {
     return pb_varint_size(tag) + pb_varint_size(len) + len;
 }
+
+/* ---- the shape of a message, for whoever speaks of its fields by name ---- */
+
+enum pb_type {
+    PB_IS_INT32,
+    PB_IS_INT64,
+    PB_IS_UINT32,
+    PB_IS_UINT64,
+    PB_IS_BOOL,
+    PB_IS_ENUM,
+    PB_IS_BYTES,
+    PB_IS_STRING,
+    PB_IS_MESSAGE
+};
+
+struct pb_enum {
+    const struct pb_enum_name {
+        const char *name; /* "ASCEND" */
+        int32_t number;
+    } * names;
+    size_t n;
+};
+
+/* Made of every message as pb_x_shape; fields in order of number. */
+struct pb_shape {
+    const char *name; /* "RangeRequest" */
+    const struct pb_shape_field {
+        const char *name; /* as in the .proto text: "prev_kv", "peerURLs" */
+        uint32_t number;
+        enum pb_type type;
+        bool repeated;
+        uint8_t oneof; /* not 0: at most one of those with the same one is set */
+        const struct pb_shape *message;
+        const struct pb_enum *names;
+    } * fields;
+    size_t n;
+};
