@@ -14,8 +14,8 @@ struct key;
 enum { KEY_WHY_MAX = 400, KEY_RSA_BITS_MIN = 2048 }; /* RFC 7518 3.3 */
 
 /* Files are PEM; for HS methods private_file holds the secret itself. "" for a file: not given;
- * with the public one alone the key only checks. ERR_BAD_REQUEST with the reason, KEY_WHY_MAX bytes:
- * unknown method, a file that cannot be read, a key of another kind, two that do not belong
+ * with the public one alone the key only checks. ERR_BAD_REQUEST with the reason, KEY_WHY_MAX
+ * bytes: unknown method, a file that cannot be read, a key of another kind, two that do not belong
  * together. */
 enum err key_open(const char *method, const char *public_file, const char *private_file,
                   struct key **out, char *why) MUST_CHECK;
