@@ -6,6 +6,7 @@
 #include "node/call_int.h"
 #include <stdio.h>
 #include "base/check.h"
+#include "node/login.h"
 #include "node/peers.h"
 
 struct call *call_new(struct conn *c, struct h2_stream *s)
@@ -205,11 +206,20 @@ void call_end_texts(struct call *call)
     conn_touch(c);
 }
 
+/* Errors of its own whoever reads the metrics wants to see. */
+static void count_refusal(struct metrics *m, enum err e)
+{
+    m->requests_denied += e == ERR_PERMISSION_DENIED || e == ERR_USER_EMPTY ||
+                          e == ERR_AUTH_TOKEN || e == ERR_AUTH_OLD_REVISION;
+    m->auth_full += e == ERR_AUTH_LIMIT;
+}
+
 void call_end(struct call *call, enum err e)
 {
     const char *text;
     if (!call->conn || call->ended)
         return;
+    count_refusal(&call->node->metrics, e);
     if (call->method) {
         int code = e == ERR_OK ? 0 : etcd_status(e, &text);
         finish_grpc(call, code, e == ERR_OK ? "" : text);
@@ -244,6 +254,7 @@ static void answer(struct call *call, const struct reply *reply)
     }
     struct rest_answer a;
     n->metrics.requests_refused += reply->err != ERR_OK;
+    count_refusal(&n->metrics, reply->err);
     rest_answer(call->rest, n->machine.kv, reply, &call->arena, &a);
     call_answer_http(call, &a);
 }
@@ -534,7 +545,7 @@ static void change_members(struct call *call, const struct request *r)
         answer_own(call, r);
 }
 
-static void propose(struct call *call, struct request *r)
+void call_propose(struct call *call, const struct request *r)
 {
     struct node *n = call->node;
     call->wants_physical = r->type == REQUEST_COMPACT && r->compact.physical;
@@ -595,7 +606,7 @@ static void read_request(struct call *call, const struct request *r, struct span
         hold(call, message);
 }
 
-static void held_request(struct call *call, struct request *r)
+static enum err held_request(struct call *call, struct request *r)
 {
     struct node *n = call->node;
     if (call->rest) {
@@ -604,7 +615,7 @@ static void held_request(struct call *call, struct request *r)
         enum err e = etcd_decode(call->method, buf_all(&call->body), &n->turn, r);
         CHECK(e == ERR_OK); /* it was read before */
     }
-    r->author = buf_all(&call->conn->author);
+    return login_of(call, r);
 }
 
 static void read_held(struct call *call, const struct request *r)
@@ -626,8 +637,10 @@ void call_read_now(struct call *call, int64_t lease)
         renew(call, lease);
         return;
     }
-    held_request(call, &r);
-    if (r.type != REQUEST_LEASE_LOOK || n->update.role == RAFT_LEADER)
+    enum err e = held_request(call, &r);
+    if (e != ERR_OK)
+        fail_late(call, e);
+    else if (r.type != REQUEST_LEASE_LOOK || n->update.role == RAFT_LEADER)
         read_held(call, &r);
     else if (forward_possible(n))
         forward_look(n, call, r.lease.id);
@@ -651,8 +664,11 @@ void call_looked(struct call *call, enum err e, int64_t ttl_ms)
         return;
     }
     call->looked_ms = e == ERR_OK ? ttl_ms : -1;
-    held_request(call, &r);
-    read_held(call, &r);
+    e = held_request(call, &r);
+    if (e == ERR_OK)
+        read_held(call, &r);
+    else
+        fail_late(call, e);
 }
 
 static bool is_watch(const struct request *r)
@@ -661,37 +677,60 @@ static bool is_watch(const struct request *r)
            r->type == REQUEST_WATCH_PROGRESS;
 }
 
+/* Who asks, and whether they may. What is read or applied is judged there, at the state that it
+ * meets; but nobody unknown gets that far, and who is alone knows at once. */
+static enum err may_take(struct call *call, const struct request *r)
+{
+    const struct node *n = call->node;
+    bool later = request_writes(r) ? !n->cluster.alone : reads_state(r);
+    return later && r->auth_revision ? ERR_OK : machine_permits(&n->machine, r);
+}
+
+bool call_has_state(const struct node *n)
+{
+    return !transfer_loading(n) && n->machine.applied_index >= n->auth_index;
+}
+
+static void take_renewal(struct call *call, int64_t lease)
+{
+    struct node *n = call->node;
+    if (n->cluster.alone && n->counting)
+        renew(call, lease);
+    else if (call->needs_leader && !n->update.leader)
+        call_end(call, ERR_NO_LEADER);
+    else
+        forward_gather(n, call, lease);
+}
+
 /* One decoded request of any door; message: its bytes, if it is gRPC's. */
 void call_take(struct call *call, struct request *r, struct span message)
 {
     struct node *n = call->node;
     if (r->type == REQUEST_NONE)
         return;
-    r->author = buf_all(&call->conn->author);
-    if (transfer_loading(n) && r->type != REQUEST_STATUS && r->type != REQUEST_HEALTH) {
+    if (!call_has_state(n) && r->type != REQUEST_STATUS && r->type != REQUEST_HEALTH) {
         call_end(call, ERR_UNHEALTHY); /* there is no state now to answer from */
         return;
     }
+    enum err e = login_of(call, r);
     if (is_watch(r)) {
-        watching_request(call->watch, r);
+        watching_request(call->watch, r, e);
         return;
     }
-    if (r->type == REQUEST_LEASE_RENEW) {
-        if (n->cluster.alone && n->counting)
-            renew(call, r->lease.id);
-        else if (call->needs_leader && !n->update.leader)
-            call_end(call, ERR_NO_LEADER);
-        else
-            forward_gather(n, call, r->lease.id);
-        return;
-    }
-    enum err e = request_check(r, &n->turn);
+    if (e == ERR_OK)
+        e = request_check(r, &n->turn);
+    if (e == ERR_OK)
+        e = may_take(call, r);
     if (e != ERR_OK)
         call_end(call, e);
+    else if (r->type == REQUEST_LEASE_RENEW)
+        take_renewal(call, r->lease.id);
     else if (r->type >= REQUEST_MEMBER_ADD)
         change_members(call, r);
+    else if (login_wants(r))
+        login_begin(call, r);
     else if (request_writes(r))
-        propose(call, r);
+        call_propose(call, r);
     else if (reads_state(r) || (r->type == REQUEST_MEMBERS && !r->serializable))
         read_request(call, r, message);
     else if (r->type == REQUEST_HEALTH)
@@ -820,6 +859,7 @@ static void open_grpc(struct call *call, const struct http_request *head)
         return;
     }
     n->metrics.grpc_started[call->method->number]++;
+    login_head(call, head);
     if (e == ERR_OK && call->method->kind == ETCD_NOT_BUILT)
         e = ERR_NOT_BUILT;
     call->needs_leader = e == ERR_OK && g.has_leader;

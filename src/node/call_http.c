@@ -1,6 +1,7 @@
 /* Calls over HTTP that are not gRPC: the native door, its streams, and the small answers. */
 #include "node/call_int.h"
 #include "base/check.h"
+#include "node/login.h"
 
 static const struct http_header sse_headers[] = {
     { { (const uint8_t *)"content-type", 12 }, { (const uint8_t *)"text/event-stream", 17 } },
@@ -109,6 +110,17 @@ static void begin_download(struct call *call)
     conn_touch(c);
 }
 
+/* Before the head of a stream is sent: then it would be too late to refuse it. */
+static enum err may_stream(struct call *call)
+{
+    struct node *n = call->node;
+    struct request *r = &call->rest->request;
+    if (call->rest->kind == REST_UNARY)
+        return ERR_OK; /* call_take asks */
+    enum err e = call_has_state(n) ? login_of(call, r) : ERR_UNHEALTHY;
+    return e == ERR_OK ? machine_permits(&n->machine, r) : e;
+}
+
 void call_open_rest(struct call *call, const struct http_request *r)
 {
     struct node *n = call->node;
@@ -123,8 +135,11 @@ void call_open_rest(struct call *call, const struct http_request *r)
         call_refuse_http(call, ERR_NOT_FOUND, "no door answers on this path");
         return;
     }
+    login_head(call, r);
     call->rest = ARENA_NEW(&call->arena, struct rest_call);
     enum err e = rest_call(r, &call->arena, call->rest, &detail);
+    if (e == ERR_OK)
+        e = may_stream(call);
     if (e != ERR_OK) {
         call_refuse_http(call, e, detail);
     } else if (call->rest->kind == REST_WATCH) {

@@ -123,6 +123,8 @@ struct node {
     int64_t store_bytes_max;
     struct upkeep *upkeep;
     uint64_t spare;       /* number of a segment that is ready; 0: none */
+    uint64_t auth_index; /* of the newest change of auth that was on disk at the start: before it is
+                          * applied, rights that were taken would hold again */
     uint64_t ready_index; /* applied up to here, all that was on disk at the start is seen */
     bool again;           /* there is more to do at once */
     struct loop_timer lease_timer, sweep_timer, space_timer, progress_timer, raft_timer, stop_timer;
@@ -267,6 +269,10 @@ struct call {
 extern const struct h2_events call_h2_events;
 /* One whole request of HTTP/1.1. */
 void call_http1(struct conn *c, const struct http_request *r);
+/* A write goes on its way; the call is answered when it is applied. */
+void call_propose(struct call *call, const struct request *r);
+/* Whether there is state to answer from, with all that is known of auth. */
+bool call_has_state(const struct node *n);
 void call_replied(struct call *call, const struct reply *reply);
 void call_failed(struct call *call, enum err e);
 /* The read index has come (or the leader's word on a lease, if there is one). */
@@ -295,7 +301,9 @@ void call_end(struct call *call, enum err e);        /* status and end */
 
 struct watch_stream *watching_open(struct call *call);
 void watching_close(struct watch_stream *s);
-void watching_request(struct watch_stream *s, const struct request *r);
+/* e: what proving who asks has come to; a watch that is refused is told so, the others go on. */
+void watching_request(struct watch_stream *s, const struct request *r, enum err e);
+void watching_judge(struct node *n); /* auth has changed: ends what is not permitted any more */
 void watching_deliver(struct node *n, const struct kv_change *changes, size_t count);
 bool watching_catch_up(struct node *n); /* true: more to do at once */
 void watching_progress(struct node *n); /* the interval has passed */

@@ -6,6 +6,7 @@
  * commit without a timer. */
 #include "node/node_int.h"
 #include "base/check.h"
+#include "node/login.h"
 
 /* ---- proposals ---- */
 
@@ -133,6 +134,10 @@ static void apply_command(struct node *n, const struct raft_entry *e, struct pro
         loop_die();
     }
     count_applied(&n->metrics, &reply);
+    if (request_of_auth(reply.type) && reply.err == ERR_OK) {
+        login_applied(n, &reply);
+        watching_judge(n);
+    }
     if (count)
         watching_deliver(n, changes, count);
     if (reply.type == REQUEST_LEASE_GRANT)
@@ -465,6 +470,7 @@ void pump_installed(struct node *n)
         awaited_drop_first(&n->awaited);
         proposal_failed(n, &a.proposal, ERR_LEADER_FAILED);
     }
+    watching_judge(n);
     upkeep_again(n);
 }
 

@@ -237,6 +237,10 @@ static int recover(struct node *n, struct raft_member *members, size_t count)
              (unsigned long long)r.start.snapshot_index, r.entries.n,
              (long long)kv_revision(n->machine.kv),
              (long long)((loop_clock_us() - start_us) / 1000));
+        for (size_t i = 0; i < r.entries.n; i++)
+            if (r.entries.items[i].type == RAFT_COMMAND &&
+                machine_command_of_auth(r.entries.items[i].data))
+                n->auth_index = r.entries.items[i].index;
         n->records_last = r.start.snapshot_index + r.entries.n;
         struct raft_event event = { .type = RAFT_START, .start = &r.start };
         e = pump_raft(n, &event);

@@ -5,6 +5,7 @@
  * slow watcher costs its own queue and nothing else. */
 #include "node/node_int.h"
 #include "base/check.h"
+#include "node/login.h"
 
 struct watch_stream {
     struct node *node;
@@ -13,6 +14,7 @@ struct watch_stream {
     struct map watchers;   /* by id; the stream itself: ended by compaction, not yet canceled */
     struct watcher *first; /* all, through link[0], link[1] */
     int64_t next_id;
+    struct span user; /* proven to ask, of the call's arena; "": nobody */
     bool etcd;            /* else REST */
     bool progress_wanted; /* asked by hand, not yet answered: somebody is behind */
     bool spoke;           /* since the last interval of progress */
@@ -204,19 +206,40 @@ static void created(struct watch_stream *s, int64_t id)
     }
 }
 
-static void add(struct watch_stream *s, const struct watch_request *r)
+static void refuse(struct watch_stream *s, const char *why)
 {
     struct node *n = s->node;
+    CHECK(s->etcd); /* REST asks before the stream begins */
+    etcd_watch_canceled(&n->header, kv_revision(n->machine.kv), -1, 0, true, why,
+                        call_message_begin(s->call));
+    call_message_end(s->call);
+}
+
+/* Why it may not be; NULL: it may. etcd looks at a negative start first (v3rpc/watch.go). */
+static const char *refusal(struct watch_stream *s, const struct request *request, enum err e)
+{
+    const struct watch_request *r = &request->watch;
+    bool taken = r->id != 0 && map_get(&s->watchers, (uint64_t)r->id);
+    if (e == ERR_OK)
+        e = machine_permits(&s->node->machine, request);
+    if (e == ERR_OK || r->start_revision < 0)
+        return etcd_watch_refusal(r, taken);
+    s->node->metrics.watch_denied++;
+    return etcd_watch_denied(e);
+}
+
+static void add(struct watch_stream *s, const struct request *request, enum err e)
+{
+    const struct watch_request *r = &request->watch;
+    struct node *n = s->node;
     int64_t id = r->id;
-    bool taken = id != 0 && map_get(&s->watchers, (uint64_t)id);
-    const char *why = etcd_watch_refusal(r, taken);
+    const char *why = refusal(s, request, e);
     if (why) {
-        CHECK(s->etcd);
-        etcd_watch_canceled(&n->header, kv_revision(n->machine.kv), -1, 0, true, why,
-                            call_message_begin(s->call));
-        call_message_end(s->call);
+        refuse(s, why);
         return;
     }
+    if (request->auth_revision && !span_equal(s->user, request->author))
+        s->user = arena_copy(&s->call->arena, request->author);
     if (id == 0) {
         while (map_get(&s->watchers, (uint64_t)s->next_id))
             s->next_id++;
@@ -252,16 +275,76 @@ static void remove_by_id(struct watch_stream *s, int64_t id)
     answer_progress(s);
 }
 
-void watching_request(struct watch_stream *s, const struct request *r)
+void watching_request(struct watch_stream *s, const struct request *r, enum err e)
 {
     if (r->type == REQUEST_WATCH_ADD) {
-        add(s, &r->watch);
+        add(s, r, e);
     } else if (r->type == REQUEST_WATCH_REMOVE) {
         remove_by_id(s, r->watch_id);
     } else {
         CHECK(r->type == REQUEST_WATCH_PROGRESS);
         s->progress_wanted = true;
         answer_progress(s);
+    }
+}
+
+/* ---- permissions that were taken ---- */
+
+/* Who stands behind the stream. What proved it once is not asked again: a token may end before the
+ * watch does (etcd). */
+static void asker(struct watch_stream *s, struct request *r)
+{
+    *r = (struct request){ .type = REQUEST_WATCH_ADD };
+    if (!s->user.len && login_of(s->call, r) == ERR_OK && r->auth_revision)
+        s->user = arena_copy(&s->call->arena, r->author); /* auth was not enabled then */
+    r->author = s->user;
+    r->auth_revision = s->user.len ? auth_revision(s->node->machine.auth) : 0;
+}
+
+static void end_denied(struct watch_stream *s, struct watcher *w, enum err e)
+{
+    struct node *n = s->node;
+    int64_t id = w->id;
+    n->metrics.watch_denied++;
+    drop(s, w);
+    if (!s->etcd) {
+        call_text(s->call, rest_watch_denied(kv_revision(n->machine.kv), form_of(s), &n->apply));
+        call_end(s->call, ERR_OK);
+        return;
+    }
+    etcd_watch_canceled(&n->header, kv_revision(n->machine.kv), id, 0, false, etcd_watch_denied(e),
+                        call_message_begin(s->call));
+    call_message_end(s->call);
+}
+
+static void judge(struct watch_stream *s)
+{
+    struct node *n = s->node;
+    struct request r;
+    asker(s, &r);
+    for (struct watcher *w = s->first, *next; w; w = next) {
+        next = w->link[1];
+        watch_range(w, &r.watch.key, &r.watch.range_end);
+        enum err e = machine_permits(&n->machine, &r);
+        if (e == ERR_OK)
+            continue;
+        bool last = !s->etcd; /* the stream goes with it */
+        end_denied(s, w, e);
+        if (last)
+            return;
+    }
+    answer_progress(s);
+}
+
+/* All at once, before any further event: nothing is told to whom it is not meant for. */
+void watching_judge(struct node *n)
+{
+    if (!auth_enabled(n->machine.auth))
+        return;
+    for (struct watch_stream *s = n->streams, *next; s; s = next) {
+        next = s->next;
+        if (!s->call->ended)
+            judge(s);
     }
 }
 

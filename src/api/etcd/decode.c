@@ -305,6 +305,77 @@ static enum err decode_health(struct span in, struct arena *arena, struct reques
     return e;
 }
 
+/* ---- users and roles ---- */
+
+static enum err decode_authenticate(struct span in, struct arena *arena, struct request *out)
+{
+    struct pb_authenticate_request m;
+    enum err e = pb_authenticate_request_decode(in, arena, &m);
+    out->auth.user = m.name;
+    out->auth.password = m.password;
+    return e;
+}
+
+static enum err decode_user_add(struct span in, struct arena *arena, struct request *out)
+{
+    struct pb_auth_user_add_request m;
+    enum err e = pb_auth_user_add_request_decode(in, arena, &m);
+    out->auth.user = m.name;
+    out->auth.password = m.password;
+    out->auth.no_password = m.options && m.options->no_password;
+    return e;
+}
+
+/* To look at or delete a user. */
+static enum err decode_user_name(struct span in, struct arena *arena, struct request *out)
+{
+    struct pb_auth_user_get_request m;
+    enum err e = pb_auth_user_get_request_decode(in, arena, &m);
+    out->auth.user = m.name;
+    return e;
+}
+
+/* To give or take a role: both have the same fields. */
+static enum err decode_user_role(struct span in, struct arena *arena, struct request *out)
+{
+    struct pb_auth_user_grant_role_request m;
+    enum err e = pb_auth_user_grant_role_request_decode(in, arena, &m);
+    out->auth.user = m.user;
+    out->auth.role = m.role;
+    return e;
+}
+
+static enum err decode_role_name(struct span in, struct arena *arena, struct request *out)
+{
+    struct pb_auth_role_add_request m;
+    enum err e = pb_auth_role_add_request_decode(in, arena, &m);
+    out->auth.role = m.name;
+    return e;
+}
+
+static enum err decode_role_grant(struct span in, struct arena *arena, struct request *out)
+{
+    struct pb_auth_role_grant_permission_request m;
+    enum err e = pb_auth_role_grant_permission_request_decode(in, arena, &m);
+    out->auth.role = m.name;
+    if (e != ERR_OK || !m.perm)
+        return e;
+    out->auth.has_permission = true;
+    out->auth.permission =
+        (struct auth_permission){ m.perm->perm_type, m.perm->key, m.perm->range_end };
+    return ERR_OK;
+}
+
+static enum err decode_role_revoke(struct span in, struct arena *arena, struct request *out)
+{
+    struct pb_auth_role_revoke_permission_request m;
+    enum err e = pb_auth_role_revoke_permission_request_decode(in, arena, &m);
+    out->auth.role = m.role;
+    out->auth.permission.key = m.key;
+    out->auth.permission.range_end = m.range_end;
+    return e;
+}
+
 enum err etcd_decode(const struct etcd_method *method, struct span message, struct arena *arena,
                      struct request *out)
 {
@@ -328,6 +399,18 @@ enum err etcd_decode(const struct etcd_method *method, struct span message, stru
         [REQUEST_MEMBER_UPDATE] = decode_member_update,
         [REQUEST_MEMBER_PROMOTE] = decode_member_id,
         [REQUEST_MOVE_LEADER] = decode_member_id,
+        [REQUEST_AUTHENTICATE] = decode_authenticate,
+        [REQUEST_USER_ADD] = decode_user_add,
+        [REQUEST_USER_PASSWORD] = decode_authenticate,
+        [REQUEST_USER_GET] = decode_user_name,
+        [REQUEST_USER_DELETE] = decode_user_name,
+        [REQUEST_USER_GRANT] = decode_user_role,
+        [REQUEST_USER_REVOKE] = decode_user_role,
+        [REQUEST_ROLE_ADD] = decode_role_name,
+        [REQUEST_ROLE_GET] = decode_role_name,
+        [REQUEST_ROLE_DELETE] = decode_role_name,
+        [REQUEST_ROLE_GRANT] = decode_role_grant,
+        [REQUEST_ROLE_REVOKE] = decode_role_revoke,
     };
     enum request_type type = etcd_type(method);
     CHECK(method->kind != ETCD_NOT_BUILT && type != REQUEST_NONE);

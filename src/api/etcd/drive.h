@@ -156,6 +156,11 @@ static inline enum err drive_call(struct drive *d, const struct etcd_method *met
     e = request_check(&r, &d->arena);
     if (e != ERR_OK)
         return e;
+    if (r.type == REQUEST_AUTHENTICATE) { /* what the node would have made of the password */
+        r.auth.token_hash =
+            span_of(arena_zero(&d->arena, AUTH_TOKEN_HASH_BYTES), AUTH_TOKEN_HASH_BYTES);
+        r.auth.checked_revision = auth_revision(d->m.auth);
+    }
     reply = (struct reply){ .type = r.type, .revision = kv_revision(d->m.kv) };
     if (request_writes(&r)) {
         buf_reset(&d->command);

@@ -270,6 +270,50 @@ static void encode_health(struct pb_response_header *h, const struct reply *r, s
     pb_health_check_response_encode(&m, out);
 }
 
+/* ---- users and roles ---- */
+
+static void encode_auth_status(struct pb_response_header *h, const struct reply *r,
+                               struct arena *arena, struct buf *out)
+{
+    struct pb_auth_status_response m = { .header = h,
+                                         .enabled = r->auth.enabled,
+                                         .auth_revision = r->auth.revision };
+    (void)arena;
+    pb_auth_status_response_encode(&m, out);
+}
+
+static void encode_authenticate(struct pb_response_header *h, const struct reply *r,
+                                struct arena *arena, struct buf *out)
+{
+    struct pb_authenticate_response m = { .header = h, .token = r->login.token };
+    (void)arena;
+    pb_authenticate_response_encode(&m, out);
+}
+
+/* The roles of a user, and the lists of all users and of all roles, have the same fields. */
+static void encode_names(struct pb_response_header *h, const struct reply *r, struct arena *arena,
+                         struct buf *out)
+{
+    struct pb_auth_user_get_response m = { .header = h };
+    (void)arena;
+    m.roles = r->names.items;
+    m.n_roles = r->names.n;
+    pb_auth_user_get_response_encode(&m, out);
+}
+
+static void encode_permissions(struct pb_response_header *h, const struct reply *r,
+                               struct arena *arena, struct buf *out)
+{
+    struct pb_auth_role_get_response m = { .header = h };
+    m.perm = ARENA_ARRAY(arena, struct pb_permission, r->permissions.n + 1);
+    m.n_perm = r->permissions.n;
+    for (size_t i = 0; i < m.n_perm; i++) {
+        const struct auth_permission *p = &r->permissions.items[i];
+        m.perm[i] = (struct pb_permission){ p->right, p->key, p->range_end };
+    }
+    pb_auth_role_get_response_encode(&m, out);
+}
+
 void etcd_encode(const struct etcd_method *method, const struct etcd_header *header,
                  const struct reply *reply, struct arena *arena, struct buf *out)
 {
@@ -287,6 +331,23 @@ void etcd_encode(const struct etcd_method *method, const struct etcd_header *hea
         [REQUEST_MEMBER_UPDATE] = encode_members,
         [REQUEST_MEMBER_PROMOTE] = encode_members,
         [REQUEST_MOVE_LEADER] = encode_header,
+        [REQUEST_AUTH_ENABLE] = encode_header,
+        [REQUEST_AUTH_DISABLE] = encode_header,
+        [REQUEST_AUTH_STATUS] = encode_auth_status,
+        [REQUEST_AUTHENTICATE] = encode_authenticate,
+        [REQUEST_USER_ADD] = encode_header,
+        [REQUEST_USER_GET] = encode_names,
+        [REQUEST_USER_LIST] = encode_names,
+        [REQUEST_USER_DELETE] = encode_header,
+        [REQUEST_USER_PASSWORD] = encode_header,
+        [REQUEST_USER_GRANT] = encode_header,
+        [REQUEST_USER_REVOKE] = encode_header,
+        [REQUEST_ROLE_ADD] = encode_header,
+        [REQUEST_ROLE_GET] = encode_permissions,
+        [REQUEST_ROLE_LIST] = encode_names,
+        [REQUEST_ROLE_DELETE] = encode_header,
+        [REQUEST_ROLE_GRANT] = encode_header,
+        [REQUEST_ROLE_REVOKE] = encode_header,
     };
     enum request_type type = etcd_type(method);
     CHECK(encoders[type] && reply->err == ERR_OK);

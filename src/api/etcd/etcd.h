@@ -79,3 +79,5 @@ void etcd_watch_events(const struct etcd_header *h, int64_t revision,
 /* Refusals of a create, in etcd's order (v3rpc/watch.go): NULL when fine, else the reason to put
  * into etcd_watch_canceled(created). id_taken: the stream already has this id. */
 const char *etcd_watch_refusal(const struct watch_request *w, bool id_taken);
+/* The reason when machine_permits says e. */
+const char *etcd_watch_denied(enum err e);

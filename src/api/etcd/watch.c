@@ -114,3 +114,15 @@ const char *etcd_watch_refusal(const struct watch_request *w, bool id_taken)
         return "mvcc: watcher range is empty";
     return id_taken ? "mvcc: duplicate watch ID provided on the WatchStream" : NULL;
 }
+
+/* Clients see these as texts only, so etcd writes them as its client would print the error. */
+const char *etcd_watch_denied(enum err e)
+{
+    if (e == ERR_AUTH_TOKEN)
+        return "rpc error: code = Unauthenticated desc = etcdserver: invalid auth token";
+    if (e == ERR_AUTH_OLD_REVISION)
+        return "rpc error: code = InvalidArgument desc = etcdserver: revision of auth store is old";
+    if (e == ERR_USER_EMPTY)
+        return "rpc error: code = InvalidArgument desc = etcdserver: user name is empty";
+    return "rpc error: code = PermissionDenied desc = etcdserver: permission denied";
+}

@@ -46,6 +46,8 @@ static void problem(enum err e, const char *detail, const int64_t *version, stru
     jsonw_object_end(&w);
     buf_close(&urn);
     body_of(out, err_http(e), "application/problem+json", &b, arena);
+    if (err_http(e) == 401) /* RFC 9110 15.5.2 asks for it */
+        add_header(out, "www-authenticate", SPAN("Basic realm=\"confman\", Bearer"));
     if (e == ERR_METHOD_NOT_ALLOWED && detail)
         add_header(out, "allow", span_text(detail));
 }
@@ -381,4 +383,9 @@ struct span rest_watch_compacted(int64_t compact_revision, enum rest_watch_form 
                                  struct arena *arena)
 {
     return event_text("compacted", compact_revision, NULL, NULL, form, arena);
+}
+
+struct span rest_watch_denied(int64_t revision, enum rest_watch_form form, struct arena *arena)
+{
+    return event_text("denied", revision, NULL, NULL, form, arena);
 }

@@ -311,6 +311,7 @@ static enum err status(struct parsing *p)
 static enum err snapshot(struct parsing *p)
 {
     p->call->kind = REST_SNAPSHOT;
+    p->call->request.type = REQUEST_SNAPSHOT;
     return ERR_OK;
 }
 

@@ -93,3 +93,5 @@ struct span rest_watch_ready(int64_t revision, enum rest_watch_form form, struct
 struct span rest_watch_progress(int64_t revision, enum rest_watch_form form, struct arena *arena);
 struct span rest_watch_compacted(int64_t compact_revision, enum rest_watch_form form,
                                  struct arena *arena);
+/* denied: who watches may not read it any more; the stream ends. */
+struct span rest_watch_denied(int64_t revision, enum rest_watch_form form, struct arena *arena);

@@ -386,6 +386,44 @@ static void list_one(struct tree_node *n, void *context)
     list->ids[list->n++] = lease_of_deadline(n)->id;
 }
 
+struct visiting {
+    enum err (*visit)(void *context, struct span key);
+    void *context;
+    enum err err;
+};
+
+static void visit_key(struct tree_node *n, void *context)
+{
+    struct visiting *v = context;
+    if (v->err == ERR_OK)
+        v->err = v->visit(v->context, key_span(key_of(n)));
+}
+
+static void visit_lease(struct tree_node *n, void *context)
+{
+    struct visiting *v = context;
+    if (v->err == ERR_OK)
+        tree_walk(&lease_of(n)->keys, visit_key, v);
+}
+
+enum err lease_keys_each(const struct lease_table *t, int64_t id,
+                         enum err (*visit)(void *context, struct span key), void *context)
+{
+    struct visiting v = { visit, context, ERR_OK };
+    struct lease *l = find(t, id);
+    if (l)
+        visit_lease(&l->by_id, &v);
+    return v.err;
+}
+
+enum err lease_keys_all(const struct lease_table *t,
+                        enum err (*visit)(void *context, struct span key), void *context)
+{
+    struct visiting v = { visit, context, ERR_OK };
+    tree_walk(&t->by_id, visit_lease, &v);
+    return v.err;
+}
+
 /* What is expiring had its deadline before now, so it stands before what waits. */
 size_t lease_list(const struct lease_table *t, struct arena *arena, int64_t **ids)
 {

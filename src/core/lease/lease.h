@@ -135,6 +135,15 @@ struct lease_info {
 enum err lease_look(const struct lease_table *t, int64_t id, int64_t now_ms, bool with_keys,
                     struct arena *arena, struct lease_info *out) MUST_CHECK;
 
+/* Visits the keys of one lease (none, if it is not known), or of all, in order, until visit does
+ * not say ERR_OK; that is the answer. */
+enum err lease_keys_each(const struct lease_table *t, int64_t id,
+                         enum err (*visit)(void *context, struct span key),
+                         void *context) MUST_CHECK;
+enum err lease_keys_all(const struct lease_table *t,
+                        enum err (*visit)(void *context, struct span key),
+                        void *context) MUST_CHECK;
+
 /* All ids, soonest deadline first, in the arena. */
 size_t lease_list(const struct lease_table *t, struct arena *arena, int64_t **ids);
 int64_t lease_count(const struct lease_table *t);

@@ -120,6 +120,88 @@ static enum err apply_lease_note(struct apply *a)
     return ERR_OK;
 }
 
+/* ---- users and roles ---- */
+
+static enum err apply_auth_enable(struct apply *a)
+{
+    return auth_enable(a->machine->auth);
+}
+
+static enum err apply_auth_disable(struct apply *a)
+{
+    auth_disable(a->machine->auth);
+    return ERR_OK;
+}
+
+static enum err apply_user_add(struct apply *a)
+{
+    const struct auth_request *q = &a->request->auth;
+    return auth_user_add(a->machine->auth, q->user, q->hash, q->no_password);
+}
+
+static enum err apply_user_delete(struct apply *a)
+{
+    a->reply->login.user = a->request->auth.user;
+    return auth_user_delete(a->machine->auth, a->request->auth.user);
+}
+
+static enum err apply_user_password(struct apply *a)
+{
+    a->reply->login.user = a->request->auth.user;
+    return auth_user_password(a->machine->auth, a->request->auth.user, a->request->auth.hash);
+}
+
+static enum err apply_user_grant(struct apply *a)
+{
+    return auth_user_grant(a->machine->auth, a->request->auth.user, a->request->auth.role);
+}
+
+static enum err apply_user_revoke(struct apply *a)
+{
+    return auth_user_revoke(a->machine->auth, a->request->auth.user, a->request->auth.role);
+}
+
+static enum err apply_role_add(struct apply *a)
+{
+    return auth_role_add(a->machine->auth, a->request->auth.role);
+}
+
+static enum err apply_role_delete(struct apply *a)
+{
+    return auth_role_delete(a->machine->auth, a->request->auth.role);
+}
+
+static enum err apply_role_grant(struct apply *a)
+{
+    const struct auth_request *q = &a->request->auth;
+    return auth_role_grant(a->machine->auth, q->role, q->has_permission ? &q->permission : NULL);
+}
+
+static enum err apply_role_revoke(struct apply *a)
+{
+    const struct auth_request *q = &a->request->auth;
+    return auth_role_revoke(a->machine->auth, q->role, q->permission.key, q->permission.range_end);
+}
+
+/* The password was compared outside; if anything of auth has changed since, it may be another one
+ * now, and is to be compared again (etcd v3_server.go Authenticate). */
+static enum err apply_authenticate(struct apply *a)
+{
+    const struct auth *auth = a->machine->auth;
+    const struct auth_request *q = &a->request->auth;
+    struct span hash;
+    bool no_password;
+    if (!auth_enabled(auth))
+        return ERR_AUTH_NOT_ENABLED;
+    if (!auth_user_secret(auth, q->user, &hash, &no_password) || no_password)
+        return ERR_AUTH_FAILED;
+    if (q->checked_revision != auth_revision(auth))
+        return ERR_AUTH_OLD_REVISION;
+    a->reply->login.user = q->user;
+    a->reply->login.token_hash = q->token_hash;
+    return ERR_OK;
+}
+
 static enum err (*const handlers[])(struct apply *a) = {
 #define COMMAND(number, NAME, name, text) [number] = apply_##name,
 #include "core/machine/command.def"
@@ -151,7 +233,9 @@ enum err machine_apply(struct machine *m, uint64_t index, uint64_t term, struct 
     *reply = (struct reply){ .type = c.request.type };
     struct apply a = { m, &c, &c.request, now_ms, arena, reply, NULL, 0 };
     int64_t revision = kv_revision(m->kv);
-    reply->err = handlers[c.number](&a);
+    reply->err = machine_permits(m, &c.request);
+    if (reply->err == ERR_OK)
+        reply->err = handlers[c.number](&a);
     reply->revision = kv_revision(m->kv);
     CHECK(reply->revision == revision + (a.n_changes > 0) && (!reply->err || !a.n_changes));
     m->digest = roll(m->digest, index, command, err_code(reply->err), reply->revision);

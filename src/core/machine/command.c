@@ -157,6 +157,65 @@ static void encode_lease_expire(struct buf *out, const struct request *r)
     encode_number(out, r->expire.id);
 }
 
+static void encode_nothing(struct buf *out, const struct request *r)
+{
+    (void)out, (void)r;
+}
+#define encode_auth_enable encode_nothing
+#define encode_auth_disable encode_nothing
+
+static void encode_user_password(struct buf *out, const struct request *r)
+{
+    encode_bytes(out, r->auth.user);
+    encode_bytes(out, r->auth.hash);
+}
+
+static void encode_user_add(struct buf *out, const struct request *r)
+{
+    encode_user_password(out, r);
+    buf_u8(out, r->auth.no_password);
+}
+
+static void encode_user_delete(struct buf *out, const struct request *r)
+{
+    encode_bytes(out, r->auth.user);
+}
+
+static void encode_user_grant(struct buf *out, const struct request *r)
+{
+    encode_bytes(out, r->auth.user);
+    encode_bytes(out, r->auth.role);
+}
+#define encode_user_revoke encode_user_grant
+
+static void encode_role_add(struct buf *out, const struct request *r)
+{
+    encode_bytes(out, r->auth.role);
+}
+#define encode_role_delete encode_role_add
+
+static void encode_role_revoke(struct buf *out, const struct request *r)
+{
+    encode_bytes(out, r->auth.role);
+    encode_bytes(out, r->auth.permission.key);
+    encode_bytes(out, r->auth.permission.range_end);
+}
+
+static void encode_role_grant(struct buf *out, const struct request *r)
+{
+    encode_role_revoke(out, r);
+    buf_u8(out, r->auth.has_permission);
+    encode_choice(out, r->auth.permission.right);
+}
+
+static void encode_authenticate(struct buf *out, const struct request *r)
+{
+    CHECK(r->auth.token_hash.len == AUTH_TOKEN_HASH_BYTES);
+    encode_bytes(out, r->auth.user);
+    buf_span(out, r->auth.token_hash);
+    buf_varint(out, r->auth.checked_revision);
+}
+
 /* ---- reading ---- */
 
 /* Once something is missing or wrong, bad is set and everything reads as zero. */
@@ -358,6 +417,64 @@ static void decode_lease_expire(struct reader *r, struct request *out)
     out->expire.id = take_number(r);
 }
 
+static void decode_nothing(struct reader *r, struct request *out)
+{
+    (void)r, (void)out;
+}
+#define decode_auth_enable decode_nothing
+#define decode_auth_disable decode_nothing
+
+static void decode_user_password(struct reader *r, struct request *out)
+{
+    out->auth.user = take_bytes(r);
+    out->auth.hash = take_bytes(r);
+}
+
+static void decode_user_add(struct reader *r, struct request *out)
+{
+    decode_user_password(r, out);
+    out->auth.no_password = take_byte(r, 1);
+}
+
+static void decode_user_delete(struct reader *r, struct request *out)
+{
+    out->auth.user = take_bytes(r);
+}
+
+static void decode_user_grant(struct reader *r, struct request *out)
+{
+    out->auth.user = take_bytes(r);
+    out->auth.role = take_bytes(r);
+}
+#define decode_user_revoke decode_user_grant
+
+static void decode_role_add(struct reader *r, struct request *out)
+{
+    out->auth.role = take_bytes(r);
+}
+#define decode_role_delete decode_role_add
+
+static void decode_role_revoke(struct reader *r, struct request *out)
+{
+    out->auth.role = take_bytes(r);
+    out->auth.permission.key = take_bytes(r);
+    out->auth.permission.range_end = take_bytes(r);
+}
+
+static void decode_role_grant(struct reader *r, struct request *out)
+{
+    decode_role_revoke(r, out);
+    out->auth.has_permission = take_byte(r, 1);
+    out->auth.permission.right = take_choice(r);
+}
+
+static void decode_authenticate(struct reader *r, struct request *out)
+{
+    out->auth.user = take_bytes(r);
+    r->bad = r->bad || !span_take(&r->rest, AUTH_TOKEN_HASH_BYTES, &out->auth.token_hash);
+    out->auth.checked_revision = take_varint(r, UINT64_MAX);
+}
+
 /* ---- both ---- */
 
 static const struct codec {
@@ -380,6 +497,10 @@ void machine_command(const struct request *r, int64_t now_ms, int64_t lease_id, 
     while (number < CODECS && codecs[number].type != r->type)
         number++;
     CHECK(number < CODECS);
+    if (r->auth_revision) {
+        buf_u8(out, COMMAND_PROVEN);
+        buf_varint(out, r->auth_revision);
+    }
     buf_u8(out, (uint8_t)number);
     encode_number(out, now_ms);
     encode_bytes(out, r->author);
@@ -387,6 +508,29 @@ void machine_command(const struct request *r, int64_t now_ms, int64_t lease_id, 
     if (r->type == REQUEST_LEASE_GRANT && r->lease.id == 0)
         whole.lease.id = lease_id;
     codecs[number].encode(out, &whole);
+}
+
+/* The number, and behind it what it is a number of; PROVEN is looked through. */
+static enum err read_number(struct reader *r, uint8_t *number, uint64_t *proven)
+{
+    *proven = 0;
+    *number = take_byte(r, UINT8_MAX);
+    if (*number == COMMAND_PROVEN) {
+        *proven = take_varint(r, UINT64_MAX);
+        *number = take_byte(r, UINT8_MAX);
+        r->bad = r->bad || *proven == 0;
+    }
+    if (r->bad || *number == 0 || *number == COMMAND_PROVEN)
+        return ERR_CORRUPT;
+    return *number < CODECS && codecs[*number].decode ? ERR_OK : ERR_FORMAT;
+}
+
+bool machine_command_of_auth(struct span command)
+{
+    struct reader r = { command, NULL, false };
+    uint8_t number;
+    uint64_t proven;
+    return read_number(&r, &number, &proven) == ERR_OK && request_of_auth(codecs[number].type);
 }
 
 enum err machine_command_read(struct span command, struct arena *arena, struct request *out)
@@ -401,16 +545,16 @@ enum err command_decode(struct span bytes, struct arena *arena, struct command *
 {
     *out = (struct command){ 0 };
     struct reader r = { bytes, arena, false };
-    uint8_t number = take_byte(&r, UINT8_MAX);
-    if (r.bad || number == 0)
-        return ERR_CORRUPT;
-    if (number >= CODECS)
-        return ERR_FORMAT;
-    CHECK(codecs[number].decode);
+    uint8_t number;
+    uint64_t proven;
+    enum err e = read_number(&r, &number, &proven);
+    if (e != ERR_OK)
+        return e;
     out->number = (enum command_number)number;
     out->now_ms = (int64_t)take_varint(&r, INT64_MAX);
     out->request.type = codecs[number].type;
     out->request.author = take_bytes(&r);
+    out->request.auth_revision = proven;
     codecs[number].decode(&r, &out->request);
     return r.bad || r.rest.len ? ERR_CORRUPT : ERR_OK;
 }

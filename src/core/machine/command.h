@@ -2,11 +2,14 @@
  *
  * The first byte is the command's number, then now_ms, the author, and the body, which is fixed by
  * the number: a new field is a new number. Numbers are varints (negative ones as 64 bits), bytes
- * have their length before them. */
+ * have their length before them.
+ *
+ * When the author was proven, COMMAND_PROVEN and the revision of auth stand before all that. */
 #pragma once
 #include "core/machine/machine.h"
 
 enum {
+    COMMAND_PROVEN = 16, /* of the numbers in command.def, but no command */
     COMMAND_DEPTH_MAX = KV_OPS_MAX + 1, /* of nested transactions: each level takes an op */
 };
 

@@ -17,12 +17,14 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/span.h"
+#include "core/auth/auth.h"
 #include "core/kv/kv.h"
 #include "core/lease/lease.h"
 
 struct machine {
     struct kv *kv;
     struct lease_table *lease;
+    struct auth *auth;
     uint64_t applied_index, applied_term;
     uint32_t digest; /* rolling over all commands applied and what they answered, and members */
     struct buf members; /* machine_members_now */
@@ -44,6 +46,11 @@ enum request_type {
     REQUEST_LEASE_LOOK,
     REQUEST_LEASE_LIST,
     REQUEST_HASH,
+    REQUEST_AUTH_STATUS,
+    REQUEST_USER_GET,
+    REQUEST_USER_LIST,
+    REQUEST_ROLE_GET,
+    REQUEST_ROLE_LIST,
     /* through the log: machine_command, machine_apply */
     REQUEST_PUT,
     REQUEST_DELETE,
@@ -53,6 +60,18 @@ enum request_type {
     REQUEST_LEASE_REVOKE,
     REQUEST_LEASE_NOTE, /* the leader's own, as EXPIRE: no door makes them */
     REQUEST_LEASE_EXPIRE,
+    REQUEST_AUTH_ENABLE,
+    REQUEST_AUTH_DISABLE,
+    REQUEST_USER_ADD,
+    REQUEST_USER_DELETE,
+    REQUEST_USER_PASSWORD,
+    REQUEST_USER_GRANT,
+    REQUEST_USER_REVOKE,
+    REQUEST_ROLE_ADD,
+    REQUEST_ROLE_DELETE,
+    REQUEST_ROLE_GRANT,
+    REQUEST_ROLE_REVOKE,
+    REQUEST_AUTHENTICATE,
     /* answered by the node itself */
     REQUEST_LEASE_RENEW,
     REQUEST_WATCH_ADD,
@@ -61,6 +80,7 @@ enum request_type {
     REQUEST_STATUS,
     REQUEST_MEMBERS,
     REQUEST_HEALTH,
+    REQUEST_SNAPSHOT,
     REQUEST_MEMBER_ADD,
     REQUEST_MEMBER_REMOVE,
     REQUEST_MEMBER_UPDATE,
@@ -75,11 +95,32 @@ struct watch_request {
     bool prev_kv, no_put, no_delete, progress, fragment;
 };
 
+/* Of users, roles and logins; what a request does not ask for is empty. */
+struct auth_request {
+    struct span user, role;
+    struct span password; /* as it came: the node makes a hash of it, it never goes further */
+    struct span hash;     /* USER_ADD, USER_PASSWORD */
+    bool no_password;
+    bool has_permission; /* ROLE_GRANT: else it is not given; ROLE_REVOKE has the range alone */
+    struct auth_permission permission;
+    /* AUTHENTICATE: SHA-256 of the token that stands for user from now on, and the revision of auth
+     * at which its password was compared. */
+    struct span token_hash;
+    uint64_t checked_revision;
+};
+
+enum { AUTH_TOKEN_HASH_BYTES = 32 };
+
+/* The node itself asks: nothing is refused to it. */
+#define REQUEST_BY_NODE UINT64_MAX
+
 /* Spans point into the request's memory (message or arena). */
 struct request {
     enum request_type type;
     bool serializable; /* reads: the node's own state will do, no read index */
     struct span author; /* who asks; "" unknown */
+    /* author was proven to be, as of this revision of auth; 0: it was not; REQUEST_BY_NODE */
+    uint64_t auth_revision;
     union {
         struct kv_range range;
         struct kv_put put;
@@ -105,6 +146,7 @@ struct request {
         int64_t hash_revision;
         struct watch_request watch;
         int64_t watch_id; /* WATCH_REMOVE */
+        struct auth_request auth;
         struct span health_service;
         struct {
             uint64_t id;
@@ -114,11 +156,20 @@ struct request {
     };
 };
 
+/* Whether it changes users, roles, or who is logged in. */
+bool request_of_auth(enum request_type type);
+
 /* Whether it goes through the log: puts, deletes, transactions that have one of them, and so on. */
 bool request_writes(const struct request *r);
 
 /* The checks that need no state (etcd v3rpc/key.go, lease limits): before the log or a read. */
 enum err request_check(const struct request *r, struct arena *arena) MUST_CHECK;
+
+/* Whether who asks may do so: everybody, all of it, when auth is not enabled. Also asked by
+ * machine_read, and by machine_apply once more. ERR_USER_EMPTY (nobody is proven to ask),
+ * ERR_PERMISSION_DENIED, ERR_AUTH_OLD_REVISION, ERR_USER_NOT_FOUND. */
+struct machine;
+enum err machine_permits(const struct machine *m, const struct request *r) MUST_CHECK;
 
 /* ---- replies ---- */
 
@@ -160,6 +211,17 @@ struct reply {
             uint64_t id; /* MEMBER_...: whom it was about */
             uint64_t cluster, self, leader, term, last_index, commit_index, applied_index;
         } members;
+        struct {
+            bool enabled;
+            uint64_t revision;
+        } auth; /* AUTH_STATUS */
+        struct auth_names names; /* USER_GET: roles; USER_LIST, ROLE_LIST */
+        struct auth_permissions permissions; /* ROLE_GET */
+        struct {
+            struct span user; /* USER_DELETE, USER_PASSWORD, AUTHENTICATE */
+            struct span token_hash;
+            struct span token; /* the node's to fill in: the command does not have it */
+        } login;
         enum health health; /* err NOT_FOUND: unknown service */
     };
 };
@@ -200,6 +262,9 @@ void machine_command(const struct request *r, int64_t now_ms, int64_t lease_id, 
  * in the arena. ERR_CORRUPT, ERR_FORMAT: it must not come into the log. */
 enum err machine_command_read(struct span command, struct arena *arena,
                               struct request *out) MUST_CHECK;
+
+/* The same question of a command's bytes; false for those that cannot be read. */
+bool machine_command_of_auth(struct span command);
 
 /* Applies one entry. now_ms is the local monotonic time, for lease deadlines only: it does not
  * reach replicated state. The reply and everything in it lives in the arena or the store until the

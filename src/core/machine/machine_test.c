@@ -434,20 +434,23 @@ TEST(machine_membership_is_state)
     EXPECT(bench_close(&b) && bench_close(&c));
 }
 
-/* Format 1 has no piece of members; up to format 2 a lease had no note and no index of its
- * grant. */
+/* Format 1 has no piece of members; up to format 2 a lease had no note and no index of its grant;
+ * up to format 3 there were no users. */
 static enum err load_as_before(struct bench *b, const struct buf *all, const size_t *ends,
                                uint32_t format)
 {
     struct buf old;
-    size_t n = 0, old_ends[5], lease_bytes = ends[1] - ends[0] - 2;
+    size_t n = 0, old_ends[6];
+    size_t lease_bytes = ends[1] - ends[0] - (format <= 2 ? 2 : 0);
     buf_open(&old, &b->heap);
     buf_put(&old, all->data, ends[0]);
     old.data[1] = (uint8_t)format;
     old_ends[n++] = old.len;
     buf_put(&old, all->data + ends[0], lease_bytes);
     old_ends[n++] = old.len;
-    for (int piece = format == 1 ? 3 : 2; piece < 4; piece++) {
+    for (int piece = format == 1 ? 4 : 2; piece < 5; piece++) {
+        if (piece == 3 && format <= 3)
+            continue;
         buf_put(&old, all->data + ends[piece - 1], ends[piece] - ends[piece - 1]);
         old_ends[n++] = old.len;
     }
@@ -473,12 +476,12 @@ TEST(machine_checkpoints_of_older_formats)
     EXPECT(grant(&b, 5, 60) == ERR_OK && put(&b, "k", "v", 5) == ERR_OK);
     machine_members(&b.m, 3, 1, SPAN("one"));
     size_t n = save_all(&b, &all, ends, 8);
-    EXPECT(n == 5 && all.data[1] == 3 && all.data[ends[1]] == 5);
-    for (uint32_t format = 0; format <= 4; format++) {
+    EXPECT(n == 6 && all.data[1] == 4 && all.data[ends[1]] == 5 && all.data[ends[2]] == 6);
+    for (uint32_t format = 0; format <= 5; format++) {
         machine_reset(&b.m);
         enum err err = load_as_before(&b, &all, ends, format);
-        if (format == 0 || format >= 3) {
-            EXPECT(err == (format == 4 ? ERR_FORMAT : ERR_CORRUPT));
+        if (format == 0 || format == 5) {
+            EXPECT(err == (format == 5 ? ERR_FORMAT : ERR_CORRUPT));
             continue;
         }
         EXPECT(err == ERR_OK && b.m.applied_index == 3 && lease_keys(&b, 5) == 1);

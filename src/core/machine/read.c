@@ -21,6 +21,25 @@ static enum err read_txn(const struct machine *m, const struct request *r, struc
     return err;
 }
 
+static enum err read_auth(const struct machine *m, const struct request *r, struct arena *arena,
+                          struct reply *reply)
+{
+    if (r->type == REQUEST_USER_GET)
+        return auth_user_roles(m->auth, r->auth.user, arena, &reply->names);
+    if (r->type == REQUEST_ROLE_GET)
+        return auth_role_permissions(m->auth, r->auth.role, arena, &reply->permissions);
+    if (r->type == REQUEST_USER_LIST) {
+        auth_users(m->auth, arena, &reply->names);
+    } else if (r->type == REQUEST_ROLE_LIST) {
+        auth_roles(m->auth, arena, &reply->names);
+    } else {
+        CHECK(r->type == REQUEST_AUTH_STATUS);
+        reply->auth.enabled = auth_enabled(m->auth);
+        reply->auth.revision = auth_revision(m->auth);
+    }
+    return ERR_OK;
+}
+
 static enum err answer(const struct machine *m, const struct request *r, int64_t now_ms,
                        struct arena *arena, struct reply *reply)
 {
@@ -35,9 +54,11 @@ static enum err answer(const struct machine *m, const struct request *r, int64_t
                                        &reply->look.info) == ERR_OK;
         return ERR_OK;
     }
-    CHECK(r->type == REQUEST_LEASE_LIST);
-    reply->list.n = lease_list(m->lease, arena, &reply->list.ids);
-    return ERR_OK;
+    if (r->type == REQUEST_LEASE_LIST) {
+        reply->list.n = lease_list(m->lease, arena, &reply->list.ids);
+        return ERR_OK;
+    }
+    return read_auth(m, r, arena, reply);
 }
 
 void machine_read(const struct machine *m, const struct request *r, int64_t now_ms,
@@ -45,6 +66,8 @@ void machine_read(const struct machine *m, const struct request *r, int64_t now_
 {
     CHECK(!request_writes(r));
     *reply = (struct reply){ .type = r->type, .revision = kv_revision(m->kv) };
-    reply->err = answer(m, r, now_ms, arena, reply);
+    reply->err = machine_permits(m, r);
+    if (reply->err == ERR_OK)
+        reply->err = answer(m, r, now_ms, arena, reply);
     CHECK(kv_revision(m->kv) == reply->revision);
 }

@@ -1,6 +1,11 @@
 #include "base/check.h"
 #include "core/machine/machine.h"
 
+bool request_of_auth(enum request_type type)
+{
+    return type >= REQUEST_AUTH_ENABLE && type <= REQUEST_AUTHENTICATE;
+}
+
 bool request_writes(const struct request *r)
 {
     static const bool writes[REQUEST_TYPE_COUNT] = {

@@ -3,6 +3,7 @@
  *   1 HEAD     u32 format, u64 applied index, u64 its term, u32 digest, u64 revision   the first
  *   2 LEASES   as lease_save; id and TTL alone before format 3                         the second
  *   5 MEMBERS  the membership's bytes; not in format 1                                 the third
+ *   6 AUTH     as auth_save; not before format 4                                       the fourth
  *   3 STORE    as kv_save_step                                                         any number
  *   4 END      u64 pieces before it, u64 bytes in them, u32 CRC-32C over those         the last
  *
@@ -12,7 +13,7 @@
 #include "base/crc.h"
 #include "core/machine/machine.h"
 
-enum { FORMAT = 3, FORMAT_WITHOUT_NOTES = 2, FORMAT_WITHOUT_MEMBERS = 1, ATTACH_PAGE = 1000 };
+enum { FORMAT = 4, FORMAT_WITHOUT_NOTES = 2, FORMAT_WITHOUT_MEMBERS = 1, ATTACH_PAGE = 1000 };
 enum piece_kind {
     PIECE_NONE,
     PIECE_HEAD,
@@ -20,13 +21,14 @@ enum piece_kind {
     PIECE_STORE,
     PIECE_END,
     PIECE_MEMBERS,
+    PIECE_AUTH,
     PIECE_KINDS
 };
 
 struct machine_save {
     struct alloc *alloc;
     struct kv_save *kv;
-    struct buf head, leases, members; /* made at once: what comes later is not in them */
+    struct buf head, leases, members, auth; /* made at once: what comes later is not in them */
     enum piece_kind next;
     uint64_t pieces, size_bytes;
     uint32_t crc;
@@ -50,6 +52,9 @@ struct machine_save *machine_save_open(struct machine *m, struct alloc *alloc)
     buf_open(&s->members, alloc);
     buf_u8(&s->members, PIECE_MEMBERS);
     buf_span(&s->members, machine_members_now(m));
+    buf_open(&s->auth, alloc);
+    buf_u8(&s->auth, PIECE_AUTH);
+    auth_save(m->auth, &s->auth);
     s->kv = kv_save_open(m->kv);
     return s;
 }
@@ -66,6 +71,10 @@ static enum piece_kind write_piece(struct machine_save *s, size_t budget_bytes, 
     }
     if (s->next == PIECE_MEMBERS) {
         buf_span(out, buf_all(&s->members));
+        return PIECE_AUTH;
+    }
+    if (s->next == PIECE_AUTH) {
+        buf_span(out, buf_all(&s->auth));
         return PIECE_STORE;
     }
     if (s->next == PIECE_STORE) {
@@ -96,6 +105,7 @@ void machine_save_close(struct machine_save *s)
     buf_close(&s->head);
     buf_close(&s->leases);
     buf_close(&s->members);
+    buf_close(&s->auth);
     mem_free(s->alloc, s, sizeof(*s));
 }
 
@@ -139,6 +149,11 @@ static enum err load_members(struct machine *m, struct span *s)
     return ERR_OK;
 }
 
+static enum err load_auth(struct machine *m, struct span *s)
+{
+    return auth_load(m->auth, s);
+}
+
 static enum err load_store(struct machine *m, struct span *s)
 {
     struct span records = *s;
@@ -165,7 +180,9 @@ static const struct piece {
     [PIECE_HEAD] = { load_head, 1 << PIECE_NONE },
     [PIECE_LEASES] = { load_leases, 1 << PIECE_HEAD },
     [PIECE_MEMBERS] = { load_members, 1 << PIECE_LEASES },
-    [PIECE_STORE] = { load_store, 1 << PIECE_LEASES | 1 << PIECE_MEMBERS | 1 << PIECE_STORE },
+    [PIECE_AUTH] = { load_auth, 1 << PIECE_MEMBERS },
+    [PIECE_STORE] = { load_store, 1 << PIECE_LEASES | 1 << PIECE_MEMBERS | 1 << PIECE_AUTH |
+                                      1 << PIECE_STORE },
     [PIECE_END] = { load_last, 1 << PIECE_STORE },
 };
 

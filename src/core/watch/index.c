@@ -36,6 +36,13 @@ static struct span range_end(const struct range *r)
     return span_of(r->bytes + r->group.key_len, r->group.end_len);
 }
 
+struct span group_range_end(const struct group *g)
+{
+    return g->kind == GROUP_SINGLE ? SPAN_NONE
+           : g->kind == GROUP_FROM ? SPAN("\0")
+                                   : range_end(range_of(g));
+}
+
 static bool ends_after(const struct range *r, struct span key)
 {
     return r->group.kind == GROUP_FROM || span_compare(key, range_end(r)) < 0;

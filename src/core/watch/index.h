@@ -56,4 +56,5 @@ void index_find(const struct index *x, struct span key,
                 void (*visit)(struct group *g, void *context), void *context);
 
 struct span group_key(const struct group *g);
+struct span group_range_end(const struct group *g); /* as in struct watch_spec */
 bool group_covers(const struct group *g, struct span key);

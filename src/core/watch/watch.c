@@ -79,6 +79,13 @@ struct watcher *watch_add(struct watch_hub *hub, const struct watch_spec *spec,
     return &e->public;
 }
 
+void watch_range(const struct watcher *w, struct span *key, struct span *range_end)
+{
+    const struct group *g = ((const struct entry *)(const void *)w)->group;
+    *key = group_key(g);
+    *range_end = group_range_end(g);
+}
+
 void watch_remove(struct watch_hub *hub, struct watcher *w)
 {
     struct entry *e = entry_of(w);

@@ -42,6 +42,8 @@ void watch_close(struct watch_hub *hub); /* with all watchers */
 struct watcher *watch_add(struct watch_hub *hub, const struct watch_spec *spec,
                           int64_t revision_now);
 void watch_remove(struct watch_hub *hub, struct watcher *w);
+/* What it watches, as in struct watch_spec; valid as long as the watcher. */
+void watch_range(const struct watcher *w, struct span *key, struct span *range_end);
 
 struct watch_stats {
     int64_t watchers, behind, ranges;

@@ -1,0 +1,209 @@
+/* Who may ask for what, as etcd has it (server/etcdserver/apply/auth.go, v3_server.go). A type that
+ * has no rule here is for root. */
+#include "base/check.h"
+#include "core/machine/machine.h"
+
+static enum err may(const struct machine *m, const struct request *r, enum auth_right right,
+                    struct span key, struct span range_end)
+{
+    return auth_may(m->auth, r->author, r->auth_revision, right, key, range_end);
+}
+
+static enum err anybody(const struct machine *m, const struct request *r)
+{
+    (void)m, (void)r;
+    return ERR_OK;
+}
+
+static enum err login(const struct machine *m, const struct request *r)
+{
+    return auth_login(m->auth, r->author, r->auth_revision);
+}
+
+static enum err admin(const struct machine *m, const struct request *r)
+{
+    return auth_admin(m->auth, r->author, r->auth_revision);
+}
+
+/* ---- leases: by the keys that hang on them ---- */
+
+struct key_check {
+    const struct machine *machine;
+    const struct request *request;
+    enum auth_right right;
+};
+
+static enum err check_key(void *context, struct span key)
+{
+    const struct key_check *c = context;
+    return may(c->machine, c->request, c->right, key, SPAN_NONE);
+}
+
+static enum err lease_keys(const struct machine *m, const struct request *r, int64_t id,
+                           enum auth_right right)
+{
+    struct key_check c = { m, r, right };
+    enum err e = login(m, r);
+    if (e != ERR_OK || admin(m, r) == ERR_OK)
+        return e;
+    return lease_keys_each(m->lease, id, check_key, &c);
+}
+
+static enum err permit_lease_write(const struct machine *m, const struct request *r)
+{
+    return lease_keys(m, r, r->lease.id, AUTH_WRITE);
+}
+
+static enum err permit_lease_look(const struct machine *m, const struct request *r)
+{
+    return r->lease.keys ? lease_keys(m, r, r->lease.id, AUTH_READ) : login(m, r);
+}
+
+static enum err permit_lease_list(const struct machine *m, const struct request *r)
+{
+    struct key_check c = { m, r, AUTH_READ };
+    enum err e = login(m, r);
+    if (e != ERR_OK || admin(m, r) == ERR_OK)
+        return e;
+    return lease_keys_all(m->lease, check_key, &c);
+}
+
+/* ---- keys ---- */
+
+/* Whoever may not write all keys of a lease could not revoke it, and must not attach more to it. */
+static enum err permit_put_op(const struct machine *m, const struct request *r,
+                              const struct kv_put *p)
+{
+    enum err e = may(m, r, AUTH_WRITE, p->key, SPAN_NONE);
+    if (e == ERR_OK && p->lease)
+        e = lease_keys(m, r, p->lease, AUTH_WRITE);
+    if (e == ERR_OK && p->prev_kv)
+        e = may(m, r, AUTH_READ, p->key, SPAN_NONE);
+    return e;
+}
+
+static enum err permit_delete_op(const struct machine *m, const struct request *r,
+                                 const struct kv_delete *d)
+{
+    enum err e = may(m, r, AUTH_WRITE, d->key, d->range_end);
+    return e == ERR_OK && d->prev_kv ? may(m, r, AUTH_READ, d->key, d->range_end) : e;
+}
+
+static enum err permit_txn_body(const struct machine *m, const struct request *r,
+                                const struct kv_txn *t);
+
+static enum err permit_op(const struct machine *m, const struct request *r, const struct kv_op *op)
+{
+    switch (op->type) {
+    case KV_OP_RANGE:
+        return may(m, r, AUTH_READ, op->range.key, op->range.range_end);
+    case KV_OP_PUT:
+        return permit_put_op(m, r, &op->put);
+    case KV_OP_DELETE:
+        return permit_delete_op(m, r, &op->del);
+    case KV_OP_TXN:
+        return permit_txn_body(m, r, op->txn);
+    case KV_OP_NONE:
+    default:
+        return ERR_PERMISSION_DENIED;
+    }
+}
+
+static enum err permit_ops(const struct machine *m, const struct request *r,
+                           const struct kv_op *ops, size_t n)
+{
+    enum err e = ERR_OK;
+    for (size_t i = 0; i < n && e == ERR_OK; i++)
+        e = permit_op(m, r, &ops[i]);
+    return e;
+}
+
+/* Both branches: which one is taken would already tell of keys. The depth is bounded where the
+ * request was decoded. */
+static enum err permit_txn_body(const struct machine *m, const struct request *r,
+                                const struct kv_txn *t)
+{
+    enum err e = ERR_OK;
+    for (size_t i = 0; i < t->n_compares && e == ERR_OK; i++)
+        e = may(m, r, AUTH_READ, t->compares[i].key, t->compares[i].range_end);
+    if (e == ERR_OK)
+        e = permit_ops(m, r, t->success, t->n_success);
+    return e == ERR_OK ? permit_ops(m, r, t->failure, t->n_failure) : e;
+}
+
+static enum err permit_range(const struct machine *m, const struct request *r)
+{
+    return may(m, r, AUTH_READ, r->range.key, r->range.range_end);
+}
+
+static enum err permit_put(const struct machine *m, const struct request *r)
+{
+    return permit_put_op(m, r, &r->put);
+}
+
+static enum err permit_delete(const struct machine *m, const struct request *r)
+{
+    return permit_delete_op(m, r, &r->del);
+}
+
+/* One without any op asks for nothing, but not for nobody. */
+static enum err permit_txn(const struct machine *m, const struct request *r)
+{
+    enum err e = login(m, r);
+    return e == ERR_OK ? permit_txn_body(m, r, &r->txn) : e;
+}
+
+/* No key is the smallest one, as watch_add takes it. */
+static enum err permit_watch(const struct machine *m, const struct request *r)
+{
+    const struct watch_request *w = &r->watch;
+    return may(m, r, AUTH_READ, w->key.len ? w->key : SPAN("\0"), w->range_end);
+}
+
+/* ---- users and roles: one's own may be looked at ---- */
+
+static enum err permit_user_get(const struct machine *m, const struct request *r)
+{
+    enum err e = admin(m, r);
+    return e != ERR_OK && login(m, r) == ERR_OK && span_equal(r->auth.user, r->author) ? ERR_OK : e;
+}
+
+static enum err permit_role_get(const struct machine *m, const struct request *r)
+{
+    enum err e = admin(m, r);
+    return e != ERR_OK && login(m, r) == ERR_OK && auth_has_role(m->auth, r->author, r->auth.role)
+               ? ERR_OK
+               : e;
+}
+
+enum err machine_permits(const struct machine *m, const struct request *r)
+{
+    static enum err (*const rules[REQUEST_TYPE_COUNT])(const struct machine *,
+                                                       const struct request *) = {
+        [REQUEST_RANGE] = permit_range,
+        [REQUEST_LEASE_LOOK] = permit_lease_look,
+        [REQUEST_LEASE_LIST] = permit_lease_list,
+        [REQUEST_AUTH_STATUS] = anybody, /* etcd 3.7 */
+        [REQUEST_USER_GET] = permit_user_get,
+        [REQUEST_ROLE_GET] = permit_role_get,
+        [REQUEST_PUT] = permit_put,
+        [REQUEST_DELETE] = permit_delete,
+        [REQUEST_TXN] = permit_txn,
+        [REQUEST_LEASE_GRANT] = login,
+        [REQUEST_LEASE_REVOKE] = permit_lease_write,
+        [REQUEST_LEASE_NOTE] = anybody, /* no door makes them, nor does a leader take them */
+        [REQUEST_LEASE_EXPIRE] = anybody,
+        [REQUEST_AUTHENTICATE] = anybody,
+        [REQUEST_LEASE_RENEW] = permit_lease_write,
+        [REQUEST_WATCH_ADD] = permit_watch,
+        [REQUEST_WATCH_REMOVE] = anybody, /* of one's own stream */
+        [REQUEST_WATCH_PROGRESS] = anybody,
+        [REQUEST_STATUS] = login,
+        [REQUEST_MEMBERS] = login,
+        [REQUEST_HEALTH] = anybody,
+    };
+    CHECK(r->type > REQUEST_NONE && r->type < REQUEST_TYPE_COUNT);
+    if (!auth_enabled(m->auth) || r->auth_revision == REQUEST_BY_NODE)
+        return ERR_OK;
+    return rules[r->type] ? rules[r->type](m, r) : admin(m, r);
+}
