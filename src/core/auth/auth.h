@@ -52,8 +52,9 @@ uint64_t auth_revision(const struct auth *a);
 size_t auth_size_bytes(const struct auth *a);
 
 /* ---- changes ---- */
+
 /* Nothing changes on an error. Any that adds: ERR_AUTH_LIMIT, a bound above is passed. */
-/* Nothing is changed on an error. Any of those that add: ERR_AUTH_LIMIT, a bound above is passed. */
+
 /* ERR_AUTH_ROOT_USER, ERR_AUTH_ROOT_ROLE: root is missing, or lacks its role. Quiet when it is. */
 enum err auth_enable(struct auth *a) MUST_CHECK;
 void auth_disable(struct auth *a); /* quiet when it is */
