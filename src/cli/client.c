@@ -12,6 +12,7 @@ enum { READ_BYTES = 64 << 10, MESSAGE_MAX = 1 << 30, DOWNLOAD_QUIET_S = 60 };
 
 struct client {
     char endpoint[TCP_ADDRESS_MAX];
+    char authority[TCP_ADDRESS_MAX]; /* of it */
     int fd;
     struct tls_context *tls_context;
     struct tls *tls;
@@ -162,9 +163,12 @@ static bool open_one(struct client *c, const struct options *o, const char *endp
     bool https;
     snprintf(c->endpoint, sizeof(c->endpoint), "%s", endpoint);
     if (tcp_parse(endpoint, &a, &https) != ERR_OK) {
-        snprintf(why, TCP_WHY_MAX, "is not HOST:PORT");
+        snprintf(why, TCP_WHY_MAX, "is not HOST:PORT or unix:PATH");
         return false;
     }
+    bool v6 = strchr(a.host, ':') != NULL;
+    snprintf(c->authority, sizeof(c->authority), v6 ? "[%s]%s%s" : "%s%s%s",
+             a.port[0] && a.host[0] ? a.host : "localhost", a.port[0] ? ":" : "", a.port);
     if (!a.host[0])
         snprintf(a.host, sizeof(a.host), "127.0.0.1");
     if (tcp_connect(&a, o->timeout * 1000, &c->fd, why) != ERR_OK)
@@ -177,7 +181,7 @@ static bool open_one(struct client *c, const struct options *o, const char *endp
                              .client = true,
                              .skip_verify = o->insecure_skip_verify };
     if (tls_context_open(&t, &c->tls_context, why) == ERR_OK) {
-        c->tls = tls_open(c->tls_context, a.host);
+        c->tls = tls_open(c->tls_context, a.port[0] ? a.host : "localhost");
         if (shake_hands(c, why))
             return true;
         tls_close(c->tls);
@@ -251,7 +255,7 @@ static void clear(struct client *c)
 int client_begin(struct client *c, const char *path)
 {
     clear(c);
-    c->stream = grpc_request(c->h2, span_text(c->endpoint), span_text(path), c->tls != NULL);
+    c->stream = grpc_request(c->h2, span_text(c->authority), span_text(path), c->tls != NULL);
     return c->stream ? EXIT_DONE
                      : cli_complain(EXIT_UNREACHABLE, "%s: takes no more calls", c->endpoint);
 }
@@ -355,7 +359,7 @@ int client_download(struct client *c, const char *path, int (*take)(void *, stru
     const struct http_header headers[] = {
         { SPAN(":method"), SPAN("GET") },
         { SPAN(":scheme"), span_text(c->tls ? "https" : "http") },
-        { SPAN(":authority"), span_text(c->endpoint) },
+        { SPAN(":authority"), span_text(c->authority) },
         { SPAN(":path"), span_text(path) },
     };
     clear(c);

@@ -16,7 +16,7 @@ static const struct option {
     {                                                                                              \
         name, value, text, kind, offsetof(struct options, field)                                   \
     }
-    OPTION("endpoint", endpoint, TEXT, "HOST:PORT,...",
+    OPTION("endpoint", endpoint, TEXT, "HOST:PORT|unix:PATH,...",
            "servers to try in turn (CONFMAN_ENDPOINT)"),
     OPTION("output", output, TEXT, "table|json", "for people or for programs"),
     OPTION("timeout", timeout, NUMBER, "SECONDS", "how long to wait for the server (5)"),

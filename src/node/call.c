@@ -549,8 +549,8 @@ void call_propose(struct call *call, const struct request *r)
 {
     struct node *n = call->node;
     call->wants_physical = r->type == REQUEST_COMPACT && r->compact.physical;
-    enum err e = call->needs_leader && !n->update.leader ? ERR_NO_LEADER
-                                                         : pump_propose(n, r, call, 0);
+    enum err e =
+        call->needs_leader && !n->update.leader ? ERR_NO_LEADER : pump_propose(n, r, call, 0);
     if (e == ERR_OK)
         call->waiting++;
     else
@@ -848,12 +848,15 @@ static void open_grpc(struct call *call, const struct http_request *head)
 {
     struct grpc_head g;
     struct node *n = call->node;
-    call->method = etcd_method_find(head->path);
+    bool served = call->conn->serves & SERVES_GRPC;
+    call->method = served ? etcd_method_find(head->path) : NULL;
     enum err e = grpc_head(head, &g);
     if (!call->method) {
         char text[256];
         int len = (int)(head->path.len < 150 ? head->path.len : 150);
-        snprintf(text, sizeof(text), "unknown method %.*s", len, (const char *)head->path.data);
+        snprintf(text, sizeof(text),
+                 served ? "unknown method %.*s" : "no gRPC at this address: %.*s", len,
+                 (const char *)head->path.data);
         grpc_finish(call->stream, false, 12, text);
         call->ended = true;
         return;

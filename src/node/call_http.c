@@ -126,9 +126,18 @@ void call_open_rest(struct call *call, const struct http_request *r)
     struct node *n = call->node;
     struct rest_answer a;
     const char *detail = NULL;
+    unsigned serves = call->conn->serves;
     call->head_only = span_is(r->method, "HEAD");
+    if (!(serves & SERVES_SMALL)) {
+        call_refuse_http(call, ERR_NOT_FOUND, "this address answers gRPC alone");
+        return;
+    }
     if (small_answer(n, r, &n->turn, &a)) {
         call_answer_http(call, &a);
+        return;
+    }
+    if (!(serves & SERVES_HTTP)) {
+        call_refuse_http(call, ERR_NOT_FOUND, "this address answers /metrics and /health alone");
         return;
     }
     if (!rest_takes(r->path)) {

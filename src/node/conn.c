@@ -11,8 +11,9 @@ static void on_ready(void *context, int fd, int events);
 
 /* ---- life ---- */
 
-static struct conn *conn_open(struct node *n, int fd)
+static struct conn *conn_open(const struct listener *l, int fd)
 {
+    struct node *n = l->node;
     struct conn *c = mem_zero(&n->alloc, sizeof(*c));
     c->node = n;
     c->fd = fd;
@@ -26,7 +27,9 @@ static struct conn *conn_open(struct node *n, int fd)
         c->next->prev = c;
     n->conns = c;
     n->conn_count++;
-    if (n->tls)
+    c->serves = l->serves;
+    c->local = l->local;
+    if (l->tls)
         c->tls = tls_open(n->tls, NULL);
     c->events = LOOP_READ;
     loop_watch(n->loop, fd, LOOP_READ, on_ready, c);
@@ -82,12 +85,13 @@ static void pause_accept(struct node *n, bool pause)
         return;
     n->accept_paused = pause;
     for (size_t i = 0; i < n->listeners.n; i++)
-        loop_change(n->loop, n->listeners.items[i], pause ? 0 : LOOP_READ);
+        loop_change(n->loop, n->listeners.items[i]->fd, pause ? 0 : LOOP_READ);
 }
 
 void conn_accept(void *context, int listener, int events)
 {
-    struct node *n = context;
+    struct listener *l = context;
+    struct node *n = l->node;
     CHECK(events != 0);
     for (int i = 0; i < ACCEPT_PER_TURN; i++) {
         int fd = tcp_accept(listener);
@@ -101,7 +105,7 @@ void conn_accept(void *context, int listener, int events)
             continue;
         }
         n->metrics.connections_accepted++;
-        conn_open(n, fd);
+        conn_open(l, fd);
     }
 }
 
@@ -188,7 +192,9 @@ static void begin_h2(struct conn *c)
 {
     struct node *n = c->node;
     c->protocol = CONN_HTTP2;
-    c->h2 = h2_open(&n->alloc, H2_SERVER, &n->h2_limits, &call_h2_events, c);
+    struct h2_limits limits = n->h2_limits;
+    limits.any_authority = c->local;
+    c->h2 = h2_open(&n->alloc, H2_SERVER, &limits, &call_h2_events, c);
 }
 
 /* The first bytes decide: HTTP/2's preface, or a request line (RFC 9113 3.3). */
@@ -275,8 +281,10 @@ static void feed_tls(struct conn *c, struct span in)
     if (clear.len)
         feed(c, buf_all(&clear));
     buf_close(&clear);
-    if (e != ERR_OK && !c->tls_seen)
+    if (e != ERR_OK && !c->tls_seen) {
+        c->node->metrics.tls_handshakes_failed++;
         slog(SLOG_DEBUG, "TLS handshake failed", "error=%s", slog_quote(tls_why(c->tls)));
+    }
     if (e != ERR_OK || ended)
         c->closing = true;
 }

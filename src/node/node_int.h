@@ -29,6 +29,7 @@
 #include "wire/websocket/websocket.h"
 
 #include "base/version.h"
+#define ETCD_CLUSTER_VERSION "3.6"
 #define ETCD_VERSION "3.6.14" /* whose API we speak; clients decide by it what they may use */
 
 enum {
@@ -96,7 +97,7 @@ struct node {
     struct storage *storage;
     struct peers *peers; /* NULL: a cluster of one */
     struct etcd_header header;
-    char client_url[TCP_ADDRESS_MAX + 16];
+    char client_url[PEER_URL_MAX + 1]; /* or several, with commas */
     int64_t started_wall_ms;
 
     /* pump.c */
@@ -131,7 +132,7 @@ struct node {
 
     /* doors */
     struct tls_context *tls;
-    VEC(int) listeners;
+    VEC(struct listener *) listeners;
     bool accept_paused;      /* no descriptor is left: until the next sweep */
     int64_t connections_max; /* the parameter, or less when the system allows less */
     struct conn *conns; /* all, newest first */
@@ -147,6 +148,7 @@ struct node {
     struct http1_limits http1_limits;
     struct ws_limits ws_limits;
     uint8_t *read_buffer;
+    bool told_ready;
     bool stopping;
     bool joining; /* not yet one of a cluster: nothing is open but what asks for that */
     bool failed; /* stops because it must not go on */
@@ -199,6 +201,31 @@ bool upkeep_turn(struct node *n);
 bool upkeep_writes(const struct node *n); /* a checkpoint, a segment, or a trim is on its way */
 void upkeep_checkpoint_last(struct node *n); /* at a clean stop; waits for it */
 
+/* ---- listen.c: where clients come in ---- */
+
+/* What an address answers. */
+enum { SERVES_GRPC = 1, SERVES_HTTP = 2, SERVES_SMALL = 4 }; /* small: see small.c */
+
+struct listener {
+    struct node *node;
+    int fd;
+    bool tls, local; /* local: a unix socket */
+    unsigned serves;
+};
+
+/* Whether an address speaks TLS: as its scheme says; without one: otherwise. */
+bool listen_secure(const char *url, bool otherwise);
+/* Makes data_dir/fixtures/kind/{cert,key}.pem for the hosts of these addresses, when it is not
+ * there or ends, and says where: PARAM_TEXT_MAX bytes each. False: it is logged why not. */
+bool listen_self_signed(const struct params *p, const char *kind, const char *addresses,
+                        char *cert_file, char *key_file);
+bool listen_open_tls(struct node *n); /* false: it is logged why not; so below */
+bool listen_open(struct node *n);
+void listen_close(struct node *n); /* no more come in */
+void listen_sweep(struct node *n); /* reads certificates that have changed */
+/* Reads the files of a context again if they have changed; which: for the log. */
+void listen_refresh(struct node *n, struct tls_context *c, const char *which);
+
 /* ---- conn.c ---- */
 
 enum conn_protocol { CONN_NEW, CONN_HTTP1, CONN_HTTP2, CONN_WEBSOCKET };
@@ -210,6 +237,8 @@ struct conn {
     enum conn_protocol protocol;
     bool dirty, closing, gone; /* closing: when all is sent; gone: at the turn's end */
     bool tls_seen, said_goodbye;
+    unsigned serves; /* SERVES_ bits of where it came in */
+    bool local;      /* by a unix socket */
     bool pinged;      /* WebSocket: since it was last heard */
     int events;       /* that the loop watches for */
     int64_t since_ms; /* accepted, last request ended; WebSocket: last heard, pinged, told to end */
@@ -319,6 +348,10 @@ struct node *node_open(const struct params *p, uint32_t segment_bytes);
 bool node_serve(struct node *n); /* until it has stopped; false: it never began, as with NULL */
 void node_close(struct node *n);
 void server_stop(struct node *n); /* as SIGTERM does */
+
+/* ---- ready.c ---- */
+
+void ready_turn(struct node *n); /* tells, once, that we serve */
 
 /* ---- small.c: /metrics, /health..., /version ---- */
 

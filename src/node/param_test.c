@@ -68,7 +68,7 @@ TEST(param_flags_that_are_refused)
         { "--listne x", "unknown parameter --listne; did you mean --listen?" },
         { "--qqqqqqqqqqqqqqqqqqqqqqqqqq x", "see confman server --help" },
         { "--=x", "unknown parameter" },
-        { "--listen", "--listen needs a value (host:port,...)" },
+        { "--listen", "--listen needs a value (address,...)" },
         { "--request-bytes-max=", "must be a number from 1024 to 67108864" },
         { "--request-bytes-max 1023", "not \"1023\"" },
         { "--request-bytes-max 67108865", "must be a number" },

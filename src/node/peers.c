@@ -88,47 +88,103 @@ static enum err refuse(char *why, const char *what, const char *which)
     return ERR_BAD_REQUEST;
 }
 
-static enum err open_tls(struct peers *p, char *why)
+/* Where somebody must be able to call us from elsewhere, we must know who it is. */
+static enum err check_tls(const struct params *a, char *why)
 {
-    const struct params *a = &p->n->params;
-    char tls_why[TLS_WHY_MAX];
-    struct tls_options o = { .cert_file = a->peer_cert_file,
-                             .key_file = a->peer_key_file,
-                             .ca_file = a->peer_trusted_ca_file };
-    int given = !!o.cert_file[0] + !!o.key_file[0] + !!o.ca_file[0];
-    if (given == 0)
-        return ERR_OK;
-    if (given < 3)
+    int given = !!a->peer_cert_file[0] + !!a->peer_key_file[0] + !!a->peer_trusted_ca_file[0];
+    if (!a->peer_cert_file[0] != !a->peer_key_file[0] ||
+        (given == 2 && !a->peer_auto_tls && !a->allow_insecure_listen && !a->peer_client_cert_auth))
         return refuse(why,
                       "peer-cert-file, peer-key-file and peer-trusted-ca-file go together: "
                       "give all or none",
                       "");
-    enum err e = tls_context_open(&o, &p->server_tls, tls_why);
+    if (!a->peer_cert_file[0] && (a->peer_trusted_ca_file[0] || a->peer_client_cert_auth))
+        return refuse(why,
+                      "peer-trusted-ca-file and peer-client-cert-auth need peer-cert-file and "
+                      "peer-key-file",
+                      "");
+    if (!a->peer_client_cert_file[0] != !a->peer_client_key_file[0])
+        return refuse(why, "peer-client-cert-file and peer-client-key-file go together", "");
+    return ERR_OK;
+}
+
+static enum err open_tls(struct peers *p, char *why)
+{
+    struct params *a = &p->n->params;
+    char tls_why[TLS_WHY_MAX];
+    enum err e = check_tls(a, why);
+    bool own = e == ERR_OK && a->peer_auto_tls && !a->peer_cert_file[0];
+    if (own && !listen_self_signed(a, "peer", a->listen_peers, a->peer_cert_file, a->peer_key_file))
+        return refuse(why, "TLS between members", "no certificate can be made");
+    if (e != ERR_OK || !a->peer_cert_file[0])
+        return e;
+    struct tls_options o = { .cert_file = a->peer_cert_file,
+                             .key_file = a->peer_key_file,
+                             .ca_file = a->peer_trusted_ca_file,
+                             .crl_file = a->peer_crl_file,
+                             .allowed_cn = a->peer_cert_allowed_cn,
+                             .allowed_hostname = a->peer_cert_allowed_hostname,
+                             .ciphers = a->cipher_suites,
+                             .version_min = a->tls_min_version,
+                             .version_max = a->tls_max_version,
+                             .ask = a->peer_client_cert_auth };
+    e = tls_context_open(&o, &p->server_tls, tls_why);
     o.client = true;
+    o.skip_verify = a->peer_auto_tls && !a->peer_trusted_ca_file[0];
+    if (a->peer_client_cert_file[0]) {
+        o.cert_file = a->peer_client_cert_file;
+        o.key_file = a->peer_client_key_file;
+    }
     if (e == ERR_OK)
         e = tls_context_open(&o, &p->client_tls, tls_why);
     return e == ERR_OK ? e : refuse(why, "TLS between members", tls_why);
 }
 
-static enum err open_listener(struct peers *p, char *why)
+void peers_sweep(struct node *n)
+{
+    if (!n->peers)
+        return;
+    listen_refresh(n, n->peers->server_tls, "members");
+    listen_refresh(n, n->peers->client_tls, "members");
+}
+
+static enum err open_door(struct peers *p, const char *text, char *why)
 {
     const struct params *a = &p->n->params;
     struct tcp_address at;
     char tcp_why[TCP_WHY_MAX];
-    if (tcp_parse(a->listen_peers, &at, NULL) != ERR_OK)
-        return refuse(why, "listen-peers: not host:port", a->listen_peers);
-    if (!p->server_tls && !a->allow_insecure_listen && !tcp_is_loopback(&at))
+    struct peer_door *d = &p->doors[p->n_doors];
+    *d = (struct peer_door){ .p = p, .tls = listen_secure(text, p->server_tls != NULL) };
+    bool asks = d->tls && (a->peer_trusted_ca_file[0] || a->peer_client_cert_auth);
+    if (p->n_doors == PEER_DOORS_MAX - 1)
+        return refuse(why, "listen-peers: too many addresses", text);
+    if (tcp_parse(text, &at, NULL) != ERR_OK || !at.port[0])
+        return refuse(why, "listen-peers: not host:port", text);
+    if (d->tls && !p->server_tls)
+        return refuse(why, "listen-peers: https needs peer-cert-file and peer-key-file", text);
+    if (!asks && !a->allow_insecure_listen && !tcp_is_loopback(&at))
         return refuse(why,
                       "listen-peers: not a loopback address, and members are not asked for "
                       "certificates; give peer-cert-file, peer-key-file and peer-trusted-ca-file, "
                       "or allow-insecure-listen",
-                      a->listen_peers);
-    if (tcp_listen(&at, &p->listener, tcp_why) != ERR_OK)
+                      text);
+    if (tcp_listen(&at, &d->fd, tcp_why) != ERR_OK)
         return refuse(why, "cannot listen for members", tcp_why);
-    loop_watch(p->n->loop, p->listener, LOOP_READ, in_accept, p);
+    p->n_doors++;
+    loop_watch(p->n->loop, d->fd, LOOP_READ, in_accept, d);
     slog(SLOG_INFO, "listening for members", "host=%s port=%u tls=%s", slog_quote(at.host),
-         tcp_port(p->listener), p->server_tls ? "true" : "false");
+         tcp_port(d->fd), d->tls ? "true" : "false");
     return ERR_OK;
+}
+
+static enum err open_doors(struct peers *p, char *why)
+{
+    char list[PARAM_TEXT_MAX], *rest = list;
+    enum err e = ERR_OK;
+    snprintf(list, sizeof(list), "%s", p->n->params.listen_peers);
+    for (char *one; e == ERR_OK && (one = strsep(&rest, ",")) != NULL;)
+        e = open_door(p, one, why);
+    return e;
 }
 
 enum err peers_open(struct node *n, const struct peers_options *o, char *why)
@@ -144,7 +200,6 @@ enum err peers_open(struct node *n, const struct peers_options *o, char *why)
     p->o.version_min = o->version_max ? o->version_min : PEER_VERSION_MIN;
     p->o.version_max = o->version_max ? o->version_max : PEER_VERSION;
     snprintf(p->peer_url, sizeof(p->peer_url), "%s", o->peer_url);
-    p->listener = -1;
     p->timer.callback = tick;
     p->timer.context = p;
     arena_open(&p->arena, &n->alloc);
@@ -152,7 +207,7 @@ enum err peers_open(struct node *n, const struct peers_options *o, char *why)
     n->peers = p;
     enum err e = open_tls(p, why);
     if (e == ERR_OK && o->member)
-        e = open_listener(p, why);
+        e = open_doors(p, why);
     if (e != ERR_OK)
         peers_close(n);
     return e;
@@ -171,9 +226,9 @@ void peers_close(struct node *n)
         thread_drain(p->names); /* gives back what it still has */
         thread_close(p->names);
     }
-    if (p->listener >= 0) {
-        loop_unwatch(n->loop, p->listener);
-        tcp_close(p->listener);
+    for (size_t i = 0; i < p->n_doors; i++) {
+        loop_unwatch(n->loop, p->doors[i].fd);
+        tcp_unlisten(p->doors[i].fd);
     }
     loop_timer_clear(n->loop, &p->timer);
     if (p->server_tls)
@@ -330,5 +385,5 @@ size_t peers_connections(const struct node *n)
 
 uint16_t peers_port(const struct node *n)
 {
-    return n->peers && n->peers->listener >= 0 ? tcp_port(n->peers->listener) : 0;
+    return n->peers && n->peers->n_doors ? tcp_port(n->peers->doors[0].fd) : 0;
 }

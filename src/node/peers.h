@@ -74,6 +74,7 @@ enum err peers_join(struct node *n, const char *url) MUST_CHECK;
 /* Queues it, to leave at peers_turn. False: it is dropped, since there is no connection, or too
  * much waits already: then the connection ends. */
 bool peers_send(struct node *n, uint64_t to, const struct peer_frame *f);
+void peers_sweep(struct node *n); /* every second: reads certificates that have changed */
 void peers_turn(struct node *n); /* sends what is queued; at a turn's end, after the pump */
 
 bool peers_connected(const struct node *n, uint64_t id);

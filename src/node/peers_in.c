@@ -178,8 +178,9 @@ static void on_frame(void *owner, const struct peer_frame *f)
 
 void in_accept(void *context, int listener, int events)
 {
-    struct peers *p = context;
-    CHECK(events != 0 && listener == p->listener);
+    const struct peer_door *d = context;
+    struct peers *p = d->p;
+    CHECK(events != 0 && listener == d->fd);
     for (int k = 0; k < ACCEPT_MAX; k++) {
         int fd = tcp_accept(listener);
         if (fd < 0)
@@ -194,7 +195,6 @@ void in_accept(void *context, int listener, int events)
         i->at_ms = loop_now_ms(p->n->loop) + p->o.greeting_ms;
         VEC_PUSH(&p->ins, &p->n->alloc, i);
         peers_wake(p, i->at_ms);
-        link_open(&i->link, p->n, fd, p->server_tls ? tls_open(p->server_tls, NULL) : NULL, i,
-                  on_frame);
+        link_open(&i->link, p->n, fd, d->tls ? tls_open(p->server_tls, NULL) : NULL, i, on_frame);
     }
 }

@@ -12,6 +12,7 @@
 
 enum {
     OUT_FOUND_MAX = 4,    /* addresses of one name that are tried */
+    PEER_DOORS_MAX = 8,   /* addresses that one listens on */
     REMOVED_MAX = 64,     /* members remembered as removed; the oldest is forgotten */
     WIRE_BYTES = 1 << 20, /* encrypted ahead of the socket */
 };
@@ -77,7 +78,12 @@ struct peers {
     struct peers_options o;
     char peer_url[PEER_URL_MAX + 1];
     struct tls_context *server_tls, *client_tls; /* NULL: plain */
-    int listener;                                /* -1: none */
+    struct peer_door {
+        struct peers *p;
+        int fd;
+        bool tls;
+    } doors[PEER_DOORS_MAX]; /* where members call us */
+    size_t n_doors;
     struct worker *names;                        /* looks names up; NULL: none was needed yet */
     VEC(struct peer_out *) outs;
     VEC(struct peer_in *) ins;

@@ -50,7 +50,8 @@ static bool set_address(struct peer_out *o, struct span url)
         return false;
     memcpy(o->url, url.data, url.len);
     o->url[url.len] = 0;
-    return tcp_parse(o->url, &o->address, NULL) == ERR_OK && o->address.host[0];
+    return tcp_parse(o->url, &o->address, NULL) == ERR_OK && o->address.host[0] &&
+           o->address.port[0];
 }
 
 struct peer_out *out_open(struct peers *p, uint64_t id, struct span url)
@@ -229,7 +230,8 @@ static void greet(struct peer_out *o)
                                        url };
     else
         f.join = (struct peer_join){ p->o.version_min, p->o.version_max, p->o.incarnation, url };
-    struct tls *tls = p->client_tls ? tls_open(p->client_tls, o->address.host) : NULL;
+    bool secure = p->client_tls && listen_secure(o->url, true);
+    struct tls *tls = secure ? tls_open(p->client_tls, o->address.host) : NULL;
     o->state = OUT_GREETING;
     o->at_ms = loop_now_ms(p->n->loop) + p->o.greeting_ms;
     peers_wake(p, o->at_ms);

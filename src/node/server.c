@@ -5,6 +5,7 @@
 #include <unistd.h>
 #include "base/check.h"
 #include "io/file/file.h"
+#include "io/process/process.h"
 #include "node/node_int.h"
 #include "node/peers.h"
 #include "wire/json/json.h"
@@ -166,8 +167,7 @@ static int open_storage(struct node *n, uint64_t cluster, uint64_t member)
 }
 
 /* The members that a new cluster begins with; none for a node that joins one. */
-static int identify(struct node *n, struct raft_member *members, size_t *count,
-                    struct buf *infos)
+static int identify(struct node *n, struct raft_member *members, size_t *count, struct buf *infos)
 {
     char why[PARAM_WHY_MAX];
     uint64_t cluster = 0, self = 0;
@@ -194,8 +194,7 @@ static int identify(struct node *n, struct raft_member *members, size_t *count,
     if (!n->params.initial_cluster[0])
         members[0].id = n->header.member_id;
     /* It was to join a cluster, and has not heard from it yet: it does not begin one. */
-    if (!n->params.initial_cluster[0] &&
-        n->header.cluster_id != cluster_alone(n->header.member_id))
+    if (!n->params.initial_cluster[0] && n->header.cluster_id != cluster_alone(n->header.member_id))
         *count = 0;
     return 0;
 }
@@ -273,56 +272,6 @@ static int open_peers(struct node *n)
 
 /* ---- start ---- */
 
-static int open_tls(struct node *n)
-{
-    char why[TLS_WHY_MAX];
-    const struct params *p = &n->params;
-    struct tls_options o = { .cert_file = p->cert_file,
-                             .key_file = p->key_file,
-                             .ca_file = p->trusted_ca_file };
-    if (!p->cert_file[0] != !p->key_file[0])
-        return refuse("TLS", "cert-file and key-file go together: give both or neither");
-    if (!p->cert_file[0])
-        return p->trusted_ca_file[0] ? refuse("TLS", "trusted-ca-file needs cert-file and key-file")
-                                     : 0;
-    return tls_context_open(&o, &n->tls, why) == ERR_OK ? 0 : refuse("TLS", why);
-}
-
-static int open_listener(struct node *n, const char *text)
-{
-    struct tcp_address a;
-    char why[TCP_WHY_MAX];
-    int fd;
-    bool safe = n->tls && n->params.trusted_ca_file[0];
-    if (tcp_parse(text, &a, NULL) != ERR_OK)
-        return refuse("listen: not host:port", text);
-    if (!safe && !n->params.allow_insecure_listen && !tcp_is_loopback(&a))
-        return refuse("listen: not a loopback address, and clients are not asked for certificates; "
-                      "give cert-file, key-file and trusted-ca-file, or allow-insecure-listen",
-                      text);
-    if (tcp_listen(&a, &fd, why) != ERR_OK)
-        return refuse("cannot listen", why);
-    VEC_PUSH(&n->listeners, &n->alloc, fd);
-    loop_watch(n->loop, fd, LOOP_READ, conn_accept, n);
-    bool v6 = strchr(a.host, ':') != NULL;
-    if (!n->client_url[0])
-        snprintf(n->client_url, sizeof(n->client_url), "%s://%s%s%s:%u", n->tls ? "https" : "http",
-                 v6 ? "[" : "", a.host[0] ? a.host : "localhost", v6 ? "]" : "", tcp_port(fd));
-    slog(SLOG_INFO, "listening", "host=%s port=%u tls=%s", slog_quote(a.host), tcp_port(fd),
-         n->tls ? "true" : "false");
-    return 0;
-}
-
-static int open_listeners(struct node *n)
-{
-    char list[PARAM_TEXT_MAX], *rest = list;
-    snprintf(list, sizeof(list), "%s", n->params.listen);
-    for (char *one; (one = strsep(&rest, ",")) != NULL;)
-        if (open_listener(n, one) != 0)
-            return 1;
-    return 0;
-}
-
 static int64_t memory_bound(const struct params *p)
 {
     if (p->store_bytes_max)
@@ -377,11 +326,8 @@ static void on_stop_timeout(void *context)
 static void begin_stop(struct node *n)
 {
     n->stopping = true;
-    for (size_t i = 0; i < n->listeners.n; i++) {
-        loop_unwatch(n->loop, n->listeners.items[i]);
-        tcp_close(n->listeners.items[i]);
-    }
-    n->listeners.n = 0;
+    process_notify("STOPPING=1");
+    listen_close(n);
     watching_stop_all(n);
     call_stop_all(n);
     conn_stop_all(n);
@@ -442,6 +388,7 @@ static bool on_turn(void *context)
     cluster_turn(n);
     peers_turn(n);
     conn_turn(n);
+    ready_turn(n);
     arena_reset(&n->turn);
     if (n->cluster.handing_over && !n->stopping && n->update.role != RAFT_LEADER)
         begin_stop(n);
@@ -452,6 +399,7 @@ static bool on_turn(void *context)
 
 static void close_parts(struct node *n)
 {
+    listen_close(n);
     conn_close_all(n);
     peers_close(n);
     thread_drain(n->disk);
@@ -518,7 +466,7 @@ static int begin(struct node *n)
         loop_on_signal(n->loop, on_signal, n);
     if (n->update.timeout_ms != INT64_MAX)
         loop_timer_set(n->loop, &n->raft_timer, n->update.timeout_ms);
-    if (open_listeners(n) != 0 || open_peers(n) != 0)
+    if (!listen_open(n) || open_peers(n) != 0)
         return 1;
     n->started_wall_ms = loop_wall_ms(n->loop);
     slog(SLOG_INFO, "confman " CONFMAN_VERSION, "member=%llx cluster=%llx data_dir=%s url=%s",
@@ -537,7 +485,7 @@ struct node *node_open(const struct params *p, uint32_t segment_bytes)
     n->segment_bytes = segment_bytes;
     open_allocators(n);
     open_parts(n);
-    return open_tls(n) == 0 && begin(n) == 0 ? n : NULL;
+    return listen_open_tls(n) && begin(n) == 0 ? n : NULL;
 }
 
 bool node_serve(struct node *n)
@@ -554,6 +502,26 @@ void node_close(struct node *n)
     slog(SLOG_INFO, "stopped", "revision_kept=true");
 }
 
+static bool open_log(const struct params *p, char *why)
+{
+    int level = slog_level_of(p->log_level);
+    if (level < 0)
+        snprintf(why, PARAM_WHY_MAX, "log-level must be debug, info, warn or error");
+    else
+        slog_level_set((enum slog_level)level);
+    return level >= 0 && slog_open(p->log_format, p->log_outputs, why);
+}
+
+static int run(const struct params *p)
+{
+    struct node *n = node_open(p, LOG_SEGMENT_BYTES);
+    if (!n || !node_serve(n))
+        return 1;
+    int status = n->failed;
+    node_close(n);
+    return status;
+}
+
 int node_run(int argc, char **argv)
 {
     static struct params params;
@@ -562,18 +530,8 @@ int node_run(int argc, char **argv)
         param_help();
         return 0;
     }
-    enum err e = param_read(&params, argc, argv, why);
-    int level = e == ERR_OK ? slog_level_of(params.log_level) : 0;
-    if (e != ERR_OK || level < 0) {
-        fprintf(stderr, "confman server: %s\n",
-                e != ERR_OK ? why : "log-level must be debug, info, warn or error");
-        return 2;
-    }
-    slog_level_set((enum slog_level)level);
-    struct node *n = node_open(&params, LOG_SEGMENT_BYTES);
-    if (!n || !node_serve(n))
-        return 1;
-    int status = n->failed;
-    node_close(n);
-    return status;
+    if (param_read(&params, argc, argv, why) == ERR_OK && open_log(&params, why))
+        return run(&params);
+    fprintf(stderr, "confman server: %s\n", why);
+    return 2;
 }

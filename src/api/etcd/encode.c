@@ -184,16 +184,29 @@ static void encode_list(struct pb_response_header *h, const struct reply *r, str
 
 /* ---- cluster and maintenance ---- */
 
+/* A member may tell several addresses, with commas. */
+static void split_urls(struct span text, struct arena *arena, struct span **out, size_t *n)
+{
+    size_t most = 1;
+    for (size_t i = 0; i < text.len; i++)
+        most += text.data[i] == ',';
+    *out = ARENA_ARRAY(arena, struct span, most);
+    *n = 0;
+    while (text.len) {
+        const uint8_t *comma = memchr(text.data, ',', text.len);
+        size_t len = comma ? (size_t)(comma - text.data) : text.len;
+        if (len)
+            (*out)[(*n)++] = span_of(text.data, len);
+        text = span_from(text, comma ? len + 1 : len);
+    }
+}
+
 static void member_message(const struct member_info *from, struct arena *arena,
                            struct pb_member *to)
 {
     *to = (struct pb_member){ .id = from->id, .name = from->name, .is_learner = from->learner };
-    to->peer_urls = ARENA_ARRAY(arena, struct span, 1);
-    to->peer_urls[0] = from->peer_url;
-    to->n_peer_urls = from->peer_url.len > 0;
-    to->client_urls = ARENA_ARRAY(arena, struct span, 1);
-    to->client_urls[0] = from->client_url;
-    to->n_client_urls = from->client_url.len > 0;
+    split_urls(from->peer_url, arena, &to->peer_urls, &to->n_peer_urls);
+    split_urls(from->client_url, arena, &to->client_urls, &to->n_client_urls);
 }
 
 static struct pb_member *member_messages(const struct reply *r, struct arena *arena)

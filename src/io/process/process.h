@@ -10,3 +10,7 @@ void process_end(int id); /* asks it to stop (SIGTERM) */
 /* Waits for any of those started to end: its id, and in *status its exit status, or 128 and the
  * signal's number; 0: SIGINT or SIGTERM came for us; -1: none is left. */
 int process_wait(int *status);
+
+/* Tells whoever started us, if it wants to hear (systemd's NOTIFY_SOCKET): "READY=1", "STOPPING=1"
+ * (sd_notify(3)). */
+void process_notify(const char *state);

@@ -11,15 +11,20 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <sys/un.h>
 #include <unistd.h>
 #include "base/check.h"
-
-enum { BACKLOG = 4096 };
+#include "io/tcp/tcp_int.h"
 
 enum err tcp_parse(const char *text, struct tcp_address *out, bool *tls)
 {
     bool secure = false;
     *out = (struct tcp_address){ "", "" };
+    if (strncmp(text, "unix:", 5) == 0 || strncmp(text, "unixs:", 6) == 0) {
+        if (tls)
+            *tls = text[4] == 's';
+        return unix_parse(strchr(text, ':') + 1, out);
+    }
     if (strncmp(text, "http://", 7) == 0) {
         text += 7;
     } else if (strncmp(text, "https://", 8) == 0) {
@@ -69,6 +74,8 @@ static bool loopback(const struct sockaddr *s)
 bool tcp_is_loopback(const struct tcp_address *a)
 {
     struct addrinfo *list;
+    if (!a->port[0])
+        return true;
     if (!a->host[0] || look_up(a, false, &list) != 0)
         return false;
     bool all = true;
@@ -102,13 +109,17 @@ static int try_listen(const struct addrinfo *i, bool both)
 enum err tcp_listen(const struct tcp_address *a, int *fd, char *why)
 {
     static const struct tcp_address every_ipv4 = { "0.0.0.0", "" };
-    struct addrinfo *list;
+    struct addrinfo *list, *first;
+    if (!a->port[0])
+        return unix_listen(a->host, fd, why);
     int failed = look_up(a, true, &list);
     if (failed) {
         snprintf(why, TCP_WHY_MAX, "%.200s:%s: %.100s", a->host, a->port, gai_strerror(failed));
         return ERR_IO;
     }
-    *fd = try_listen(list, !a->host[0]);
+    for (first = list; first && first->ai_family != AF_INET;)
+        first = first->ai_next;
+    *fd = try_listen(first ? first : list, !a->host[0]);
     int saved = errno;
     freeaddrinfo(list);
     if (*fd >= 0)
@@ -127,6 +138,8 @@ uint16_t tcp_port(int fd)
     struct sockaddr_storage s;
     socklen_t len = sizeof(s);
     CHECK(getsockname(fd, (struct sockaddr *)&s, &len) == 0);
+    if (s.ss_family == AF_UNIX)
+        return 0;
     return ntohs(s.ss_family == AF_INET ? ((struct sockaddr_in *)(void *)&s)->sin_port
                                         : ((struct sockaddr_in6 *)(void *)&s)->sin6_port);
 }
@@ -147,8 +160,9 @@ int tcp_accept(int listener)
         int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd >= 0) {
             int one = 1;
-            /* Fails only when the peer has gone already; reading will tell. */
-            if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) == 0)
+            /* Fails when the peer has gone already, or where there is no such delay (unix). */
+            if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) == 0 ||
+                errno == EOPNOTSUPP)
                 return fd;
             close(fd);
             continue;
@@ -160,9 +174,9 @@ int tcp_accept(int listener)
     }
 }
 
-static bool connect_in_time(int fd, const struct addrinfo *i, int64_t timeout_ms)
+static bool connect_in_time(int fd, const struct sockaddr *to, socklen_t to_len, int64_t timeout_ms)
 {
-    if (connect(fd, i->ai_addr, i->ai_addrlen) == 0)
+    if (connect(fd, to, to_len) == 0)
         return true;
     if (errno != EINPROGRESS)
         return false;
@@ -177,28 +191,44 @@ static bool connect_in_time(int fd, const struct addrinfo *i, int64_t timeout_ms
     return error == 0;
 }
 
-static int try_connect(const struct addrinfo *i, int64_t timeout_ms)
+static int try_connect(const struct sockaddr *to, socklen_t to_len, int64_t timeout_ms)
 {
-    int fd = socket(i->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int fd = socket(to->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return -1;
-    if (!connect_in_time(fd, i, timeout_ms)) {
+    if (!connect_in_time(fd, to, to_len, timeout_ms)) {
         int saved = errno;
         close(fd);
         errno = saved;
         return -1;
     }
     CHECK(fcntl(fd, F_SETFL, 0) == 0);
-    set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    if (to->sa_family != AF_UNIX)
+        set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     struct timeval t = { timeout_ms / 1000, timeout_ms % 1000 * 1000 };
     CHECK(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t)) == 0);
     CHECK(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof(t)) == 0);
     return fd;
 }
 
+static enum err connect_unix(const char *path, int64_t timeout_ms, int *fd, char *why)
+{
+    struct sockaddr_un to;
+    enum err e = unix_address(path, &to, why);
+    if (e != ERR_OK)
+        return e;
+    *fd = try_connect((const struct sockaddr *)&to, sizeof(to), timeout_ms);
+    if (*fd >= 0)
+        return ERR_OK;
+    snprintf(why, TCP_WHY_MAX, "%.200s: %s", path, strerror(errno));
+    return ERR_IO;
+}
+
 enum err tcp_connect(const struct tcp_address *a, int64_t timeout_ms, int *fd, char *why)
 {
     struct addrinfo *list;
+    if (!a->port[0])
+        return connect_unix(a->host, timeout_ms, fd, why);
     int failed = look_up(a, false, &list);
     if (failed) {
         snprintf(why, TCP_WHY_MAX, "%.200s:%s: %.100s", a->host, a->port, gai_strerror(failed));
@@ -207,7 +237,7 @@ enum err tcp_connect(const struct tcp_address *a, int64_t timeout_ms, int *fd, c
     *fd = -1;
     int saved = 0;
     for (struct addrinfo *i = list; i && *fd < 0; i = i->ai_next) {
-        *fd = try_connect(i, timeout_ms);
+        *fd = try_connect(i->ai_addr, i->ai_addrlen, timeout_ms);
         saved = errno;
     }
     freeaddrinfo(list);
@@ -324,9 +354,13 @@ void tcp_peer(int fd, char out[TCP_ADDRESS_MAX])
     socklen_t len = sizeof(s);
     char host[128], port[16];
     out[0] = 0;
-    if (getpeername(fd, (struct sockaddr *)&s, &len) == 0 &&
-        getnameinfo((struct sockaddr *)&s, len, host, sizeof(host), port, sizeof(port),
-                    NI_NUMERICHOST | NI_NUMERICSERV) == 0) {
+    bool known = getpeername(fd, (struct sockaddr *)&s, &len) == 0;
+    if (known && s.ss_family == AF_UNIX) {
+        snprintf(out, TCP_ADDRESS_MAX, "unix");
+        return;
+    }
+    if (known && getnameinfo((struct sockaddr *)&s, len, host, sizeof(host), port, sizeof(port),
+                             NI_NUMERICHOST | NI_NUMERICSERV) == 0) {
         /* An IPv4 peer of an IPv6 listener. */
         const char *name = strncmp(host, "::ffff:", 7) == 0 && strchr(host, '.') ? host + 7 : host;
         snprintf(out, TCP_ADDRESS_MAX, strchr(name, ':') ? "[%s]:%s" : "%s:%s", name, port);

@@ -1,5 +1,5 @@
-/* tcp: listening, accepting, connecting, reading and writing stream sockets. Buffers are the
- * caller's. */
+/* tcp: listening, accepting, connecting, reading and writing stream sockets: TCP's, and those of
+ * this machine (unix). Buffers are the caller's. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -10,20 +10,25 @@
 enum { TCP_ADDRESS_MAX = 300, TCP_WHY_MAX = 400 };
 
 struct tcp_address {
-    char host[256]; /* without brackets */
-    char port[16];
+    char host[256]; /* without brackets; of a unix socket: its path */
+    char port[16];  /* "": a unix socket */
 };
 
-/* "host:port", "[v6]:port", ":port" (every address), also with "http://" or "https://" in front,
- * and then *tls says which (may be NULL). ERR_BAD_REQUEST. */
+/* "host:port", "[v6]:port", ":port" (every address), also with "http://" or "https://" in front;
+ * "unix:path", "unix://path" and the same with "unixs". *tls (may be NULL): of https and unixs.
+ * ERR_BAD_REQUEST. */
 enum err tcp_parse(const char *text, struct tcp_address *out, bool *tls) MUST_CHECK;
 
-/* Whether every address that the host stands for is a loopback one. */
+/* Whether every address that the host stands for is a loopback one; a unix socket is. */
 bool tcp_is_loopback(const struct tcp_address *a);
 
-/* Binds and listens, not blocking. why gets the reason, TCP_WHY_MAX bytes. ERR_IO. */
+/* Binds and listens, not blocking; of a name's addresses at the first of IPv4, if it has one. A
+ * unix socket that a dead process left is taken over, nothing else is; its owner and group may
+ * connect, as far as the process's umask lets them. why gets the reason, TCP_WHY_MAX bytes.
+ * ERR_IO. */
 enum err tcp_listen(const struct tcp_address *a, int *fd, char *why) MUST_CHECK;
 uint16_t tcp_port(int fd); /* that a listener really has: port 0 lets the system choose */
+void tcp_unlisten(int fd); /* closes a listener; a unix socket's file goes too */
 
 /* The next connection, not blocking and without delay; -1: none now; -2: out of descriptors. */
 int tcp_accept(int listener);

@@ -1,6 +1,10 @@
 #include "io/tcp/tcp.h"
 #include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include "base/test.h"
 
 TEST(tcp_addresses)
@@ -13,10 +17,13 @@ TEST(tcp_addresses)
         { "http://a.b:1", "a.b", "1", false },
         { "https://[::1]:65535/", "::1", "65535", true },
         { ":0", "", "0", false },
+        { "unix:/run/x.sock", "/run/x.sock", "", false },
+        { "unixs:///run/a:1.sock", "/run/a:1.sock", "", true },
     };
     static const char *const bad[] = { "",      "a",       "a:",         "a:x",    "a:65536",
                                        "::1:1", "a:1x",    "ftp://a:1:", "a:-1",   "a:+1",
-                                       "a: 1",  "a:00001x", "[::1:1",    "::1]:1", "a:123456" };
+                                       "a: 1",  "a:00001x", "[::1:1",    "::1]:1", "a:123456",
+                                       "unix:", "unix://" };
     struct tcp_address a;
     bool tls;
     for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++) {
@@ -164,4 +171,42 @@ TEST(tcp_connects_without_waiting)
     tcp_close(listener);
     strcpy(a.host, "127.0.0.1");
     EXPECT(connect_without_waiting(&a, &refused, &client) == 0 && refused);
+}
+
+/* Who listens has the file; what a dead process left is taken over; nothing else is touched. */
+TEST(tcp_unix_socket)
+{
+    char folder[] = "/tmp/confman-unix-XXXXXX", path[64], why[TCP_WHY_MAX];
+    struct tcp_address a = { "", "" };
+    struct stat s;
+    int fd, other;
+    EXPECT(mkdtemp(folder));
+    snprintf(path, sizeof(path), "%s/s", folder);
+    snprintf(a.host, sizeof(a.host), "%s", path);
+    EXPECT(tcp_is_loopback(&a) && tcp_listen(&a, &fd, why) == ERR_OK && tcp_port(fd) == 0);
+    EXPECT(stat(path, &s) == 0 && (s.st_mode & 07) == 0);
+    EXPECT(tcp_listen(&a, &other, why) == ERR_IO && strstr(why, "in use"));
+    int client, server = tcp_accept(fd); /* of the one who has looked whether somebody is there */
+    EXPECT(server >= 0);
+    tcp_close(server);
+    EXPECT(tcp_connect(&a, 1000, &client, why) == ERR_OK);
+    EXPECT((server = tcp_accept(fd)) >= 0 && tcp_write(client, SPAN("hello")) == 5);
+    char text[TCP_ADDRESS_MAX];
+    EXPECT(wait_for(server, POLLIN) && tcp_read(server, text, sizeof(text)) == 5);
+    tcp_peer(server, text);
+    EXPECT(strcmp(text, "unix") == 0);
+    tcp_close(server);
+    tcp_close(client);
+    tcp_close(fd); /* as a killed process does: the file stays */
+    EXPECT(tcp_connect(&a, 1000, &client, why) == ERR_IO && stat(path, &s) == 0);
+    EXPECT(tcp_listen(&a, &fd, why) == ERR_OK);
+    tcp_unlisten(fd);
+    EXPECT(stat(path, &s) != 0);
+    FILE *file = fopen(path, "w");
+    EXPECT(file && fclose(file) == 0);
+    EXPECT(tcp_listen(&a, &fd, why) == ERR_IO && stat(path, &s) == 0);
+    EXPECT(unlink(path) == 0 && rmdir(folder) == 0);
+    memset(a.host, 'a', 200);
+    EXPECT(tcp_listen(&a, &fd, why) == ERR_IO && strstr(why, "longer"));
+    EXPECT(tcp_connect(&a, 1000, &fd, why) == ERR_IO);
 }

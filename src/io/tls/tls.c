@@ -1,108 +1,17 @@
 #include "io/tls/tls.h"
 #include <openssl/err.h>
-#include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/check.h"
-
-struct tls_context {
-    SSL_CTX *ctx;
-    bool client, skip_verify;
-};
+#include "io/tls/tls_int.h"
 
 struct tls {
     SSL *ssl;
     BIO *in, *out; /* owned by ssl */
     char why[256];
 };
-
-/* Server's choice of protocol, best first (RFC 7301). */
-static const unsigned char protocols[] = { 2, 'h', '2', 8, 'h', 't', 't', 'p', '/', '1', '.', '1' };
-
-static int choose(SSL *ssl, const unsigned char **out, unsigned char *out_len,
-                  const unsigned char *in, unsigned in_len, void *context)
-{
-    unsigned char *chosen;
-    CHECK(ssl != NULL && context == NULL);
-    if (SSL_select_next_proto(&chosen, out_len, protocols, sizeof(protocols), in, in_len) !=
-        OPENSSL_NPN_NEGOTIATED)
-        return SSL_TLSEXT_ERR_ALERT_FATAL;
-    *out = chosen;
-    return SSL_TLSEXT_ERR_OK;
-}
-
-static enum err refuse(const char *what, const char *file, char *why)
-{
-    char text[200];
-    ERR_error_string_n(ERR_peek_last_error(), text, sizeof(text));
-    ERR_clear_error();
-    snprintf(why, TLS_WHY_MAX, "%s %.120s: %s", what, file, text);
-    return ERR_BAD_REQUEST;
-}
-
-static bool given(const char *text)
-{
-    return text && text[0];
-}
-
-static enum err load(SSL_CTX *ctx, const struct tls_options *o, char *why)
-{
-    if (given(o->cert_file) && SSL_CTX_use_certificate_chain_file(ctx, o->cert_file) != 1)
-        return refuse("certificate", o->cert_file, why);
-    if (given(o->key_file) && SSL_CTX_use_PrivateKey_file(ctx, o->key_file, SSL_FILETYPE_PEM) != 1)
-        return refuse("private key", o->key_file, why);
-    if (given(o->key_file) && SSL_CTX_check_private_key(ctx) != 1)
-        return refuse("private key does not fit the certificate:", o->key_file, why);
-    if (given(o->ca_file) && SSL_CTX_load_verify_locations(ctx, o->ca_file, NULL) != 1)
-        return refuse("authorities", o->ca_file, why);
-    if (!o->client && given(o->ca_file)) {
-        STACK_OF(X509_NAME) *names = SSL_load_client_CA_file(o->ca_file);
-        if (!names)
-            return refuse("authorities", o->ca_file, why);
-        SSL_CTX_set_client_CA_list(ctx, names);
-        SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
-    }
-    if (o->client && !given(o->ca_file) && SSL_CTX_set_default_verify_paths(ctx) != 1)
-        return refuse("authorities", "of the system", why);
-    if (o->client && !o->skip_verify)
-        SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
-    return ERR_OK;
-}
-
-enum err tls_context_open(const struct tls_options *o, struct tls_context **out, char *why)
-{
-    SSL_CTX *ctx = SSL_CTX_new(o->client ? TLS_client_method() : TLS_server_method());
-    CHECK(ctx != NULL);
-    CHECK(SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) == 1);
-    SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
-    SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_RELEASE_BUFFERS |
-                              SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    /* HTTP/2 wants forward secrecy and authenticated ciphers (RFC 9113 9.2.2). */
-    CHECK(SSL_CTX_set_cipher_list(ctx, "ECDHE+AESGCM:ECDHE+CHACHA20") == 1);
-    if (o->client)
-        CHECK(SSL_CTX_set_alpn_protos(ctx, protocols, 3) == 0);
-    else
-        SSL_CTX_set_alpn_select_cb(ctx, choose, NULL);
-    /* Without one, a client that shows a certificate could not resume its session. */
-    CHECK(SSL_CTX_set_session_id_context(ctx, protocols, sizeof(protocols)) == 1);
-    enum err e = load(ctx, o, why);
-    if (e != ERR_OK) {
-        SSL_CTX_free(ctx);
-        return e;
-    }
-    *out = malloc(sizeof(**out));
-    CHECK(*out != NULL);
-    **out = (struct tls_context){ ctx, o->client, o->skip_verify };
-    return ERR_OK;
-}
-
-void tls_context_close(struct tls_context *c)
-{
-    SSL_CTX_free(c->ctx);
-    free(c);
-}
 
 struct tls *tls_open(struct tls_context *c, const char *host)
 {
@@ -113,12 +22,12 @@ struct tls *tls_open(struct tls_context *c, const char *host)
     t->out = BIO_new(BIO_s_mem());
     CHECK(t->ssl && t->in && t->out);
     SSL_set_bio(t->ssl, t->in, t->out);
-    if (!c->client) {
+    if (!c->o.client) {
         SSL_set_accept_state(t->ssl);
         return t;
     }
     SSL_set_connect_state(t->ssl);
-    if (host && !c->skip_verify) {
+    if (host && !c->o.skip_verify) {
         X509_VERIFY_PARAM *param = SSL_get0_param(t->ssl);
         if (X509_VERIFY_PARAM_set1_ip_asc(param, host) != 1)
             CHECK(X509_VERIFY_PARAM_set1_host(param, host, 0) == 1);

@@ -10,12 +10,23 @@ struct tls;         /* one connection */
 
 enum { TLS_WHY_MAX = 400, TLS_NAME_MAX = 256 };
 
+/* Any text may be NULL, which is "". They are copied. */
 struct tls_options {
     const char *cert_file, *key_file; /* PEM; a server needs both, a client may have both */
-    /* Server: clients must show a certificate that it signed. Client: whom to trust; "" or NULL:
-     * the system's authorities. */
+    /* Server: clients must show a certificate that it signed. Client: whom to trust. "": the
+     * system's authorities. */
     const char *ca_file;
+    const char
+        *crl_file; /* PEM or DER: what was revoked is refused, as its issuer and number say */
+    /* "a,b": the peer's certificate must have one of these common names; must be for one of these
+     * names or addresses. At most one of the two lists. */
+    const char *allowed_cn, *allowed_hostname;
+    /* "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,...": names of the IANA registry, best first; "": what
+     * HTTP/2 allows (RFC 9113 9.2.2). */
+    const char *ciphers;
+    const char *version_min, *version_max; /* "TLS1.2", "TLS1.3"; "": 1.2, and the newest */
     bool client;
+    bool ask;         /* server: clients must show a certificate, also without ca_file */
     bool skip_verify; /* client: trust anybody */
 };
 
@@ -23,6 +34,17 @@ struct tls_options {
 enum err tls_context_open(const struct tls_options *o, struct tls_context **out,
                           char *why) MUST_CHECK;
 void tls_context_close(struct tls_context *c);
+
+/* Looks whether the files have changed since they were read, and if so reads them: *again, and
+ * connections opened from now on follow them. ERR_BAD_REQUEST with the reason: they cannot be
+ * used, all stays as it was, and the next change is tried. */
+enum err tls_context_refresh(struct tls_context *c, bool *again, char *why) MUST_CHECK;
+
+/* Leaves alone a pair of files that is good for another day; else makes a key and a certificate
+ * that signs itself, for these names and addresses and for localhost. The key is its owner's alone
+ * to read. The directory is there. ERR_BAD_REQUEST, ERR_IO with the reason. */
+enum err tls_self_signed(const char *cert_file, const char *key_file, const char *const *hosts,
+                         size_t n, int64_t days, char *why) MUST_CHECK;
 
 /* host: for a client, what the certificate must name; NULL for a server. */
 struct tls *tls_open(struct tls_context *c, const char *host);

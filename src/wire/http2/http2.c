@@ -30,6 +30,7 @@ struct h2 {
     struct alloc *alloc;
     nghttp2_session *session;
     enum h2_role role;
+    bool any_authority; /* see struct h2_limits */
     const struct h2_events *events;
     void *context;
     struct h2_stream *streams;
@@ -143,12 +144,28 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
     return 0;
 }
 
+/* With any_authority nghttp2 checks nothing of a message; what our callers count on is this: names
+ * and values have only the bytes they may have (RFC 9113 8.2.1), a request has a method and a
+ * path (8.3.1). */
+static bool is_sound(const uint8_t *name, size_t name_len, const uint8_t *value, size_t value_len)
+{
+    return name_len > 0 && (name[0] == ':' || nghttp2_check_header_name(name, name_len)) &&
+           nghttp2_check_header_value(value, value_len);
+}
+
+static bool is_request(const struct http_request *r)
+{
+    return r->method.len > 0 && r->path.len > 0 && r->path.data[0] == '/';
+}
+
 static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
                      size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
                      void *context)
 {
     struct h2 *h = context;
     (void)session, (void)frame, (void)flags;
+    if (h->any_authority && !is_sound(name, name_len, value, value_len))
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* resets the stream */
     buf_put(&h->head, name, name_len);
     buf_put(&h->head, value, value_len);
     struct http_header header = { span_of(NULL, name_len), span_of(NULL, value_len) };
@@ -183,7 +200,10 @@ static void request_event(struct h2 *h, struct h2_stream *s)
     }
     r.headers = headers + n;
     r.header_count = h->headers.n - n;
-    h->events->on_request(h->context, s, &r);
+    if (h->any_authority && !is_request(&r))
+        h2_reset(s, H2_PROTOCOL_ERROR);
+    else
+        h->events->on_request(h->context, s, &r);
 }
 
 static void response_event(struct h2 *h, struct h2_stream *s)
@@ -432,6 +452,7 @@ static void make_session(struct h2 *h)
     nghttp2_option_set_no_auto_window_update(option, 1);
     nghttp2_option_set_max_outbound_ack(option, ACKS_MAX);
     nghttp2_option_set_no_closed_streams(option, 1);
+    nghttp2_option_set_no_http_messaging(option, h->any_authority);
     nghttp2_option_set_stream_reset_rate_limit(option, RESET_BURST, RESET_RATE);
     nghttp2_option_set_max_continuations(option, CONTINUATIONS_MAX);
     int rv = h->role == H2_SERVER
@@ -448,6 +469,7 @@ struct h2 *h2_open(struct alloc *alloc, enum h2_role role, const struct h2_limit
     struct h2 *h = mem_zero(alloc, sizeof(*h));
     h->alloc = alloc;
     h->role = role;
+    h->any_authority = limits->any_authority;
     h->events = events;
     h->context = context;
     buf_open(&h->head, alloc);

@@ -20,13 +20,16 @@ struct h2_stream;
 enum h2_role { H2_SERVER, H2_CLIENT };
 
 /* Of RFC 9113 section 7; nghttp2 itself sends the others. */
-enum { H2_NO_ERROR = 0, H2_INTERNAL = 2, H2_CANCEL = 8 };
+enum { H2_NO_ERROR = 0, H2_PROTOCOL_ERROR = 1, H2_INTERNAL = 2, H2_CANCEL = 8 };
 
 struct h2_limits {
     uint32_t streams_max;   /* open at once, as the peer is told */
     uint32_t stream_window; /* bytes that may come before we have taken them */
     uint32_t connection_window;
     uint32_t header_list_max; /* bytes of one header block, RFC 9113 6.5.2 */
+    /* Server: take what is no host for the authority. On a socket of this machine older gRPC for
+     * Go names its path. */
+    bool any_authority;
 };
 void h2_limits_default(struct h2_limits *out);
 

@@ -47,6 +47,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct buf out;
     alloc_heap(&heap);
     h2_limits_default(&limits);
+    limits.any_authority = size % 2;
     buf_open(&out, &heap);
     struct h2 *h = h2_open(&heap, H2_SERVER, &limits, &events, NULL);
     enum err e = h2_feed(h, SPAN("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"));

@@ -574,6 +574,11 @@ void tcp_peer(int fd, char out[TCP_ADDRESS_MAX])
     snprintf(out, TCP_ADDRESS_MAX, "%s:%d", sock_of(fd)->far->address, ++client_port);
 }
 
+void tcp_unlisten(int fd)
+{
+    tcp_close(fd);
+}
+
 void tcp_close(int fd)
 {
     struct sock *s = sock_of(fd);

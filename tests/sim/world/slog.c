@@ -18,6 +18,12 @@ int slog_level_of(const char *word)
     return -1;
 }
 
+bool slog_open(const char *format, const char *outputs, char *why)
+{
+    (void)format, (void)outputs, (void)why;
+    return true;
+}
+
 void slog_level_set(enum slog_level least)
 {
     (void)least;
