@@ -8,6 +8,7 @@
 # make cluster     clusters of processes: faults, restarts, lost disks; T=chaos runs one part
 # make fuzz        fuzz every decoder for SECONDS=60 each; T=http1 runs one
 # make sim         whole clusters in a false world for SECONDS=60; SEED=7 replays one, step by step
+# make mutants     puts known bugs into Raft, one at a time: its simulator has to find each
 # make race        unit tests and a server run under ThreadSanitizer
 # make conformance the black-box suite against Debian's etcd and against ./confman
 # make formal      spin checks the model of Raft: minutes; T=ask_early runs one search
@@ -111,6 +112,9 @@ sim:
 	+@$(MAKE) --no-print-directory $(JOBS) MODE=asan build/asan/sim_world
 	@build/asan/sim_world $(if $(SEED),--seed $(SEED) --trace,--first $$(date +%s) \
 		--seconds $(or $(SECONDS),60))
+mutants:
+	@tools/deps.sh build
+	@tests/sim/raft/mutants.py $(T)
 race:
 	@tools/deps.sh test
 	+@$(MAKE) --no-print-directory $(JOBS) MODE=tsan build/tsan/unit build/tsan/confman
@@ -128,9 +132,10 @@ soak: all
 	@tools/deps.sh soak
 	@tests/formal/run
 	+@$(MAKE) --no-print-directory $(JOBS) MODE=asan build/asan/sim_raft build/asan/sim_world
-	@build/asan/sim_raft --first 1000 --seconds $(or $(SECONDS),600)
+	@build/asan/sim_raft --first $$(date +%s) --seconds $(or $(SECONDS),600)
 	@build/asan/sim_world --first 1000 --seconds $(or $(SECONDS),600)
-	@tests/sim/raft/mutants.py
+	@build/asan/sim_raft --first $$(date +%s) --seconds $(or $(SECONDS),600) --lease
+	+@$(MAKE) --no-print-directory mutants
 	+@$(MAKE) --no-print-directory $(JOBS) build/release/linear build/release/perf
 	+@$(MAKE) --no-print-directory $(JOBS) MODE=asan build/asan/confman
 	@/usr/bin/python3 tests/cluster/run.py --long --seconds $(or $(SECONDS),600)
@@ -165,7 +170,7 @@ format:
 	clang-format-14 -i $$(git ls-files '*.c' '*.h')
 help: ; @sed -n 's/^# make/make/p' Makefile
 clean: ; rm -rf build confman
-.PHONY: all objects fuzzers run test tidy unit stories server cluster fuzz race conformance formal soak bench cover install \
+.PHONY: all objects fuzzers run test tidy unit stories server cluster fuzz mutants race conformance formal soak bench cover install \
         docs format help clean
 # What is generated is kept, also when a build stops half-way.
 .SECONDARY:

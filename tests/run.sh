@@ -55,7 +55,7 @@ for kind in story crash; do
 done
 sims="build/asan/sim_raft build/asan/sim_world"
 if step build_sim make $jobs --no-print-directory MODE=asan $sims; then
-    step sim_raft build/asan/sim_raft --seeds 20
+    step sim_raft build/asan/sim_raft --seeds 60
     step sim_world build/asan/sim_world --seeds 10
 fi
 if step build_fuzz make $jobs --no-print-directory MODE=fuzz fuzzers; then

@@ -204,7 +204,7 @@ enum err pump_change(struct node *n, uint64_t base, const struct raft_member *me
 {
     if (n->update.role != RAFT_LEADER)
         return ERR_NO_LEADER;
-    if (raft_members_index(n->raft) != base)
+    if (raft_members_digest(n->raft) != base)
         return ERR_CHANGE_PENDING;
     struct raft_update u;
     struct raft_event event = { .type = RAFT_CHANGE,
@@ -333,7 +333,7 @@ static enum err move_leader(struct node *n, uint64_t to)
 static enum err send_change(struct node *n, struct call *call, struct wanted *w)
 {
     struct proposal p = { .call = call, .since_ms = loop_now_ms(n->loop) };
-    uint64_t base = raft_members_index(n->raft);
+    uint64_t base = raft_members_digest(n->raft);
     enum err e = ERR_OK;
     wanted_settle(w);
     if (n->update.role == RAFT_LEADER) {
@@ -462,7 +462,7 @@ void cluster_turn(struct node *n)
     wanted_settle(&w);
     enum err e = ERR_OK;
     if (news)
-        e = pump_change(n, raft_members_index(n->raft), w.members, w.n,
+        e = pump_change(n, raft_members_digest(n->raft), w.members, w.n,
                         (struct proposal){ .call = NULL });
     c->news = e != ERR_OK; /* the term has not begun: again in a later turn */
     buf_close(&w.infos);

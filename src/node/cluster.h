@@ -63,7 +63,8 @@ void cluster_sweep(struct node *n);                               /* every secon
 /* MEMBER_ADD, _REMOVE, _UPDATE, _PROMOTE: the call is answered by call_members_changed or
  * call_failed. MOVE_LEADER has begun when it returns, and the caller answers. */
 enum err cluster_change(struct node *n, struct call *call, const struct request *r) MUST_CHECK;
-/* A leader takes a whole membership that was made from the one of index base. */
+/* A leader takes a whole membership that was made from the one whose raft_members_digest
+ * base is. */
 enum err pump_change(struct node *n, uint64_t base, const struct raft_member *members,
                      size_t count, struct proposal p) MUST_CHECK;
 

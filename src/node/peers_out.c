@@ -285,7 +285,7 @@ static void look_up(struct peer_out *o)
 {
     struct peers *p = o->p;
     if (!p->names)
-        p->names = thread_open(&p->n->alloc, p->n->loop, "confman-names");
+        p->names = thread_open(&p->n->alloc, p->n->loop, "confman-names", THREAD_NORMAL);
     struct naming *w = mem_zero(&p->n->alloc, sizeof(*w));
     w->job = (struct job){ .run = naming_run, .done = naming_done };
     w->p = p;

@@ -459,8 +459,8 @@ static int begin(struct node *n)
     buf_close(&infos);
     if (failed || wait)
         return failed;
-    n->disk = thread_open(&n->alloc, n->loop, "confman-disk");
-    n->writer = thread_open(&n->alloc, n->loop, "confman-writer");
+    n->disk = thread_open(&n->alloc, n->loop, "confman-disk", THREAD_NORMAL);
+    n->writer = thread_open(&n->alloc, n->loop, "confman-writer", THREAD_BACKGROUND);
     upkeep_open(n);
     if (!asked)
         loop_on_signal(n->loop, on_signal, n);

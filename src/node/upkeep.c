@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include "base/check.h"
 
-enum { CHECKPOINT_RETRY_MS = 5000, DISK_RESERVE_BYTES = 16 << 20 };
+enum { CHECKPOINT_RETRY_MS = 5000, CHECKPOINT_PACE_MS = 2, DISK_RESERVE_BYTES = 16 << 20 };
 
 /* One at a time: either a checkpoint is being written or a spare segment is made. */
 struct writer_job {
@@ -26,6 +26,9 @@ struct upkeep {
     uint64_t spares_made;
     bool spare_failed; /* for want of room */
     int64_t retry_ms;  /* no checkpoint before this */
+    int64_t begun_ms;
+    uint64_t made_bytes; /* of the checkpoint that is being written, since begun_ms */
+    struct loop_timer pace;
     struct writer_job job, trim;
 };
 
@@ -128,7 +131,21 @@ static void next_piece(struct node *n)
         return;
     }
     u->all_made = !machine_save_step(u->save, CHECKPOINT_STEP_BYTES, &u->job.piece);
+    u->made_bytes += u->job.piece.len;
     submit(n, PIECE);
+}
+
+static void on_pace(void *context)
+{
+    next_piece(context);
+}
+
+/* The log has the disk first: a checkpoint is written no faster than it is told to. */
+static bool too_fast(const struct node *n)
+{
+    const struct upkeep *u = n->upkeep;
+    int64_t ms = loop_now_ms(n->loop) - u->begun_ms;
+    return u->made_bytes > (uint64_t)ms * (uint64_t)n->params.checkpoint_bytes_per_second / 1000;
 }
 
 static void writer_done(struct job *job)
@@ -148,6 +165,8 @@ static void writer_done(struct job *job)
         give_up(n);
     else if (w->what == COMMIT)
         checkpoint_written(n);
+    else if (!n->stopping && too_fast(n))
+        loop_timer_set(n->loop, &u->pace, loop_now_ms(n->loop) + CHECKPOINT_PACE_MS);
     else
         next_piece(n);
 }
@@ -160,6 +179,8 @@ static void begin_checkpoint(struct node *n)
     u->log_bytes_at = n->metrics.log_bytes;
     u->save = machine_save_open(&n->machine, &n->alloc);
     u->all_made = false;
+    u->begun_ms = loop_now_ms(n->loop);
+    u->made_bytes = 0;
     submit(n, BEGIN);
 }
 
@@ -196,6 +217,10 @@ void upkeep_checkpoint_last(struct node *n)
     if (!u->save && !transfer_loading(n) && n->machine.applied_index > 0 &&
         n->metrics.log_bytes > u->log_bytes_at)
         begin_checkpoint(n);
+    if (u->save && !u->writer_busy) { /* it was waiting for its time */
+        loop_timer_clear(n->loop, &u->pace);
+        next_piece(n);
+    }
     while (u->writer_busy)
         thread_drain(n->writer);
     thread_drain(n->disk);
@@ -292,6 +317,7 @@ void upkeep_open(struct node *n)
     u->node = n;
     u->job = (struct writer_job){ .job = { .run = writer_run, .done = writer_done }, .node = n };
     u->trim = (struct writer_job){ .job = { .run = writer_run, .done = trim_done }, .node = n };
+    u->pace = (struct loop_timer){ .callback = on_pace, .context = n };
     buf_open(&u->job.piece, &n->alloc);
     n->spare = storage_spare_found(n->storage);
     u->spares_made = n->spare;
@@ -305,6 +331,7 @@ void upkeep_open(struct node *n)
 void upkeep_close(struct node *n)
 {
     struct upkeep *u = n->upkeep;
+    loop_timer_clear(n->loop, &u->pace);
     if (u->save)
         machine_save_close(u->save);
     buf_close(&u->job.piece);

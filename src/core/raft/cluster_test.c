@@ -22,11 +22,14 @@ static bool tell(struct one *o, struct raft_event e)
     return o->err == ERR_OK;
 }
 
+static uint64_t keep_bytes; /* of the next that is opened */
+
 static void open(struct one *o, size_t members, int64_t lease_ms)
 {
     struct raft_member m[MEMBERS];
     struct raft_start s = {
-        .self = ME, .members = m, .n_members = members, .random = 1, .lease_ms = lease_ms
+        .self = ME, .members = m, .n_members = members, .random = 1, .lease_ms = lease_ms,
+        .keep_bytes = keep_bytes,
     };
     for (size_t i = 0; i < members; i++)
         m[i] = (struct raft_member){ i + 1, RAFT_VOTER, SPAN_NONE };
@@ -226,4 +229,35 @@ TEST(raft_acknowledges_once_the_term_is_on_disk)
     EXPECT(sync_all(&o) && o.up.n_messages == 1 && o.up.messages[0].type == RAFT_APPEND_REPLY);
     EXPECT(o.up.messages[0].index == 1 && o.up.messages[0].term == 2);
     EXPECT(hear(&o, empty) && o.up.n_messages == 1 && close(&o));
+}
+
+static bool write_some(struct one *o, int n)
+{
+    struct span data = SPAN("0123456789abcdef");
+    bool good = true;
+    for (int i = 0; i < n; i++) {
+        good &= tell(o, (struct raft_event){ .type = RAFT_SUBMIT, .submit = { &data, 1 } });
+        uint64_t last = raft_last_index(o->raft);
+        good &= sync_all(o) && acknowledge(o, 2, last, 0) && o->up.commit_index == last;
+        raft_applied(o->raft, last);
+    }
+    return good;
+}
+
+/* Else a member that has just got a snapshot needs the next one, again and again. */
+TEST(raft_keeps_what_one_who_catches_up_needs)
+{
+    struct one o;
+    keep_bytes = 100 * (sizeof(struct raft_entry) + 16);
+    EXPECT(lead(&o, 3, 0));
+    keep_bytes = 0;
+    EXPECT(write_some(&o, 90) && acknowledge(&o, 3, 40, 0));
+    EXPECT(write_some(&o, 200) && raft_term_at(o.raft, 40) == 2);
+    EXPECT(raft_term_at(o.raft, 39) == 0);
+    EXPECT(write_some(&o, 200) && raft_term_at(o.raft, 40) == 0); /* four times: no more */
+    EXPECT(acknowledge(&o, 3, raft_last_index(o.raft) - 50, 0) && write_some(&o, 1));
+    EXPECT(raft_term_at(o.raft, raft_last_index(o.raft) - 110) == 0);
+    o.now_ms += RAFT_ELECTION_MS + 1; /* and nothing for one that is not heard of */
+    EXPECT(write_some(&o, 200) && raft_term_at(o.raft, raft_last_index(o.raft) - 110) == 0);
+    EXPECT(close(&o));
 }

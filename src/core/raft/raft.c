@@ -1,6 +1,7 @@
 /* The step: events in, an update out. Rules of elections, replication and membership are in the
  * files of these names. */
 #include "core/raft/raft_int.h"
+#include "base/crc.h"
 
 struct raft *raft_open(struct alloc *alloc)
 {
@@ -481,6 +482,11 @@ const struct raft_member *raft_members(const struct raft *r, size_t *n)
     return config_now(r)->members;
 }
 
+uint32_t raft_members_digest(const struct raft *r)
+{
+    return crc32c(0, config_now(r)->bytes.data, config_now(r)->bytes.len);
+}
+
 uint64_t raft_members_index(const struct raft *r)
 {
     return config_now(r)->index;
@@ -503,16 +509,30 @@ bool raft_progress(const struct raft *r, uint64_t id, struct raft_progress *out)
     return true;
 }
 
+/* Up to where nobody who is catching up needs the entries: one that is heard of goes on where it
+ * is; what a snapshot will bring is not known here. */
+static uint64_t needed_from(const struct raft *r, uint64_t index)
+{
+    if (r->role != RAFT_LEADER)
+        return index;
+    for (size_t i = 0; i < r->peers.n; i++) {
+        const struct peer *p = &r->peers.items[i];
+        if (p->mode == PEER_SNAPSHOT)
+            return 0;
+        if (p->id != r->self && r->now_ms - p->heard_ms <= RAFT_ELECTION_MS && p->match < index)
+            index = p->match;
+    }
+    return index;
+}
+
 void raft_applied(struct raft *r, uint64_t index)
 {
     CHECK(index <= may_apply(r) && index >= r->applied);
     r->applied = index;
-    size_t keep = r->keep_bytes;
-    for (size_t i = 0; i < r->peers.n; i++)
-        if (r->role == RAFT_LEADER && r->peers.items[i].mode == PEER_SNAPSHOT)
-            keep = r->keep_bytes * KEEP_FACTOR;
-    if (alone(r))
+    if (alone(r)) {
         entries_drop(&r->entries, index);
-    else
-        entries_shrink(&r->entries, index, keep);
+        return;
+    }
+    entries_shrink(&r->entries, needed_from(r, index), r->keep_bytes);
+    entries_shrink(&r->entries, index, r->keep_bytes * KEEP_FACTOR);
 }

@@ -214,7 +214,9 @@ uint64_t raft_term_at(const struct raft *r, uint64_t index); /* 0: not held */
 
 /* The newest membership in the log, committed or not (Raft 4.1); valid until the next step. */
 const struct raft_member *raft_members(const struct raft *r, size_t *n);
-uint64_t raft_members_index(const struct raft *r); /* of the entry that it came with */
+uint64_t raft_members_index(const struct raft *r); /* of the entry that it came with; after a start
+                                                    * from a checkpoint: at most the checkpoint's */
+uint32_t raft_members_digest(const struct raft *r); /* the same on all that have the same one */
 /* Whether a snapshot of index would bring anything new: install no other, it could take entries
  * away that this node has promised to keep. */
 bool raft_wants(const struct raft *r, uint64_t index, uint64_t term);

@@ -10,7 +10,7 @@
 
 enum {
     ROUNDS = 64,        /* sent and remembered with their time, for the lease */
-    KEEP_FACTOR = 4,    /* while a snapshot is sent, what comes after it is kept this much longer */
+    KEEP_FACTOR = 4,    /* as much more is kept for those who are catching up */
     BEHIND_MAX = 10000, /* entries that a learner may lack and still get a vote */
 };
 

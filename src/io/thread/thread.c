@@ -1,7 +1,13 @@
 #include "io/thread/thread.h"
 #include <pthread.h>
+#include <linux/ioprio.h>
 #include <signal.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #include "base/check.h"
+
+enum { BACKGROUND_NICE = 10 };
 
 struct worker {
     struct alloc *alloc;
@@ -11,6 +17,7 @@ struct worker {
     pthread_cond_t changed;
     struct job *waiting, **waiting_end;   /* to run */
     struct job *finished, **finished_end; /* to be called back */
+    enum thread_kind kind;
     bool running, closing;
     struct worker *next; /* all of the process: they share their loop's wake-up */
 };
@@ -35,9 +42,19 @@ static struct job *pop(struct job **first, struct job ***end)
     return job;
 }
 
+/* On Linux both are a thread's own (setpriority(2), ioprio_set(2)). A kernel that knows no I/O
+ * priorities takes us as we are. */
+static void step_back(void)
+{
+    (void)setpriority(PRIO_PROCESS, 0, BACKGROUND_NICE);
+    (void)syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_PRIO_VALUE(IOPRIO_CLASS_IDLE, 0));
+}
+
 static void *work(void *context)
 {
     struct worker *w = context;
+    if (w->kind == THREAD_BACKGROUND)
+        step_back();
     pthread_mutex_lock(&w->lock);
     for (;;) {
         struct job *job = pop(&w->waiting, &w->waiting_end);
@@ -82,11 +99,13 @@ static void on_wake(void *context)
             call_back(w);
 }
 
-struct worker *thread_open(struct alloc *alloc, struct loop *loop, const char *name)
+struct worker *thread_open(struct alloc *alloc, struct loop *loop, const char *name,
+                           enum thread_kind kind)
 {
     struct worker *w = mem_zero(alloc, sizeof(*w));
     w->alloc = alloc;
     w->loop = loop;
+    w->kind = kind;
     w->waiting_end = &w->waiting;
     w->finished_end = &w->finished;
     pthread_mutex_init(&w->lock, NULL);

@@ -13,7 +13,11 @@ struct job {
     struct job *next; /* the worker's while it has the job */
 };
 
-struct worker *thread_open(struct alloc *alloc, struct loop *loop, const char *name);
+/* THREAD_BACKGROUND: processor and disk go first to the others, here and in other processes; as far
+ * as the system lets us say so (nice, and an I/O priority that mq-deadline and bfq look at). */
+enum thread_kind { THREAD_NORMAL, THREAD_BACKGROUND };
+struct worker *thread_open(struct alloc *alloc, struct loop *loop, const char *name,
+                           enum thread_kind kind);
 void thread_submit(struct worker *w, struct job *job);
 /* Runs what was submitted, then ends the thread. Jobs that are done are not called back any
  * more. */

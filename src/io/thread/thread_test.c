@@ -35,7 +35,7 @@ static void begin(void)
 {
     alloc_heap(&heap);
     loop = loop_open(&heap);
-    worker = thread_open(&heap, loop, "test");
+    worker = thread_open(&heap, loop, "test", THREAD_NORMAL);
     ran = done = 0;
     in_order = true;
     for (int i = 0; i < JOBS; i++)
@@ -82,7 +82,7 @@ TEST(thread_drain_waits_and_calls_back)
 TEST(thread_two_workers_of_one_loop)
 {
     begin();
-    struct worker *second = thread_open(&heap, loop, "second");
+    struct worker *second = thread_open(&heap, loop, "second", THREAD_BACKGROUND);
     for (int i = 0; i < JOBS; i++) {
         jobs[i].runs = 2;
         thread_submit(i % 2 ? worker : second, &jobs[i].job);

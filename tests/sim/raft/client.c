@@ -157,10 +157,11 @@ static bool client_between(struct world *w, struct node **lead, size_t n)
         return false;
     struct node *older = lead[0]->term < lead[1]->term ? lead[0] : lead[1];
     struct node *newer = lead[0]->term < lead[1]->term ? lead[1] : lead[0];
-    if (chance(w, 600))
+    uint64_t kind = prng_below(&w->prng, 10);
+    if (kind < 5)
         client_read(w, older);
     else
-        (void)!submit(w, newer, 1, 0);
+        (void)!submit(w, kind < 8 ? newer : older, 1, 0);
     return true;
 }
 
@@ -168,6 +169,18 @@ int64_t client_pause(struct world *w)
 {
     struct node *lead[NODES_MAX];
     return between(w, 0, leaders(w, lead) > 1 ? 4 * MS : w->weather.client_every_us);
+}
+
+/* Who has no leader's role refuses. */
+static void ask_another(struct world *w)
+{
+    struct node *n = &w->nodes[prng_below(&w->prng, w->n_nodes)];
+    if (!n->up || n->role == RAFT_LEADER || w->now < n->held_until)
+        return;
+    if (submit(w, n, 1, 0) != ERR_NO_LEADER)
+        violated(w, n, "takes a command and does not lead");
+    transfer(w, n);
+    client_read(w, n);
 }
 
 void client_tick(struct world *w)
@@ -178,6 +191,8 @@ void client_tick(struct world *w)
     if (!count || client_between(w, lead, count))
         return;
     struct node *n = lead[prng_below(&w->prng, count)];
+    if (chance(w, 10))
+        ask_another(w);
     if (w->now < w->quiet_until)
         client_read(w, n);
     else if (chance(w, v->change))

@@ -94,7 +94,7 @@ static int64_t sync_time(struct world *w, const struct node *n)
     if (w->calm)
         return between(w, 100, 3 * MS);
     if (w->now < n->disk.slow_until)
-        return between(w, 30 * MS, 800 * MS);
+        return between(w, 30 * MS, n->disk.slow_us);
     return between(w, 50, w->weather.sync_us);
 }
 

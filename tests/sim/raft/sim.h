@@ -51,7 +51,7 @@ struct disk {
     VEC(struct record *) log; /* items[0] is the one after the checkpoint */
     VEC(struct batch) queue;  /* not yet there */
     size_t writing;           /* of the queue, by one sync that is under way */
-    int64_t slow_until;
+    int64_t slow_until, slow_us; /* a sync may take so long */
 };
 
 struct read {

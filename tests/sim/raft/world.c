@@ -157,10 +157,17 @@ static void mend(struct world *w)
     say(w, "all links are whole");
 }
 
+static void slow_disk(struct world *w, struct node *n)
+{
+    w->count->slow_disks++;
+    n->disk.slow_until = w->now + between(w, 100 * MS, 4 * SECOND);
+    n->disk.slow_us = chance(w, 600) ? 800 * MS : 4 * SECOND;
+    say(w, "the disk of %d is slow", (int)n->id);
+}
+
 enum { CUT_IN_TWO, CUT_ONE_WAY, CUT_ALONE, CUT_DEAF_OR_DUMB, CUT_PAIR, CUT_SOME, CUTS };
 
-static void partition(struct world *w, const struct node *aim, uint64_t kind,
-                      const struct node *other)
+static void partition(struct world *w, struct node *aim, uint64_t kind, const struct node *other)
 {
     unsigned side = (unsigned)prng_next(&w->prng);
     mend(w);
@@ -185,6 +192,8 @@ static void partition(struct world *w, const struct node *aim, uint64_t kind,
                 *cut = chance(w, 400);
         }
     }
+    if (chance(w, w->weather.slow)) /* what it has not written will be void */
+        slow_disk(w, aim);
     say(w, "partition of kind %d by %x around %d", (int)kind, side & 0xfff, (int)aim->id);
     world_add(w, chance(w, 800) ? between(w, 50 * MS, 4 * SECOND) : between(w, SECOND, 12 * SECOND),
               (struct event){ .type = EV_MEND, .a = w->partition });
@@ -208,13 +217,6 @@ static void jump(struct world *w, struct node *n)
     say(w, "the clock of %d jumps", (int)n->id);
 }
 
-static void slow_disk(struct world *w, struct node *n)
-{
-    w->count->slow_disks++;
-    n->disk.slow_until = w->now + between(w, 100 * MS, 4 * SECOND);
-    say(w, "the disk of %d is slow", (int)n->id);
-}
-
 static void power_cut(struct world *w)
 {
     w->count->power_cuts++;
@@ -225,7 +227,7 @@ static void power_cut(struct world *w)
 
 /* One node hears nothing of the leader and asks for votes again and again. When the leader is cut
  * off, those who were loyal to it are restarted, and asked before they hear of it again. */
-static void ambush(struct world *w, const struct node *leader, const struct node *asks)
+static void ambush(struct world *w, struct node *leader, const struct node *asks)
 {
     if (leader == asks)
         return;
@@ -322,7 +324,7 @@ static void draw_weather(struct world *w)
     v->ambush = some(w, 2, 50);
     v->power = some(w, 3, 20);
     v->stop = some(w, 5, 100);
-    v->slow = some(w, 4, 100);
+    v->slow = some(w, 5, 200);
     v->aimed = some(w, 7, 100);
     v->fault_every_us = between(w, 100, 600) * MS;
     v->client_every_us = between(w, 5, 60) * MS;

@@ -322,10 +322,12 @@ static void begin_one(struct worker *w)
     world_call(world_us + took_us, job_over, h, h->generation * WORKERS_MAX + (uint64_t)place);
 }
 
-struct worker *thread_open(struct alloc *alloc, struct loop *loop, const char *name)
+struct worker *thread_open(struct alloc *alloc, struct loop *loop, const char *name,
+                           enum thread_kind kind)
 {
     struct worker *w = mem_zero(alloc, sizeof(*w));
-    CHECK(name && loop->n_workers < WORKERS_MAX && loop->alloc == alloc);
+    CHECK(name && (kind == THREAD_NORMAL || kind == THREAD_BACKGROUND) &&
+          loop->n_workers < WORKERS_MAX && loop->alloc == alloc);
     w->loop = loop;
     w->waiting_end = &w->waiting;
     w->finished_end = &w->finished;
