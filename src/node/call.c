@@ -69,7 +69,8 @@ void call_settle(struct call *call)
         call->watch = NULL;
         watching_close(watch);
     }
-    if (call->rest && call->rest->kind == REST_SNAPSHOT)
+    if ((call->rest && call->rest->kind == REST_SNAPSHOT) ||
+        (call->method && call->method->kind == ETCD_SNAPSHOT))
         download_gone(n, call);
     for (size_t i = n->renewals.n; call->renewing && i-- > 0;)
         if (n->renewals.items[i].call == call)
@@ -516,6 +517,11 @@ static void answer_own(struct call *call, const struct request *r)
     struct node *n = call->node;
     struct reply reply = { .type = r->type, .revision = kv_revision(n->machine.kv) };
     const struct member *self = cluster_member(n, n->header.member_id);
+    if (r->type == REQUEST_SNAPSHOT) {
+        if (!download_begin(n, call))
+            call_end(call, n->machine.applied_index ? ERR_OVERLOADED : ERR_UNHEALTHY);
+        return;
+    }
     if (r->type == REQUEST_STATUS) {
         status_of(n, &reply);
         reply.status.learner = self && self->votes == 0;
@@ -745,7 +751,8 @@ static void take_message(struct call *call, struct span message)
 {
     struct request r;
     struct node *n = call->node;
-    bool one = call->method->kind == ETCD_UNARY || call->method->kind == ETCD_HEALTH_WATCH;
+    enum etcd_kind kind = call->method->kind;
+    bool one = kind == ETCD_UNARY || kind == ETCD_HEALTH_WATCH || kind == ETCD_SNAPSHOT;
     if (one && call->asked) {
         finish_grpc(call, 13, "this call has one message");
         return;

@@ -168,11 +168,16 @@ void call_download_end(struct call *call, enum err e)
     struct conn *c = call->conn;
     if (!c || call->ended)
         return;
-    if (e == ERR_OK) {
+    if (e == ERR_OK && !call->method) {
         call_end_texts(call);
         return;
     }
-    slog(SLOG_WARN, "a snapshot could not be sent", "error=%s", slog_quote(err_text(e)));
+    if (e != ERR_OK)
+        slog(SLOG_WARN, "a snapshot could not be sent", "error=%s", slog_quote(err_text(e)));
+    if (call->method) {
+        call_end(call, e);
+        return;
+    }
     call->ended = true;
     call_settle(call);
     if (call->stream)

@@ -1,5 +1,6 @@
 #include "node/download.h"
 #include "base/check.h"
+#include "node/export.h"
 #include "node/node_int.h"
 
 struct download {
@@ -9,11 +10,23 @@ struct download {
     uint64_t asked;    /* applied when it was asked */
     enum { DOWN_OPENING, DOWN_CHECKPOINT, DOWN_SENDING, DOWN_ENDED } phase;
     bool busy, open;
+    bool etcd; /* wanted: etcd's database */
     struct storage_source source;
     uint64_t offset, len;
     uint8_t *piece;
+    struct export *export;
+    struct span made;
     enum err err;
 };
+
+static void close_source(struct download *d)
+{
+    if (d->open && d->etcd)
+        export_close(d->export);
+    else if (d->open)
+        storage_source_close(&d->source);
+    d->open = false;
+}
 
 static void close_download(struct node *n, struct download *d)
 {
@@ -21,8 +34,7 @@ static void close_download(struct node *n, struct download *d)
     for (size_t i = 0; i < n->downloads.n; i++)
         if (n->downloads.items[i] == d)
             n->downloads.items[i] = n->downloads.items[--n->downloads.n];
-    if (d->open)
-        storage_source_close(&d->source);
+    close_source(d);
     mem_free(&n->alloc, d->piece, d->piece ? DOWNLOAD_PIECE_BYTES : 0);
     mem_free(&n->alloc, d, sizeof(*d));
 }
@@ -50,7 +62,13 @@ static void submit(struct download *d, void (*run)(struct job *), void (*done)(s
 static void open_run(struct job *job)
 {
     struct download *d = (struct download *)job;
-    d->err = storage_source_open(d->node->storage, &d->source);
+    d->err = d->etcd ? export_open(d->node->storage, &d->export)
+                     : storage_source_open(d->node->storage, &d->source);
+}
+
+static uint64_t index_of(const struct download *d)
+{
+    return d->etcd ? export_index(d->export) : d->source.offer.index;
 }
 
 static void open_done(struct job *job)
@@ -61,13 +79,11 @@ static void open_done(struct job *job)
     upkeep_again(d->node);
     if (d->phase == DOWN_ENDED)
         return;
-    if (d->open && d->source.offer.index >= d->asked) {
+    if (d->open && index_of(d) >= d->asked) {
         d->phase = DOWN_SENDING;
         return;
     }
-    if (d->open)
-        storage_source_close(&d->source);
-    d->open = false;
+    close_source(d);
     if (d->err == ERR_OK || d->err == ERR_NOT_FOUND)
         d->phase = DOWN_CHECKPOINT;
     else
@@ -125,11 +141,42 @@ static void piece_done(struct job *job)
     call_text(d->call, span_of(d->piece, d->len));
 }
 
+static void step_run(struct job *job)
+{
+    struct download *d = (struct download *)job;
+    d->err = export_step(d->export, &d->made);
+}
+
+static void step_done(struct job *job)
+{
+    struct download *d = (struct download *)job;
+    d->busy = false;
+    upkeep_again(d->node);
+    if (d->phase == DOWN_ENDED)
+        return;
+    uint64_t left = export_left(d->export) + d->made.len;
+    while (d->err == ERR_OK && d->made.len) {
+        struct span blob = d->made;
+        if (blob.len > DOWNLOAD_BLOB_BYTES)
+            blob.len = DOWNLOAD_BLOB_BYTES;
+        d->made = span_from(d->made, blob.len);
+        left -= blob.len;
+        etcd_snapshot(left, blob, call_message_begin(d->call));
+        call_message_end(d->call);
+    }
+    if (d->err != ERR_OK)
+        end(d, d->err == ERR_END ? ERR_OK : d->err);
+}
+
 static void send_on(struct download *d)
 {
-    uint64_t left = d->source.offer.size - d->offset;
     if (d->busy || call_queued(d->call) >= OUTPUT_BYTES / 2)
         return;
+    if (d->etcd) {
+        submit(d, step_run, step_done);
+        return;
+    }
+    uint64_t left = d->source.offer.size - d->offset;
     if (left == 0) {
         end(d, ERR_OK);
         return;
@@ -144,11 +191,12 @@ static void send_on(struct download *d)
 
 bool download_begin(struct node *n, struct call *call)
 {
-    if (n->downloads.n >= DOWNLOADS_MAX)
+    if (n->downloads.n >= DOWNLOADS_MAX || n->machine.applied_index == 0)
         return false;
     struct download *d = mem_zero(&n->alloc, sizeof(*d));
     d->node = n;
     d->call = call;
+    d->etcd = call->method != NULL;
     d->asked = n->machine.applied_index;
     VEC_PUSH(&n->downloads, &n->alloc, d);
     n->metrics.downloads++;

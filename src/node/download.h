@@ -1,5 +1,6 @@
-/* download: GET /v1/snapshot: the file of a checkpoint that has everything this node had applied
- * when it was asked, read piece by piece as fast as the client takes it. */
+/* download: the file of a checkpoint that has everything this node had applied when it was asked,
+ * read piece by piece as fast as the client takes it: as it is for GET /v1/snapshot, as etcd's
+ * database for Maintenance.Snapshot. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
@@ -8,11 +9,12 @@ struct node;
 struct call;
 
 enum {
-    DOWNLOADS_MAX = 8,               /* at once; more are refused */
+    DOWNLOADS_MAX = 8,                /* at once; more are refused */
     DOWNLOAD_PIECE_BYTES = 256 << 10, /* read at once */
+    DOWNLOAD_BLOB_BYTES = 32 << 10,   /* in one message (etcd v3rpc/maintenance.go) */
 };
 
-/* False: too many already. */
+/* False: too many already, or there is no state yet. */
 bool download_begin(struct node *n, struct call *call);
 void download_gone(struct node *n, struct call *call); /* nobody waits for it any more */
 void download_turn(struct node *n);

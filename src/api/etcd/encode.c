@@ -367,3 +367,9 @@ void etcd_encode(const struct etcd_method *method, const struct etcd_header *hea
     struct pb_response_header h = header_of(header, reply->revision);
     encoders[type](&h, reply, arena, out);
 }
+
+void etcd_snapshot(uint64_t left, struct span blob, struct buf *out)
+{
+    struct pb_snapshot_response m = { .remaining_bytes = left, .blob = blob };
+    pb_snapshot_response_encode(&m, out);
+}

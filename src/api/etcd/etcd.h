@@ -19,6 +19,7 @@ enum etcd_kind {
     ETCD_WATCH,        /* Watch.Watch: watch requests in, watch responses out */
     ETCD_KEEP_ALIVE,   /* Lease.LeaseKeepAlive: one answer a message */
     ETCD_HEALTH_WATCH, /* grpc.health.v1.Health/Watch: the status now and at each change */
+    ETCD_SNAPSHOT,     /* Maintenance.Snapshot: one message in, a file in parts out */
     ETCD_NOT_BUILT,    /* a method of the contract that this build does not have: Unimplemented */
 };
 
@@ -81,3 +82,6 @@ void etcd_watch_events(const struct etcd_header *h, int64_t revision,
 const char *etcd_watch_refusal(const struct watch_request *w, bool id_taken);
 /* The reason when machine_permits says e. */
 const char *etcd_watch_denied(enum err e);
+
+/* A part of the database that Maintenance.Snapshot sends; left: how many bytes are behind it. */
+void etcd_snapshot(uint64_t left, struct span blob, struct buf *out);

@@ -45,6 +45,7 @@ static const struct built built[] = {
     { "/etcdserverpb.Auth/RoleDelete", ETCD_UNARY, REQUEST_ROLE_DELETE },
     { "/etcdserverpb.Auth/RoleGrantPermission", ETCD_UNARY, REQUEST_ROLE_GRANT },
     { "/etcdserverpb.Auth/RoleRevokePermission", ETCD_UNARY, REQUEST_ROLE_REVOKE },
+    { "/etcdserverpb.Maintenance/Snapshot", ETCD_SNAPSHOT, REQUEST_SNAPSHOT },
     { "/grpc.health.v1.Health/Check", ETCD_UNARY, REQUEST_HEALTH },
     { "/grpc.health.v1.Health/Watch", ETCD_HEALTH_WATCH, REQUEST_HEALTH },
 };

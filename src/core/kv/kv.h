@@ -254,6 +254,34 @@ void kv_save_close(struct kv_save *save); /* unpins; also to give up half way */
 enum err kv_load(struct kv *kv, struct span records) MUST_CHECK;
 enum err kv_load_end(struct kv *kv) MUST_CHECK;
 
+/* One record of such bytes, for who reads them without a store. */
+struct kv_record {
+    uint8_t letter;    /* B A K V T E, as save.c describes them */
+    struct span bytes; /* A: name, K: key, V: value */
+    int64_t revision, compact;                      /* B */
+    uint64_t n_authors, n_keys, n_versions;         /* B; E */
+    int64_t mod_revision, create_revision, version; /* V; T: the first alone */
+    int64_t lease, updated_at_ms;
+    uint32_t sub, author;
+    uint8_t type;
+};
+/* Takes it off the front; spans point into the bytes. That it can be is looked at for each field,
+ * not for one beside another. ERR_CORRUPT, ERR_FORMAT. */
+enum err kv_record_read(struct span *records, struct kv_record *out) MUST_CHECK;
+
+/* ---- taking over what another store kept, with its revisions ----
+ *
+ * Into an empty store: begin with what that one had compacted (-1: nothing), every version it kept
+ * in order of revision and sub, then end with its revision. What a compaction of its own had yet to
+ * remove is left out; of the compact revision itself it may have kept only a part (etcd before
+ * 3.5.16 keeps no deletions there).
+ *
+ * v: letter V or T, with bytes, the revisions, sub, version, lease. ERR_CORRUPT: no store can have
+ * kept that; then this one is good for kv_close alone. */
+void kv_import_begin(struct kv *kv, int64_t compact);
+enum err kv_import(struct kv *kv, struct span key, const struct kv_record *v) MUST_CHECK;
+enum err kv_import_end(struct kv *kv, int64_t revision) MUST_CHECK;
+
 /* etcd's HashKV over all that is kept up to revision (<= 0: newest): CRC-32C of "key", then for
  * each version in order of revision the 17- or 18-byte revision key and the protobuf KeyValue
  * (etcd storage/mvcc/hash.go). ERR_COMPACTED, ERR_REVISION_FUTURE. Walks everything. */

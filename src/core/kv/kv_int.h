@@ -175,8 +175,11 @@ struct span kv_authors_name(const struct kv_authors *a, uint32_t number);
 
 /* ---- the store ---- */
 
+#define KV_COUNT_MAX (INT64_MAX / 2) /* of what counts when it comes from outside: leaves room */
+
 struct kv_loading {
     bool begun, ended;
+    uint32_t sub; /* of the version before, while importing; revision is its */
     int64_t revision;
     uint64_t n_authors, n_keys, n_versions;
     struct kv_key *key; /* the last one; in the order and the index once it is whole */
@@ -217,3 +220,8 @@ enum err kv_check_revision(const struct kv *kv, int64_t revision) MUST_CHECK;
 
 /* A put of which everything has been looked at. */
 void kv_put_checked(struct kv *kv, const struct kv_put *put, struct kv_put_result *out);
+
+/* What must be true between a version and the one before it (NULL: none) of its key. */
+bool kv_record_follows(const struct kv *kv, const struct kv_version *prev,
+                       const struct kv_record *v);
+struct kv_version *kv_record_version(struct kv *kv, const struct kv_record *r); /* counted */

@@ -3,68 +3,23 @@
  * it. */
 #include "core/kv/kv_int.h"
 
-static const int64_t COUNT_MAX = INT64_MAX / 2; /* leaves counting on its room */
-
-static bool take_number(struct span *in, int64_t *out)
-{
-    uint64_t v;
-    bool ok = span_varint(in, &v);
-    *out = ok ? (int64_t)v : 0;
-    return ok && v <= INT64_MAX;
-}
-
-static bool take_u32(struct span *in, uint32_t *out)
-{
-    uint64_t v;
-    bool ok = span_varint(in, &v);
-    *out = ok ? (uint32_t)v : 0;
-    return ok && v <= UINT32_MAX;
-}
-
-static bool take_signed(struct span *in, int64_t *out)
-{
-    uint64_t v;
-    if (!span_varint(in, &v))
-        return false;
-    *out = (int64_t)v;
-    return true;
-}
-
-static bool take_bytes(struct span *in, struct span *out)
-{
-    uint64_t n;
-    return span_varint(in, &n) && n <= in->len && span_take(in, (size_t)n, out);
-}
-
-static enum err load_begin(struct kv *kv, struct span *in)
+static enum err load_begin(struct kv *kv, const struct kv_record *r)
 {
     struct kv_loading *l = &kv->loading;
-    uint64_t format, authors;
-    int64_t compact;
     CHECK(kv->keys.n == 0 && kv->revision == 1 && !kv->writing);
-    if (!span_varint(in, &format))
-        return ERR_CORRUPT;
-    if (format != 1)
-        return ERR_FORMAT;
-    if (!take_number(in, &l->revision) || !take_number(in, &compact) ||
-        !span_varint(in, &authors))
-        return ERR_CORRUPT;
-    if (l->revision < 1 || l->revision > COUNT_MAX || compact - 1 > l->revision ||
-        authors > AUTHORS_MAX)
-        return ERR_CORRUPT;
-    kv->compact = compact - 1;
-    l->n_authors = authors;
+    kv->compact = r->compact;
+    l->revision = r->revision;
+    l->n_authors = r->n_authors;
     l->begun = true;
     return ERR_OK;
 }
 
-static enum err load_author(struct kv *kv, struct span *in)
+static enum err load_author(struct kv *kv, const struct kv_record *r)
 {
-    struct span name;
     size_t n = kv->authors.list.n;
-    if (kv->loading.key || n >= kv->loading.n_authors || !take_bytes(in, &name))
+    if (kv->loading.key || n >= kv->loading.n_authors)
         return ERR_CORRUPT;
-    return kv_authors_number(&kv->authors, name) == n + 1 ? ERR_OK : ERR_CORRUPT;
+    return kv_authors_number(&kv->authors, r->bytes) == n + 1 ? ERR_OK : ERR_CORRUPT;
 }
 
 /* The key at hand has all its versions. */
@@ -83,26 +38,22 @@ static enum err finish_key(struct kv *kv)
     return ERR_OK;
 }
 
-static enum err load_key(struct kv *kv, struct span *in)
+static enum err load_key(struct kv *kv, const struct kv_record *r)
 {
     struct kv_loading *l = &kv->loading;
-    struct span bytes;
-    if (!take_bytes(in, &bytes) || bytes.len == 0 || bytes.len > UINT32_MAX)
-        return ERR_CORRUPT;
     if (kv->authors.list.n != l->n_authors)
         return ERR_CORRUPT;
-    if (l->key && span_compare(key_span(l->key), bytes) >= 0)
+    if (l->key && span_compare(key_span(l->key), r->bytes) >= 0)
         return ERR_CORRUPT;
     enum err e = finish_key(kv);
     if (!e)
-        l->key = key_new(kv->alloc, bytes);
+        l->key = key_new(kv->alloc, r->bytes);
     return e;
 }
 
 /* Later than the one before it. And where that is older than the compact revision, reads there must
  * still need it. */
-static bool in_order(const struct kv *kv, const struct kv_version *prev,
-                     const struct kv_version *v)
+static bool in_order(const struct kv *kv, const struct kv_version *prev, const struct kv_record *v)
 {
     if (prev->mod_revision < kv->compact && v->mod_revision <= kv->compact)
         return false;
@@ -110,103 +61,100 @@ static bool in_order(const struct kv *kv, const struct kv_version *prev,
            (prev->mod_revision == v->mod_revision && prev->sub < v->sub);
 }
 
-/* What must be true between a version and the one before it, and at the front of a key. */
-static bool follows(const struct kv *kv, const struct kv_version *v)
+bool kv_record_follows(const struct kv *kv, const struct kv_version *prev,
+                       const struct kv_record *v)
 {
-    const struct kv_version *prev = kv->loading.key->newest;
+    bool tombstone = v->letter == 'T';
     if (v->mod_revision < 2 || v->mod_revision > kv->loading.revision)
         return false;
-    if (!v->tombstone && (v->version < 1 || v->version > COUNT_MAX || v->create_revision < 2))
+    if (!tombstone && (v->version < 1 || v->version > KV_COUNT_MAX || v->create_revision < 2))
         return false;
     if (prev && !in_order(kv, prev, v))
         return false;
     if (prev && !prev->tombstone)
-        return v->tombstone || (v->create_revision == prev->create_revision &&
-                                v->version == prev->version + 1);
+        return tombstone ||
+               (v->create_revision == prev->create_revision && v->version == prev->version + 1);
     /* Begins a life; or stands first, and what came before is compacted away. */
     bool before_gone = !prev && v->mod_revision <= kv->compact;
-    if (v->tombstone)
+    if (tombstone)
         return before_gone && v->mod_revision == kv->compact;
     if (v->version == 1)
         return v->create_revision == v->mod_revision;
     return before_gone;
 }
 
-static enum err load_version(struct kv *kv, struct span *in, bool tombstone)
+struct kv_version *kv_record_version(struct kv *kv, const struct kv_record *r)
 {
-    struct kv_version head = { .tombstone = tombstone };
-    struct span value = SPAN_NONE;
-    int64_t age = 0;
-    uint8_t type = KV_BYTES;
-    bool ok = kv->loading.key && take_number(in, &head.mod_revision) && take_u32(in, &head.sub);
-    if (ok && !tombstone)
-        ok = take_number(in, &age) && take_number(in, &head.version) &&
-             take_signed(in, &head.lease);
-    ok = ok && take_signed(in, &head.updated_at_ms) && take_u32(in, &head.author);
-    if (ok && !tombstone)
-        ok = span_u8(in, &type) && take_bytes(in, &value);
-    head.create_revision = tombstone ? 0 : head.mod_revision - age;
-    ok = ok && follows(kv, &head) && head.author <= kv->loading.n_authors &&
-         type < KV_TYPE_COUNT && value.len <= UINT32_MAX;
-    if (!ok)
-        return ERR_CORRUPT;
-    struct kv_version *v = version_new(kv->alloc, value.len);
-    head.value_size = v->value_size;
-    head.type = type;
-    *v = head;
-    if (value.len)
-        memcpy(v->value, value.data, value.len);
-    key_push(kv->alloc, kv->loading.key, v);
+    struct kv_version *v = version_new(kv->alloc, r->bytes.len);
+    v->mod_revision = r->mod_revision;
+    v->create_revision = r->create_revision;
+    v->version = r->version;
+    v->lease = r->lease;
+    v->updated_at_ms = r->updated_at_ms;
+    v->sub = r->sub;
+    v->author = r->author;
+    v->type = r->type;
+    v->tombstone = r->letter == 'T';
+    if (r->bytes.len)
+        memcpy(v->value, r->bytes.data, r->bytes.len);
     kv->n_versions++;
+    return v;
+}
+
+static enum err load_version(struct kv *kv, const struct kv_record *r)
+{
+    struct kv_key *key = kv->loading.key;
+    if (!key || r->author > kv->loading.n_authors || !kv_record_follows(kv, key->newest, r))
+        return ERR_CORRUPT;
+    key_push(kv->alloc, key, kv_record_version(kv, r));
     return ERR_OK;
 }
 
-static enum err load_end(struct kv *kv, struct span *in)
+static enum err load_end(struct kv *kv, const struct kv_record *r)
 {
-    uint64_t n_keys, n_versions;
-    enum err e = finish_key(kv);
-    if (e || !span_varint(in, &n_keys) || !span_varint(in, &n_versions))
+    if (finish_key(kv) != ERR_OK)
         return ERR_CORRUPT;
-    if (kv->authors.list.n != kv->loading.n_authors || n_keys != kv->keys.n ||
-        n_versions != kv->n_versions)
+    if (kv->authors.list.n != kv->loading.n_authors || r->n_keys != kv->keys.n ||
+        r->n_versions != kv->n_versions)
         return ERR_CORRUPT;
     kv->loading.ended = true;
     return ERR_OK;
 }
 
-static enum err load_record(struct kv *kv, uint8_t letter, struct span *in)
+static enum err load_record(struct kv *kv, struct span *in)
 {
-    if (kv->loading.ended || (letter == 'B') == kv->loading.begun)
+    struct kv_record r;
+    enum err e = kv_record_read(in, &r);
+    if (e)
+        return e;
+    if (kv->loading.ended || (r.letter == 'B') == kv->loading.begun)
         return ERR_CORRUPT;
-    switch (letter) {
+    switch (r.letter) {
     case 'B':
-        return load_begin(kv, in);
+        return load_begin(kv, &r);
     case 'A':
-        return load_author(kv, in);
+        return load_author(kv, &r);
     case 'K':
-        return load_key(kv, in);
+        return load_key(kv, &r);
     case 'V':
     case 'T':
-        return load_version(kv, in, letter == 'T');
-    case 'E':
-        return load_end(kv, in);
+        return load_version(kv, &r);
     default:
-        return ERR_CORRUPT;
+        return load_end(kv, &r);
     }
 }
 
 enum err kv_load(struct kv *kv, struct span records)
 {
     enum err e = ERR_OK;
-    uint8_t letter;
-    while (!e && span_u8(&records, &letter))
-        e = load_record(kv, letter, &records);
+    while (!e && records.len)
+        e = load_record(kv, &records);
     return e;
 }
 
-/* ---- the history ---- From the compact revision on every version is kept, so their places are
+/* ---- the history ---- Behind the compact revision every version is kept, so their places are
  * known beforehand: first come those of the first revision, by sub from 0, then those of the next.
- * Each must be taken once. */
+ * Each must be taken once. Of the compact revision itself there may be a part, or nothing. */
 
 static size_t history_start(const struct kv *kv, const struct kv_key *key)
 {
@@ -225,27 +173,66 @@ static void count_revisions(const struct kv *kv, int64_t first, size_t n, size_t
         starts[i + 1] += starts[i];
 }
 
+/* The first n of the history, all of one revision, by sub: a heap, largest on top. */
+static void sink(const struct kv_queue *q, size_t at, size_t n)
+{
+    for (size_t child; (child = 2 * at + 1) < n; at = child) {
+        struct kv_version **p = kv_queue_at(q, at), **c = kv_queue_at(q, child);
+        if (child + 1 < n && (*kv_queue_at(q, child + 1))->sub > (*c)->sub)
+            c = kv_queue_at(q, ++child);
+        if ((*p)->sub >= (*c)->sub)
+            return;
+        struct kv_version *v = *p;
+        *p = *c;
+        *c = v;
+    }
+}
+
+static enum err sort_first(const struct kv_queue *q, size_t n)
+{
+    for (size_t i = n / 2; i-- > 0;)
+        sink(q, i, n);
+    for (size_t end = n; end-- > 1;) {
+        struct kv_version **p = kv_queue_at(q, 0), **last = kv_queue_at(q, end), *v = *p;
+        *p = *last;
+        *last = v;
+        sink(q, 0, end);
+    }
+    for (size_t i = 1; i < n; i++)
+        if ((*kv_queue_at(q, i - 1))->sub == (*kv_queue_at(q, i))->sub)
+            return ERR_CORRUPT;
+    return ERR_OK;
+}
+
+static enum err place(const struct kv *kv, struct kv_version *v, int64_t first,
+                      const size_t *starts, size_t *partial)
+{
+    size_t at = (size_t)(v->mod_revision - first);
+    size_t place = v->mod_revision == kv->compact ? (*partial)++ : v->sub;
+    if (place >= starts[at + 1] - starts[at])
+        return ERR_CORRUPT;
+    struct kv_version **slot = kv_queue_at(&kv->history, starts[at] + place);
+    if (*slot)
+        return ERR_CORRUPT;
+    *slot = v;
+    return ERR_OK;
+}
+
 static enum err fill_history(struct kv *kv, int64_t first, size_t n, const size_t *starts)
 {
+    size_t partial = 0; /* of the compact revision */
     for (size_t i = 0; i < n; i++)
-        if (starts[i] == starts[i + 1])
+        if (starts[i] == starts[i + 1] && first + (int64_t)i != kv->compact)
             return ERR_CORRUPT; /* a revision that changed nothing */
     for (size_t i = 0; i < starts[n]; i++)
         kv_queue_push(&kv->history, NULL);
     const struct kv_key *key;
+    enum err e = ERR_OK;
     for (struct kv_walk w = kv_keys_from(&kv->keys, SPAN_NONE, false);
-         (key = kv_walk_key(&w)) != NULL; kv_walk_next(&w))
-        for (size_t i = history_start(kv, key); i < key_count(key); i++) {
-            struct kv_version *v = key_at(key, i);
-            size_t at = (size_t)(v->mod_revision - first);
-            if (v->sub >= starts[at + 1] - starts[at])
-                return ERR_CORRUPT;
-            struct kv_version **place = kv_queue_at(&kv->history, starts[at] + v->sub);
-            if (*place)
-                return ERR_CORRUPT;
-            *place = v;
-        }
-    return ERR_OK;
+         !e && (key = kv_walk_key(&w)) != NULL; kv_walk_next(&w))
+        for (size_t i = history_start(kv, key); !e && i < key_count(key); i++)
+            e = place(kv, key_at(key, i), first, starts, &partial);
+    return e ? e : sort_first(&kv->history, partial);
 }
 
 enum err kv_load_end(struct kv *kv)
@@ -254,9 +241,9 @@ enum err kv_load_end(struct kv *kv)
         return ERR_CORRUPT;
     kv->revision = kv->loading.revision;
     int64_t first = kv->compact > 2 ? kv->compact : 2;
-    /* As many as there are revisions; each must have a version. */
+    /* As many as there are revisions; each but the compacted one must have a version. */
     uint64_t n = kv->revision < first ? 0 : (uint64_t)(kv->revision - first) + 1;
-    if (n > kv->n_versions)
+    if (n > kv->n_versions + (kv->compact == first))
         return ERR_CORRUPT;
     size_t room = (n + 1) * sizeof(size_t);
     size_t *starts = mem_zero(kv->alloc, room);

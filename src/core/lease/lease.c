@@ -449,6 +449,26 @@ static void save_one(struct tree_node *n, void *context)
     buf_varint(context, l->granted);
 }
 
+struct walk {
+    void (*visit)(void *context, int64_t id, int64_t ttl_s, int64_t noted_ms);
+    void *context;
+};
+
+static void walk_one(struct tree_node *node, void *context)
+{
+    const struct lease *l = lease_of(node);
+    const struct walk *w = context;
+    w->visit(w->context, l->id, l->ttl_s, l->noted_ms);
+}
+
+void lease_walk(const struct lease_table *t,
+                void (*visit)(void *context, int64_t id, int64_t ttl_s, int64_t noted_ms),
+                void *context)
+{
+    struct walk w = { visit, context };
+    tree_walk(&t->by_id, walk_one, &w);
+}
+
 void lease_save(const struct lease_table *t, struct buf *out)
 {
     buf_varint(out, (uint64_t)t->n);

@@ -148,6 +148,11 @@ enum err lease_keys_all(const struct lease_table *t,
 size_t lease_list(const struct lease_table *t, struct arena *arena, int64_t **ids);
 int64_t lease_count(const struct lease_table *t);
 
+/* All, in order of id. noted_ms: of the newest note, 0 without one. */
+void lease_walk(const struct lease_table *t,
+                void (*visit)(void *context, int64_t id, int64_t ttl_s, int64_t noted_ms),
+                void *context);
+
 /* ---- checkpoint: id, TTL, note and index of the grant of each, in order of id; keys come back by
  * lease_attach while the store loads ---- */
 void lease_save(const struct lease_table *t, struct buf *out);

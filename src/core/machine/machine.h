@@ -308,3 +308,11 @@ enum err machine_load_check(struct span first) MUST_CHECK;
 /* After the last piece: checks that it is the last and all is there (ERR_CORRUPT); leases get their
  * keys back, their deadlines wait for lease_restart. */
 enum err machine_load_end(struct machine *m) MUST_CHECK;
+
+/* Whether the piece is of the store, and then its records (kv_record_read). They come last. */
+bool machine_piece_store(struct span piece, struct span *records);
+
+/* After leases were granted and kv_import_end: the machine stands at index 1 of term 1, the digest
+ * follows from what it has, leases get their keys. Keys whose lease is not there get one that lasts
+ * LEASE_TTL_MAX_S; *granted counts them. ERR_CORRUPT. */
+enum err machine_import_end(struct machine *m, uint64_t *granted) MUST_CHECK;

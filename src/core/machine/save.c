@@ -137,6 +137,14 @@ enum err machine_load_check(struct span first)
     return err == ERR_OK && first.len ? ERR_CORRUPT : err;
 }
 
+bool machine_piece_store(struct span piece, struct span *records)
+{
+    if (piece.len == 0 || piece.data[0] != PIECE_STORE)
+        return false;
+    *records = span_from(piece, 1);
+    return true;
+}
+
 static enum err load_leases(struct machine *m, struct span *s)
 {
     return lease_load(m->lease, s, m->loading.format <= FORMAT_WITHOUT_NOTES, 0);
@@ -204,8 +212,10 @@ enum err machine_load(struct machine *m, struct span piece)
     return s.len ? ERR_CORRUPT : ERR_OK;
 }
 
-/* One page of live keys from *from on; *from becomes where the next one begins. */
-static enum err attach_page(struct machine *m, struct buf *from, struct arena *arena, bool *more)
+/* One page of live keys from *from on; *from becomes where the next one begins. A lease that is not
+ * there is an error, or, with granted, made and counted. */
+static enum err attach_page(struct machine *m, struct buf *from, struct arena *arena, bool *more,
+                            uint64_t *granted)
 {
     struct kv_range range = { .key = buf_all(from), .range_end = SPAN("\0"), .limit = ATTACH_PAGE };
     struct kv_range_result found;
@@ -215,8 +225,11 @@ static enum err attach_page(struct machine *m, struct buf *from, struct arena *a
     for (size_t i = 0; i < found.n; i++) {
         const struct kv_version *v = found.items[i];
         last = kv_key(v);
-        if (v->lease && !lease_known(m->lease, v->lease))
-            return ERR_CORRUPT;
+        if (v->lease && !lease_known(m->lease, v->lease)) {
+            if (!granted || lease_grant(m->lease, v->lease, LEASE_TTL_MAX_S, 1, 0) != ERR_OK)
+                return ERR_CORRUPT;
+            ++*granted;
+        }
         if (v->lease)
             lease_attach(m->lease, v->lease, last);
     }
@@ -225,6 +238,24 @@ static enum err attach_page(struct machine *m, struct buf *from, struct arena *a
     buf_u8(from, 0); /* the smallest key after the last one */
     *more = found.more;
     return ERR_OK;
+}
+
+static enum err attach(struct machine *m, uint64_t *granted)
+{
+    struct arena arena;
+    struct buf from;
+    bool more = true;
+    enum err err = ERR_OK;
+    arena_open(&arena, m->alloc);
+    buf_open(&from, m->alloc);
+    buf_u8(&from, 0);
+    while (more && !err) {
+        err = attach_page(m, &from, &arena, &more, granted);
+        arena_reset(&arena);
+    }
+    buf_close(&from);
+    arena_close(&arena);
+    return err;
 }
 
 enum err machine_load_end(struct machine *m)
@@ -236,17 +267,13 @@ enum err machine_load_end(struct machine *m)
         return err;
     if (kv_revision(m->kv) != m->loading.revision)
         return ERR_CORRUPT;
-    struct arena arena;
-    struct buf from;
-    bool more = true;
-    arena_open(&arena, m->alloc);
-    buf_open(&from, m->alloc);
-    buf_u8(&from, 0);
-    while (more && !err) {
-        err = attach_page(m, &from, &arena, &more);
-        arena_reset(&arena);
-    }
-    buf_close(&from);
-    arena_close(&arena);
-    return err;
+    return attach(m, NULL);
+}
+
+enum err machine_import_end(struct machine *m, uint64_t *granted)
+{
+    m->applied_index = m->applied_term = 1;
+    *granted = 0;
+    enum err err = kv_hash(m->kv, 0, &m->digest);
+    return err ? err : attach(m, granted);
 }
