@@ -28,6 +28,8 @@ static void call_free(struct call *call)
     struct node *n = call->node;
     CHECK(!call->watch && call->waiting == 0 && !call->conn);
     grpc_reader_close(&call->reader);
+    if (call->gate)
+        call_gate_free(call);
     arena_close(&call->arena);
     buf_close(&call->body);
     n->call_count--;
@@ -90,6 +92,8 @@ void call_gone(struct call *call)
         h2_stream_set_user(call->stream, NULL);
     else if (call->conn)
         call->conn->call = NULL;
+    if (call->method && !call->ended)
+        call->node->metrics.grpc_handled[call->method->number][1]++;
     call_settle(call);
     call->conn = NULL;
     call->stream = NULL;
@@ -104,11 +108,13 @@ size_t call_queued(const struct call *call)
                         : below;
 }
 
-/* ---- gRPC answers ---- */
+/* ---- answers of methods ---- */
 
 struct buf *call_message_begin(struct call *call)
 {
-    CHECK(call->stream && call->method && !call->ended);
+    CHECK(call->method && !call->ended);
+    if (call->gate)
+        return call_gate_begin(call);
     if (!call->begun)
         grpc_respond(call->stream);
     call->begun = true;
@@ -119,19 +125,26 @@ struct buf *call_message_begin(struct call *call)
 
 void call_message_end(struct call *call)
 {
+    if (call->gate) {
+        call_gate_end(call);
+        return;
+    }
     grpc_message_end(h2_write_begin(call->stream), call->message_start);
     h2_write_end(call->stream, false);
     conn_touch(call->conn);
 }
 
-static void finish_grpc(struct call *call, int code, const char *text)
+void call_finish(struct call *call, int code, const char *text)
 {
     struct node *n = call->node;
-    CHECK(!call->ended);
-    call->ended = true;
+    CHECK(!call->ended && call->method);
     n->metrics.requests_refused += code != 0;
-    if (call->method)
-        n->metrics.grpc_handled[call->method->number][code]++;
+    n->metrics.grpc_handled[call->method->number][code]++;
+    if (call->gate) {
+        call_gate_finish(call, code, text);
+        return;
+    }
+    call->ended = true;
     grpc_finish(call->stream, call->begun, code, text);
     if (!call->input_over)
         h2_hear_no_more(call->stream);
@@ -141,26 +154,35 @@ static void finish_grpc(struct call *call, int code, const char *text)
 
 /* ---- HTTP answers ---- */
 
+size_t call_headers(const struct call *call, const struct http_header *own, size_t n,
+                    struct http_header *out)
+{
+    CHECK(n + call->n_cors <= CALL_HEADERS_MAX);
+    memcpy(out, own, n * sizeof(*out));
+    memcpy(out + n, call->cors, call->n_cors * sizeof(*out));
+    return n + call->n_cors;
+}
+
 void call_answer_http(struct call *call, const struct rest_answer *a)
 {
     struct conn *c = call->conn;
+    struct http_header headers[1 + CALL_HEADERS_MAX] = { { SPAN(":status"), SPAN_NONE } };
+    size_t n = call_headers(call, a->headers, a->header_count, headers + 1);
     call->ended = true;
     if (call->stream) {
-        struct http_header headers[8] = { { SPAN(":status"), SPAN_NONE } };
         uint8_t status[3] = { (uint8_t)('0' + a->status / 100),
                               (uint8_t)('0' + a->status / 10 % 10),
                               (uint8_t)('0' + a->status % 10) };
         headers[0].value = span_of(status, 3);
-        memcpy(headers + 1, a->headers, a->header_count * sizeof(headers[0]));
         bool no_body = a->body.len == 0 || call->head_only;
-        h2_respond(call->stream, headers, 1 + a->header_count, no_body);
+        h2_respond(call->stream, headers, 1 + n, no_body);
         if (!no_body)
             h2_write(call->stream, a->body, true);
         conn_touch(c);
         return;
     }
     bool keep = http1_keep_alive(c->http1) && !call->node->stopping;
-    http1_respond(c->http1, a->status, a->headers, a->header_count, a->body, keep, conn_output(c));
+    http1_respond(c->http1, a->status, headers + 1, n, a->body, keep, conn_output(c));
     c->closing = c->closing || !keep;
     c->since_ms = loop_now_ms(call->node->loop);
     http1_next(c->http1);
@@ -223,7 +245,7 @@ void call_end(struct call *call, enum err e)
     count_refusal(&call->node->metrics, e);
     if (call->method) {
         int code = e == ERR_OK ? 0 : etcd_status(e, &text);
-        finish_grpc(call, code, e == ERR_OK ? "" : text);
+        call_finish(call, code, e == ERR_OK ? "" : text);
     } else if (call->rest && call->rest->kind == REST_WATCH && call->begun) {
         call_end_texts(call);
     } else {
@@ -313,7 +335,7 @@ void call_physical_settle(struct node *n)
         struct call *call = n->physical.items[--n->physical.n];
         struct reply reply = { .type = REQUEST_COMPACT, .revision = call->compact_revision };
         call->physical = false;
-        answer(call, &reply);
+        answer_late(call, &reply);
     }
 }
 
@@ -327,7 +349,9 @@ static void renewed(struct call *call, int64_t lease, int64_t ttl_s)
     if (!call->conn || call->ended)
         return;
     answer(call, &reply);
-    if (call->input_over && !call->renewing && !call->waiting)
+    if (call->gate)
+        call_gate_go_on(call);
+    else if (call->input_over && !call->renewing && !call->waiting)
         call_end(call, ERR_OK);
 }
 
@@ -393,8 +417,10 @@ void call_renewals_settle(struct node *n)
         if (!r.call) {
             call_renew_for_peer(n, r.lease, r.peer, r.id);
         } else if (!r.call->ended) { /* by the answer before it */
+            struct conn *c = r.call->conn;
             r.call->renewing--;
             renew(r.call, r.lease);
+            conn_feed_rest(c);
         }
     }
 }
@@ -403,10 +429,12 @@ void call_renewed(struct call *call, int64_t lease, enum err e, int64_t ttl_s)
 {
     if (!call_back(call))
         return;
+    struct conn *c = call->conn;
     if (e != ERR_OK)
         call_end(call, e);
     else
         renewed(call, lease, ttl_s);
+    conn_feed_rest(c);
 }
 
 /* ---- requests ---- */
@@ -745,16 +773,16 @@ void call_take(struct call *call, struct request *r, struct span message)
         answer_own(call, r);
 }
 
-/* ---- gRPC ---- */
+/* ---- calls of methods, as gRPC or as JSON ---- */
 
-static void take_message(struct call *call, struct span message)
+void call_message(struct call *call, struct span message)
 {
     struct request r;
     struct node *n = call->node;
     enum etcd_kind kind = call->method->kind;
     bool one = kind == ETCD_UNARY || kind == ETCD_HEALTH_WATCH || kind == ETCD_SNAPSHOT;
     if (one && call->asked) {
-        finish_grpc(call, 13, "this call has one message");
+        call_finish(call, 13, "this call has one message");
         return;
     }
     call->asked = true;
@@ -766,6 +794,40 @@ static void take_message(struct call *call, struct span message)
     else
         call_take(call, &r, message);
 }
+
+/* The caller waits no longer. What is in the log already goes on; nobody hears of it here. */
+static void on_deadline(void *context)
+{
+    call_end(context, ERR_DEADLINE);
+}
+
+enum err call_begin(struct call *call, const struct http_request *head)
+{
+    struct grpc_head g;
+    struct node *n = call->node;
+    enum err e = grpc_head(head, &g);
+    n->metrics.grpc_started[call->method->number]++;
+    login_head(call, head);
+    if (e == ERR_OK && call->method->kind == ETCD_NOT_BUILT)
+        e = ERR_NOT_BUILT;
+    call->needs_leader = e == ERR_OK && g.has_leader;
+    if (call->needs_leader && n->update.leader == 0)
+        e = ERR_NO_LEADER;
+    if (e != ERR_OK)
+        return e;
+    if (g.timeout_us) {
+        call->deadline = (struct loop_timer){ .callback = on_deadline, .context = call };
+        loop_timer_set(n->loop, &call->deadline,
+                       loop_now_ms(n->loop) + (g.timeout_us + 999) / 1000);
+    }
+    if (call->method->kind == ETCD_KEEP_ALIVE || call->method->kind == ETCD_HEALTH_WATCH)
+        stand(call);
+    if (call->method->kind == ETCD_WATCH)
+        call->watch = watching_open(call);
+    return ERR_OK;
+}
+
+/* ---- gRPC ---- */
 
 static void on_data(void *context, struct h2_stream *s, struct span data)
 {
@@ -786,7 +848,7 @@ static void on_data(void *context, struct h2_stream *s, struct span data)
     while (got && !call->ended) {
         enum err e = grpc_reader_next(&call->reader, &data, max, &message, &got);
         if (e == ERR_MESSAGE_TOO_LARGE) {
-            finish_grpc(call, 8, "grpc: received message larger than max");
+            call_finish(call, 8, "grpc: received message larger than max");
             return;
         }
         if (e != ERR_OK) {
@@ -794,7 +856,7 @@ static void on_data(void *context, struct h2_stream *s, struct span data)
             return;
         }
         if (got)
-            take_message(call, message);
+            call_message(call, message);
     }
 }
 
@@ -814,7 +876,7 @@ static void on_end(void *context, struct h2_stream *s)
         if (!call->renewing && !call->waiting)
             call_end(call, ERR_OK); /* watches go on when the peer has said all it wants (etcd) */
     } else if (call->method->kind != ETCD_WATCH && !call->asked) {
-        finish_grpc(call, 13, "the call has no message");
+        call_finish(call, 13, "the call has no message");
     }
 }
 
@@ -824,8 +886,6 @@ static void on_close(void *context, struct h2_stream *s, uint32_t code)
     (void)context, (void)code;
     if (!call)
         return;
-    if (call->method && !call->ended)
-        call->node->metrics.grpc_handled[call->method->number][1]++;
     call_gone(call);
 }
 
@@ -845,19 +905,10 @@ static void keep_http(struct call *call, const struct http_request *head)
     call->head_only = span_is(head->method, "HEAD");
 }
 
-/* The caller waits no longer. What is in the log already goes on; nobody hears of it here. */
-static void on_deadline(void *context)
-{
-    call_end(context, ERR_DEADLINE);
-}
-
 static void open_grpc(struct call *call, const struct http_request *head)
 {
-    struct grpc_head g;
-    struct node *n = call->node;
     bool served = call->conn->serves & SERVES_GRPC;
     call->method = served ? etcd_method_find(head->path) : NULL;
-    enum err e = grpc_head(head, &g);
     if (!call->method) {
         char text[256];
         int len = (int)(head->path.len < 150 ? head->path.len : 150);
@@ -868,26 +919,10 @@ static void open_grpc(struct call *call, const struct http_request *head)
         call->ended = true;
         return;
     }
-    n->metrics.grpc_started[call->method->number]++;
-    login_head(call, head);
-    if (e == ERR_OK && call->method->kind == ETCD_NOT_BUILT)
-        e = ERR_NOT_BUILT;
-    call->needs_leader = e == ERR_OK && g.has_leader;
-    if (call->needs_leader && n->update.leader == 0)
-        e = ERR_NO_LEADER;
+    enum err e = call_begin(call, head);
     if (e != ERR_OK) {
         call_end(call, e);
-        return;
-    }
-    if (g.timeout_us) {
-        call->deadline = (struct loop_timer){ .callback = on_deadline, .context = call };
-        loop_timer_set(n->loop, &call->deadline,
-                       loop_now_ms(n->loop) + (g.timeout_us + 999) / 1000);
-    }
-    if (call->method->kind == ETCD_KEEP_ALIVE || call->method->kind == ETCD_HEALTH_WATCH)
-        stand(call);
-    if (call->method->kind == ETCD_WATCH) {
-        call->watch = watching_open(call);
+    } else if (call->watch) {
         grpc_respond(call->stream); /* clients wait for the head before they count on the stream */
         call->begun = true;
     }

@@ -1,4 +1,5 @@
-/* Calls over HTTP that are not gRPC: the native door, its streams, and the small answers. */
+/* Calls over HTTP that are not gRPC: who may call, the native door, its streams, and the small
+ * answers. */
 #include "node/call_int.h"
 #include "base/check.h"
 #include "node/login.h"
@@ -37,7 +38,14 @@ static void refuse_protocol(struct call *call, const struct http_header *headers
     call_answer_http(call, &a);
 }
 
-static bool begin_websocket(struct call *call, const struct http_request *r)
+void call_refuse_protocol(struct call *call)
+{
+    refuse_protocol(call, newer_http, 2, "a stream needs HTTP/1.1");
+}
+
+bool call_begin_websocket(struct call *call, const struct http_request *r,
+                          const struct ws_limits *limits,
+                          void (*on_message)(void *context, struct span text))
 {
     struct conn *c = call->conn;
     struct node *n = call->node;
@@ -50,30 +58,37 @@ static bool begin_websocket(struct call *call, const struct http_request *r)
         call_refuse_http(call, e, "this is not a WebSocket handshake (RFC 6455)");
         return false;
     }
-    c->ws = ws_open(&n->alloc, &n->ws_limits, on_websocket_message, c);
+    c->ws = ws_open(&n->alloc, limits, on_message, c);
     c->protocol = CONN_WEBSOCKET;
     c->since_ms = loop_now_ms(n->loop);
+    call->begun = true;
+    conn_touch(c);
     return true;
+}
+
+void call_begin_texts(struct call *call, const struct http_header *own, size_t n)
+{
+    struct conn *c = call->conn;
+    struct http_header headers[1 + CALL_HEADERS_MAX] = { { SPAN(":status"), SPAN("200") } };
+    n = call_headers(call, own, n, headers + 1);
+    if (call->stream)
+        h2_respond(call->stream, headers, 1 + n, false);
+    else
+        http1_begin(c->http1, 200, headers + 1, n, conn_output(c));
+    call->begun = true;
+    conn_touch(c);
 }
 
 static bool begin_watch(struct call *call, const struct http_request *r)
 {
     struct conn *c = call->conn;
-    if (ws_wanted(r)) {
-        if (!begin_websocket(call, r))
-            return false;
-    } else if (call->stream) {
-        struct http_header headers[3] = { { SPAN(":status"), SPAN("200") } };
-        memcpy(headers + 1, sse_headers, sizeof(sse_headers));
-        h2_respond(call->stream, headers, 3, false);
-    } else if (!http1_can_stream(c->http1)) {
-        refuse_protocol(call, newer_http, 2, "a stream needs HTTP/1.1");
+    if (ws_wanted(r))
+        return call_begin_websocket(call, r, &call->node->ws_limits, on_websocket_message);
+    if (!call->stream && !http1_can_stream(c->http1)) {
+        call_refuse_protocol(call);
         return false;
-    } else {
-        http1_begin(c->http1, 200, sse_headers, 2, conn_output(c));
     }
-    call->begun = true;
-    conn_touch(c);
+    call_begin_texts(call, sse_headers, 2);
     return true;
 }
 
@@ -85,10 +100,9 @@ static const struct http_header file_headers[] = {
 
 static void begin_download(struct call *call)
 {
-    struct conn *c = call->conn;
     struct node *n = call->node;
-    if (!call->stream && !http1_can_stream(c->http1)) {
-        refuse_protocol(call, newer_http, 2, "a stream needs HTTP/1.1");
+    if (!call->stream && !http1_can_stream(call->conn->http1)) {
+        call_refuse_protocol(call);
         return;
     }
     if (transfer_loading(n) || n->machine.applied_index == 0) {
@@ -99,15 +113,26 @@ static void begin_download(struct call *call)
         call_refuse_http(call, ERR_OVERLOADED, "too many snapshots are being taken");
         return;
     }
-    if (call->stream) {
-        struct http_header headers[3] = { { SPAN(":status"), SPAN("200") } };
-        memcpy(headers + 1, file_headers, sizeof(file_headers));
-        h2_respond(call->stream, headers, 3, false);
-    } else {
-        http1_begin(c->http1, 200, file_headers, 2, conn_output(c));
-    }
-    call->begun = true;
-    conn_touch(c);
+    call_begin_texts(call, file_headers, 2);
+}
+
+/* False: it was answered. etcd answers OPTIONS alike on every path. */
+static bool may_call(struct call *call, const struct http_request *r)
+{
+    struct rest_answer options = { .status = 200 };
+    struct http_header cors[GATEWAY_CORS_HEADERS];
+    struct node *n = call->node;
+    enum err e = gateway_access(&n->access, r, call->conn->tls != NULL, cors, &call->n_cors);
+    for (size_t i = 0; i < call->n_cors; i++)
+        call->cors[i] = (struct http_header){ cors[i].name,
+                                              arena_copy(&call->arena, cors[i].value) };
+    if (e != ERR_OK)
+        call_refuse_http(call, e, NULL);
+    else if (span_is(r->method, "OPTIONS"))
+        call_answer_http(call, &options);
+    else
+        return true;
+    return false;
 }
 
 /* Before the head of a stream is sent: then it would be too late to refuse it. */
@@ -132,12 +157,22 @@ void call_open_rest(struct call *call, const struct http_request *r)
         call_refuse_http(call, ERR_NOT_FOUND, "this address answers gRPC alone");
         return;
     }
+    if (!may_call(call, r))
+        return;
     if (small_answer(n, r, &n->turn, &a)) {
         call_answer_http(call, &a);
         return;
     }
     if (!(serves & SERVES_HTTP)) {
         call_refuse_http(call, ERR_NOT_FOUND, "this address answers /metrics and /health alone");
+        return;
+    }
+    if (gateway_takes(r->path)) {
+        call_open_gate(call, r);
+        return;
+    }
+    if (r->body.len > (size_t)n->params.request_bytes_max + SLACK_BYTES) {
+        call_refuse_http(call, ERR_BODY_TOO_LARGE, NULL);
         return;
     }
     if (!rest_takes(r->path)) {

@@ -1,4 +1,4 @@
-/* call_int: what call.c and call_http.c share. */
+/* call_int: what call.c, call_http.c and call_gate.c share. */
 #pragma once
 #include "node/node_int.h"
 
@@ -11,3 +11,29 @@ void call_refuse_http(struct call *call, enum err e, const char *detail);
 void call_end_texts(struct call *call); /* the end of a stream of texts, by our wish */
 /* A whole request that is not gRPC. */
 void call_open_rest(struct call *call, const struct http_request *r);
+/* A call of a method begins, whatever carries it: metrics, metadata, what its kind needs. What it
+ * is refused with is for the caller to tell. */
+enum err call_begin(struct call *call, const struct http_request *head) MUST_CHECK;
+void call_message(struct call *call, struct span message); /* one request message of it */
+void call_finish(struct call *call, int code, const char *text); /* its gRPC status, once */
+/* An answer's own headers and those that every one over HTTP has, in room for CALL_HEADERS_MAX. */
+enum { CALL_HEADERS_MAX = 16 };
+size_t call_headers(const struct call *call, const struct http_header *own, size_t n,
+                    struct http_header *out);
+/* The head of an answer that comes in pieces; over HTTP/1.1, http1_can_stream was asked. */
+void call_begin_texts(struct call *call, const struct http_header *own, size_t n);
+/* False: it was refused. on_message gets the connection. */
+bool call_begin_websocket(struct call *call, const struct http_request *r,
+                          const struct ws_limits *limits,
+                          void (*on_message)(void *context, struct span text));
+void call_refuse_protocol(struct call *call); /* 426: a stream needs HTTP/1.1 */
+
+/* ---- call_gate.c: the JSON door ---- */
+
+void call_open_gate(struct call *call, const struct http_request *r);
+struct buf *call_gate_begin(struct call *call); /* as call_message_begin */
+void call_gate_end(struct call *call);          /* as call_message_end */
+void call_gate_finish(struct call *call, int code, const char *text);
+/* What it waited for has come: takes the next message, or ends. The call may be gone after it. */
+void call_gate_go_on(struct call *call);
+void call_gate_free(struct call *call);

@@ -135,7 +135,10 @@ static bool open_one(struct node *n, const char *text, unsigned serves)
     l.local = !a.port[0];
     if (l.tls && !n->tls)
         return refuse("listen: https needs cert-file and key-file, or auto-tls", text);
-    if (!asks && !n->params.allow_insecure_listen && !tcp_is_loopback(&a))
+    bool near = tcp_is_loopback(&a);
+    if (!near && !n->access.hosts[0])
+        n->access.hosts = "*"; /* it has names that we cannot know */
+    if (!asks && !n->params.allow_insecure_listen && !near)
         return refuse("listen: not a loopback address, and clients are not asked for certificates; "
                       "give cert-file, key-file and trusted-ca-file, or allow-insecure-listen",
                       text);

@@ -1,6 +1,7 @@
 /* node_int: what the files of node/ share: the node, its connections, calls and watch streams. */
 #pragma once
 #include "api/etcd/etcd.h"
+#include "api/gateway/gateway.h"
 #include "api/rest/rest.h"
 #include "base/arena.h"
 #include "base/buf.h"
@@ -38,7 +39,9 @@ enum {
     KEEP_BYTES = 1 << 20,    /* memory that an emptied shared buffer keeps */
     SLACK_BYTES = 512 << 10, /* etcd: a gRPC message may be this much over the request limit */
     INPUT_BYTES = 1 << 20,   /* of one connection, come but not yet eaten; no more is read */
-    WS_MESSAGE_BYTES = 4096, /* that a WebSocket's peer may send; nothing is asked of it */
+    WS_MESSAGE_BYTES = 4096, /* that a REST WebSocket's peer may send; nothing is asked of it */
+    GATE_MESSAGES_MAX = 1000, /* JSON messages in one body */
+    GATE_EXTRA_BYTES = 64 << 10, /* of JSON around the largest message's bytes */
     ACCEPT_PER_TURN = 64,
     DESCRIPTORS_KEPT = 128, /* for files, members and what else is not a client */
     PENDING_MAX = 50000,    /* writes between proposal and answer */
@@ -146,7 +149,8 @@ struct node {
     struct watch_stream *streams;
     struct h2_limits h2_limits;
     struct http1_limits http1_limits;
-    struct ws_limits ws_limits;
+    struct ws_limits ws_limits, gate_ws_limits;
+    struct gateway_access access;
     uint8_t *read_buffer;
     bool told_ready;
     bool stopping;
@@ -271,6 +275,7 @@ struct call {
     struct conn *conn;                /* NULL: gone; waits only for its proposal */
     struct h2_stream *stream;         /* NULL over HTTP/1.1 */
     const struct etcd_method *method; /* NULL: REST and the small HTTP answers */
+    struct gate *gate; /* its messages come and go as JSON; NULL: they do not */
     struct grpc_reader reader;
     struct arena arena; /* REST: request and answer */
     struct rest_call *rest;
@@ -288,6 +293,8 @@ struct call {
     struct loop_timer deadline; /* gRPC: of the caller's time-out */
     bool asked;     /* a unary call has had its message */
     bool head_only; /* HEAD */
+    size_t n_cors;
+    struct http_header cors[GATEWAY_CORS_HEADERS]; /* for every answer over HTTP */
     bool wants_physical, physical;
     bool needs_leader;        /* ends when there is none ("hasleader") */
     int64_t compact_revision; /* what to say when the memory is freed */

@@ -282,13 +282,15 @@ static int64_t memory_bound(const struct params *p)
 static void open_limits(struct node *n)
 {
     const struct params *p = &n->params;
-    size_t body = (size_t)p->request_bytes_max + SLACK_BYTES;
+    /* As large as a gRPC message may be, in base64, and what stands around it. */
+    size_t gate = ((size_t)p->request_bytes_max + SLACK_BYTES) / 3 * 4 + GATE_EXTRA_BYTES;
     h2_limits_default(&n->h2_limits);
     n->h2_limits.streams_max = (uint32_t)p->streams_max;
     n->http1_limits = (struct http1_limits){ .head_bytes_max = 64 << 10,
                                              .headers_max = 100,
-                                             .body_bytes_max = body };
+                                             .body_bytes_max = gate };
     n->ws_limits.message_bytes_max = WS_MESSAGE_BYTES;
+    n->gate_ws_limits.message_bytes_max = gate;
     n->store_bytes_max = memory_bound(p);
     conn_limit(n);
 }
@@ -311,6 +313,7 @@ static void open_parts(struct node *n)
     n->raft = raft_open(&n->store_alloc);
     jsonr_use(&n->json_alloc);
     open_limits(n);
+    n->access = (struct gateway_access){ n->params.cors, n->params.host_whitelist };
 }
 
 /* ---- the loop ---- */

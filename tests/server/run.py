@@ -10,8 +10,8 @@ import sys
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-PARTS = ("door", "hostile", "full", "etcdctl", "npm", "rest", "python", "stream", "tls", "http",
-         "cli", "snapshot", "moving")
+PARTS = ("door", "hostile", "full", "etcdctl", "npm", "rest", "gateway", "python", "stream",
+         "tls", "http", "cli", "snapshot", "moving")
 PART_SECONDS = 400
 SUM = re.compile(r"^(\d+) passed, (\d+) failed$", re.M)
 

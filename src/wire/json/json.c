@@ -67,6 +67,35 @@ enum err jsonr_read(struct span text, json_t **out, char *why)
     return ERR_BODY_NOT_JSON;
 }
 
+static bool is_blank(uint8_t c)
+{
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
+struct span jsonr_first(struct span *text)
+{
+    size_t depth = 0, n = 0;
+    bool in_string = false, over = false;
+    while (text->len && is_blank(text->data[0]))
+        *text = span_from(*text, 1);
+    if (text->len && text->data[0] != '{')
+        n = text->len;
+    for (; n < text->len && !over; n++) {
+        uint8_t c = text->data[n];
+        if (c == '"')
+            in_string = !in_string;
+        else if (in_string)
+            n += c == '\\' && n + 1 < text->len;
+        else if (c == '{')
+            depth++;
+        else if (c == '}')
+            over = --depth == 0;
+    }
+    struct span first = span_of(text->data, n);
+    *text = span_from(*text, n);
+    return first;
+}
+
 /* ---- writing ---- */
 
 void jsonw_open(struct jsonw *w, struct buf *out)
@@ -205,9 +234,11 @@ static const char alphabets[2][65] = {
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_",
 };
 
+/* The last quantum of 3 bytes may be short; then it is padded, but not in the URL's alphabet. */
 void jsonw_base64(struct span s, bool url, struct buf *out)
 {
     const char *alphabet = alphabets[url];
+    uint8_t *p = buf_room(out, (s.len + 2) / 3 * 4), *start = p;
     for (size_t i = 0; i < s.len; i += 3) {
         size_t left = s.len - i;
         uint32_t v = (uint32_t)s.data[i] << 16 | (left > 1 ? (uint32_t)s.data[i + 1] << 8 : 0) |
@@ -215,34 +246,63 @@ void jsonw_base64(struct span s, bool url, struct buf *out)
         size_t n = left > 2 ? 4 : left + 1;
         for (size_t k = 0; k < 4; k++)
             if (k < n)
-                buf_u8(out, (uint8_t)alphabet[v >> (18 - 6 * k) & 63]);
+                *p++ = (uint8_t)alphabet[v >> (18 - 6 * k) & 63];
             else if (!url)
-                buf_u8(out, '=');
+                *p++ = '=';
     }
+    out->len += (size_t)(p - start);
+}
+
+static int sextet(uint8_t c, bool url)
+{
+    if (c >= 'A' && c <= 'Z')
+        return c - 'A';
+    if (c >= 'a' && c <= 'z')
+        return c - 'a' + 26;
+    if (c >= '0' && c <= '9')
+        return c - '0' + 52;
+    return c == (url ? '-' : '+') ? 62 : c == (url ? '_' : '/') ? 63 : -1;
+}
+
+/* Without padding. Bits that are left over must be zero: one way to say it. */
+static bool unpadded(struct span s, bool url, struct buf *out)
+{
+    uint32_t bits = 0;
+    unsigned have = 0;
+    if (s.len % 4 == 1)
+        return false;
+    uint8_t *p = buf_room(out, s.len / 4 * 3 + 3), *start = p;
+    for (size_t i = 0; i < s.len; i++) {
+        int value = sextet(s.data[i], url);
+        if (value < 0)
+            return false;
+        bits = bits << 6 | (uint32_t)value;
+        have += 6;
+        if (have >= 8) {
+            have -= 8;
+            *p++ = (uint8_t)(bits >> have);
+        }
+    }
+    out->len += (size_t)(p - start);
+    return (bits & ((1u << have) - 1)) == 0;
+}
+
+static struct span without_padding(struct span s)
+{
+    for (int i = 0; i < 2 && s.len && s.data[s.len - 1] == '='; i++)
+        s.len--;
+    return s;
 }
 
 bool jsonr_base64(struct span s, bool url, struct buf *out)
 {
-    if (!url) {
-        if (s.len % 4)
-            return false;
-        for (int i = 0; i < 2 && s.len && s.data[s.len - 1] == '='; i++)
-            s.len--;
-    }
-    if (s.len % 4 == 1)
+    if (!url && s.len % 4)
         return false;
-    uint32_t bits = 0;
-    unsigned have = 0;
-    for (size_t i = 0; i < s.len; i++) {
-        const char *at = s.data[i] ? strchr(alphabets[url], s.data[i]) : NULL;
-        if (!at)
-            return false;
-        bits = bits << 6 | (uint32_t)(at - alphabets[url]);
-        have += 6;
-        if (have >= 8) {
-            have -= 8;
-            buf_u8(out, (uint8_t)(bits >> have));
-        }
-    }
-    return (bits & ((1u << have) - 1)) == 0; /* left-over bits must be zero: one way to say it */
+    return unpadded(url ? s : without_padding(s), url, out);
+}
+
+bool jsonr_base64_any(struct span s, struct buf *out)
+{
+    bool url = s.len && (memchr(s.data, '-', s.len) || memchr(s.data, '_', s.len));
+    return unpadded(s.len % 4 ? s : without_padding(s), url, out);
 }

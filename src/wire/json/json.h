@@ -28,6 +28,11 @@ void jsonr_use(struct alloc *alloc);
  * alone. Whole numbers stay exact; strings may contain NUL and are valid UTF-8. */
 enum err jsonr_read(struct span text, json_t **out, char *why) MUST_CHECK;
 
+/* Cuts the first value off the front of a text that holds several: an object up to its closing
+ * brace, or, when something else comes first, all there is. Only white space: empty. Whether it is
+ * JSON, jsonr_read tells. */
+struct span jsonr_first(struct span *text);
+
 /* ---- writing: commas and quotes are seen to; what opens must be closed ---- */
 
 struct jsonw {
@@ -50,3 +55,5 @@ void jsonw_raw(struct jsonw *w, struct span json); /* JSON text as it is */
 void jsonw_base64(struct span s, bool url, struct buf *out);
 /* False: not base64, or not the one way to write those bytes; out may have got some of them. */
 bool jsonr_base64(struct span s, bool url, struct buf *out);
+/* As protobuf's JSON wants it read: either alphabet, with padding or without. */
+bool jsonr_base64_any(struct span s, struct buf *out);

@@ -15,6 +15,7 @@ struct ws {
     wslay_event_context_ptr event;
     size_t fragments; /* of the message that is coming */
     bool broken;      /* the peer was told so and nothing more is written */
+    bool ends;        /* ws_end was called in on_message: wslay would let it overtake messages */
     struct span in;   /* what ws_feed was given and wslay has not read */
     struct buf *out;  /* where wslay writes, during a call */
     void (*on_message)(void *context, struct span text);
@@ -177,6 +178,10 @@ enum err ws_feed(struct ws *w, struct span in, struct buf *out)
     w->out = NULL;
     if (!w->broken)
         flush(w, out);
+    if (w->ends) {
+        w->ends = false;
+        ws_end(w, out);
+    }
     bool well = wslay_event_get_read_enabled(w->event) || wslay_event_get_close_received(w->event);
     return well ? ERR_OK : ERR_MESSAGE_MALFORMED;
 }
@@ -192,11 +197,16 @@ static void queued(struct ws *w, int rv, struct buf *out)
 void ws_send(struct ws *w, struct span text, struct buf *out)
 {
     struct wslay_event_msg message = { WSLAY_TEXT_FRAME, text.data, text.len };
+    if (w->ends)
+        return;
     queued(w, wslay_event_queue_msg(w->event, &message), out);
 }
 
 void ws_end(struct ws *w, struct buf *out)
 {
+    w->ends = w->out != NULL;
+    if (w->ends)
+        return;
     queued(w, wslay_event_queue_close(w->event, WSLAY_CODE_NORMAL_CLOSURE, NULL, 0), out);
 }
 
@@ -208,7 +218,7 @@ void ws_ping(struct ws *w, struct buf *out)
 
 bool ws_ending(const struct ws *w)
 {
-    return w->broken || wslay_event_get_close_sent(w->event);
+    return w->broken || w->ends || wslay_event_get_close_sent(w->event);
 }
 
 bool ws_done(const struct ws *w)

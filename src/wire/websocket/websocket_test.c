@@ -375,3 +375,25 @@ TEST(websocket_closing_by_us)
     EXPECT(span_equal(buf_all(&f.sent), SPAN("\x88\x02\x03\xe8"))); /* once told is enough */
     EXPECT(tear_down(&f));
 }
+
+static void answer_and_end(void *context, struct span text)
+{
+    struct drive *d = context;
+    ws_send(d->ws, text, d->sent);
+    ws_end(d->ws, d->sent);
+    ws_send(d->ws, SPAN("late"), d->sent);
+}
+
+/* The close goes behind what was said before it, also in the midst of ws_feed. */
+TEST(websocket_closing_in_a_message)
+{
+    struct fixture f;
+    const struct ws_limits limits = { .message_bytes_max = DRIVE_MESSAGE_MAX };
+    set_up(&f);
+    ws_close(f.drive.ws);
+    f.drive.ws = ws_open(&f.heap, &limits, answer_and_end, &f.drive);
+    put(&f.in, FIN | TEXT, SPAN("last"));
+    EXPECT(feed(&f) == ERR_OK && ws_ending(f.drive.ws) && !ws_done(f.drive.ws));
+    EXPECT(span_equal(buf_all(&f.sent), SPAN("\x81\x04last\x88\x02\x03\xe8")));
+    EXPECT(tear_down(&f));
+}
