@@ -26,7 +26,7 @@ struct call *call_new(struct conn *c, struct h2_stream *s)
 static void call_free(struct call *call)
 {
     struct node *n = call->node;
-    CHECK(!call->watch && call->waiting == 0 && !call->conn);
+    CHECK(!call->watch && !call->range_stream && call->waiting == 0 && !call->conn);
     grpc_reader_close(&call->reader);
     if (call->gate)
         call_gate_free(call);
@@ -71,6 +71,8 @@ void call_settle(struct call *call)
         call->watch = NULL;
         watching_close(watch);
     }
+    if (call->range_stream)
+        range_stream_gone(call->range_stream);
     if ((call->rest && call->rest->kind == REST_SNAPSHOT) ||
         (call->method && call->method->kind == ETCD_SNAPSHOT))
         download_gone(n, call);
@@ -314,6 +316,10 @@ void call_replied(struct call *call, const struct reply *reply)
 {
     if (!call_back(call))
         return;
+    if (call->verdict != ERR_OK) { /* the alarm stands, or could not be raised */
+        fail_late(call, call->verdict);
+        return;
+    }
     if (call->wants_physical && reply->err == ERR_OK) {
         call->compact_revision = reply->revision;
         call->physical = true;
@@ -451,6 +457,9 @@ static void status_of(struct node *n, struct reply *reply)
     reply->status.term = n->update.term;
     reply->status.applied_index = n->machine.applied_index;
     reply->status.nospace = n->nospace;
+    reply->status.alarms = &n->machine.alarms;
+    reply->status.quota_bytes =
+        n->params.quota_backend_bytes ? n->params.quota_backend_bytes : n->store_bytes_max;
 }
 
 static enum health health_of(struct node *n)
@@ -579,9 +588,38 @@ static void change_members(struct call *call, const struct request *r)
         answer_own(call, r);
 }
 
+/* etcd v3rpc/quota.go: what no longer fits raises the alarm, and is told so once that is done.
+ * False: it fits, or nothing is to be said of it here. */
+static bool over_quota(struct call *call, const struct request *r)
+{
+    struct node *n = call->node;
+    struct kv_stats stats;
+    int64_t cost = request_cost(r), quota = n->params.quota_backend_bytes;
+    struct alarm which = { n->header.member_id, ALARM_NOSPACE };
+    struct request raise = { .type = REQUEST_ALARM,
+                             .author = SPAN("quota"),
+                             .auth_revision = REQUEST_BY_NODE,
+                             .alarm = { .which = which } };
+    if (!quota || !cost)
+        return false;
+    kv_stats(n->machine.kv, &stats);
+    if ((int64_t)stats.used_bytes + cost < quota)
+        return false;
+    n->metrics.quota_refused++;
+    if (!alarm_is(&n->machine.alarms, which) && pump_propose(n, &raise, call, 0) == ERR_OK) {
+        call->verdict = ERR_NOSPACE;
+        call->waiting++;
+    } else {
+        call_end(call, ERR_NOSPACE);
+    }
+    return true;
+}
+
 void call_propose(struct call *call, const struct request *r)
 {
     struct node *n = call->node;
+    if (over_quota(call, r))
+        return;
     call->wants_physical = r->type == REQUEST_COMPACT && r->compact.physical;
     enum err e =
         call->needs_leader && !n->update.leader ? ERR_NO_LEADER : pump_propose(n, r, call, 0);
@@ -597,6 +635,12 @@ static void read_now(struct call *call, const struct request *r)
     struct node *n = call->node;
     if (r->type == REQUEST_MEMBERS) {
         answer_own(call, r);
+        return;
+    }
+    if (call->method && call->method->kind == ETCD_RANGE_STREAM) {
+        range_stream_begin(call, r);
+        arena_reset(&n->apply);
+        upkeep_again(n);
         return;
     }
     pump_read(n, r, &n->apply, &reply);
@@ -759,7 +803,7 @@ void call_take(struct call *call, struct request *r, struct span message)
         call_end(call, e);
     else if (r->type == REQUEST_LEASE_RENEW)
         take_renewal(call, r->lease.id);
-    else if (r->type >= REQUEST_MEMBER_ADD)
+    else if (r->type >= REQUEST_MEMBER_ADD && r->type <= REQUEST_MOVE_LEADER)
         change_members(call, r);
     else if (login_wants(r))
         login_begin(call, r);
@@ -779,8 +823,7 @@ void call_message(struct call *call, struct span message)
 {
     struct request r;
     struct node *n = call->node;
-    enum etcd_kind kind = call->method->kind;
-    bool one = kind == ETCD_UNARY || kind == ETCD_HEALTH_WATCH || kind == ETCD_SNAPSHOT;
+    bool one = call->method->kind != ETCD_WATCH && call->method->kind != ETCD_KEEP_ALIVE;
     if (one && call->asked) {
         call_finish(call, 13, "this call has one message");
         return;

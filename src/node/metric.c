@@ -54,9 +54,9 @@ static void histogram(struct buf *out, const char *name, const char *text,
 
 static const char *grpc_type(const struct etcd_method *m)
 {
-    return m->kind == ETCD_WATCH || m->kind == ETCD_KEEP_ALIVE ? "bidi_stream"
-           : m->kind == ETCD_HEALTH_WATCH                      ? "server_stream"
-                                                               : "unary";
+    return m->kind == ETCD_WATCH || m->kind == ETCD_KEEP_ALIVE            ? "bidi_stream"
+           : m->kind == ETCD_HEALTH_WATCH || m->kind == ETCD_RANGE_STREAM ? "server_stream"
+                                                                          : "unary";
 }
 
 static void grpc_text(const struct metrics *m, struct buf *out)

@@ -21,6 +21,7 @@
 #include "node/forward.h"
 #include "node/metric.h"
 #include "node/param.h"
+#include "node/range_stream.h"
 #include "node/slog.h"
 #include "node/storage.h"
 #include "node/transfer.h"
@@ -143,6 +144,8 @@ struct node {
     int64_t conn_count, call_count, watch_stream_count;
     VEC(struct renewal) renewals; /* waiting for a revoke, or for a note to be cleared */
     bool renewals_due;            /* what some of them wait for has come */
+    VEC(struct range_stream *) range_streams;
+    size_t range_stream_at;      /* whose turn it is */
     VEC(struct call *) physical; /* compactions waiting for memory to be freed */
     VEC(struct call *) standing; /* keep-alives and watches of health: they end when we stop */
     bool health_told;            /* to the latter: ready or not */
@@ -162,9 +165,9 @@ struct node {
 
 /* ---- pump.c ---- */
 
-/* Puts a write on its way, here or at the leader; call hears of it by call_replied or call_failed,
- * later. Without a call it is the leader's own; lease: see struct proposal. ERR_STOPPED,
- * ERR_NOSPACE, ERR_TOO_MANY_REQUESTS: nothing was taken. */
+/* Puts a write on its way, here or at the leader; call, if there is one, hears of it by
+ * call_replied or call_failed, later. Expiry and notes are the leader's own; lease: see struct
+ * proposal. ERR_STOPPED, ERR_NOSPACE, ERR_TOO_MANY_REQUESTS: nothing was taken. */
 enum err pump_propose(struct node *n, const struct request *r, struct call *call,
                       int64_t lease) MUST_CHECK;
 /* The same for a command that another member has made; also ERR_NO_LEADER, and what is wrong with
@@ -282,7 +285,8 @@ struct call {
     struct http_request http; /* REST over HTTP/2: in the arena, body while it comes */
     struct buf body; /* REST: of the request; gRPC: a message that waits for its turn */
     struct watch_stream *watch;
-    unsigned waiting; /* proposals that will come back here */
+    struct range_stream *range_stream;
+    unsigned waiting;  /* proposals that will come back here */
     unsigned renewing; /* renewals of it in node.renewals */
     size_t message_start;
     bool begun; /* response head is sent */
@@ -296,6 +300,7 @@ struct call {
     size_t n_cors;
     struct http_header cors[GATEWAY_CORS_HEADERS]; /* for every answer over HTTP */
     bool wants_physical, physical;
+    enum err verdict;         /* not OK: what to say when the alarm that it raised is applied */
     bool needs_leader;        /* ends when there is none ("hasleader") */
     int64_t compact_revision; /* what to say when the memory is freed */
     uint64_t member;          /* of a change of the membership: whom it is about */

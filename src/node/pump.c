@@ -10,13 +10,6 @@
 
 /* ---- proposals ---- */
 
-/* etcd: under NOSPACE what makes the store larger is refused, the rest goes on. */
-static bool needs_space(const struct request *r)
-{
-    return r->type == REQUEST_PUT || r->type == REQUEST_LEASE_GRANT ||
-           (r->type == REQUEST_TXN && kv_txn_puts(&r->txn));
-}
-
 static bool overloaded(struct node *n)
 {
     bool is = awaited_count(&n->awaited) + n->submitted.n >= PENDING_MAX ||
@@ -30,7 +23,7 @@ static enum err may_propose(struct node *n, const struct request *r, const struc
 {
     if (n->stopping && call)
         return ERR_STOPPED;
-    if (n->nospace && needs_space(r))
+    if (n->nospace && request_cost(r) > 0) /* what frees space goes on */
         return ERR_NOSPACE;
     return overloaded(n) ? ERR_TOO_MANY_REQUESTS : ERR_OK;
 }
@@ -45,6 +38,12 @@ static int64_t draw_lease_id(struct node *n)
     return id;
 }
 
+/* What only the one who leads may propose. */
+static bool leaders_own(const struct request *r)
+{
+    return r->type == REQUEST_LEASE_EXPIRE || r->type == REQUEST_LEASE_NOTE;
+}
+
 enum err pump_propose(struct node *n, const struct request *r, struct call *call, int64_t lease)
 {
     enum err e = may_propose(n, r, call);
@@ -54,10 +53,9 @@ enum err pump_propose(struct node *n, const struct request *r, struct call *call
     size_t start = n->commands.len;
     machine_command(r, loop_wall_ms(n->loop), choose ? draw_lease_id(n) : 0, &n->commands);
     CHECK(n->commands.len > start);
-    struct proposal p = { .call = call,
-                          .own = !call,
-                          .lease = lease,
-                          .since_ms = loop_now_ms(n->loop) };
+    struct proposal p = {
+        .call = call, .own = leaders_own(r), .lease = lease, .since_ms = loop_now_ms(n->loop)
+    };
     VEC_PUSH(&n->command_ends, &n->alloc, n->commands.len);
     VEC_PUSH(&n->submitted, &n->alloc, p);
     return ERR_OK;
@@ -68,11 +66,11 @@ static enum err check_foreign(struct node *n, struct span command)
 {
     struct request r;
     enum err e = machine_command_read(command, &n->turn, &r);
-    if (e == ERR_OK && (r.type == REQUEST_LEASE_EXPIRE || r.type == REQUEST_LEASE_NOTE))
+    if (e == ERR_OK && leaders_own(&r))
         e = ERR_BAD_REQUEST;
     if (e == ERR_OK)
         e = request_check(&r, &n->turn);
-    return e == ERR_OK && n->nospace && needs_space(&r) ? ERR_NOSPACE : e;
+    return e == ERR_OK && n->nospace && request_cost(&r) > 0 ? ERR_NOSPACE : e;
 }
 
 enum err pump_propose_bytes(struct node *n, struct span command, struct proposal p)

@@ -433,6 +433,7 @@ static void close_parts(struct node *n)
     forward_close(n);
     VEC_CLOSE(&n->command_ends, &n->alloc);
     VEC_CLOSE(&n->submitted, &n->alloc);
+    VEC_CLOSE(&n->range_streams, &n->alloc);
     VEC_CLOSE(&n->renewals, &n->alloc);
     VEC_CLOSE(&n->physical, &n->alloc);
     VEC_CLOSE(&n->standing, &n->alloc);

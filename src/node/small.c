@@ -64,14 +64,15 @@ static void ready(struct node *n, struct arena *arena, struct rest_answer *out)
     plain(out, ok ? 200 : 503, "text/plain; charset=utf-8", text_of(arena, &b));
 }
 
-/* etcd's form; NOSPACE makes it unhealthy, as its alarm does there. */
+/* etcd's form; alarms make it unhealthy, and so does a disk or memory that is full. */
 static void health(struct node *n, struct arena *arena, struct rest_answer *out)
 {
     const char *why;
     bool ok = small_ready(n, &why);
-    if (ok && n->nospace) {
+    const struct alarms *alarms = &n->machine.alarms;
+    if (ok && (n->nospace || alarms->n)) {
         ok = false;
-        why = "ALARM NOSPACE";
+        why = alarm_any(alarms, ALARM_CORRUPT) ? "ALARM CORRUPT" : "ALARM NOSPACE";
     }
     struct buf b;
     struct jsonw w;

@@ -245,6 +245,7 @@ bool upkeep_turn(struct node *n)
             call_physical_settle(n);
     }
     more = watching_catch_up(n) || more;
+    more = range_stream_turn(n) || more;
     use_writer(n);
     return more;
 }

@@ -47,6 +47,11 @@ METHODS = {
     "MemberList": ("Cluster", "MemberListRequest", "MemberListResponse", "unary_unary"),
     "Status": ("Maintenance", "StatusRequest", "StatusResponse", "unary_unary"),
     "HashKV": ("Maintenance", "HashKVRequest", "HashKVResponse", "unary_unary"),
+    "Hash": ("Maintenance", "HashRequest", "HashResponse", "unary_unary"),
+    "Alarm": ("Maintenance", "AlarmRequest", "AlarmResponse", "unary_unary"),
+    "Defragment": ("Maintenance", "DefragmentRequest", "DefragmentResponse", "unary_unary"),
+    "Downgrade": ("Maintenance", "DowngradeRequest", "DowngradeResponse", "unary_unary"),
+    "RangeStream": ("KV", "RangeRequest", "RangeStreamResponse", "unary_stream"),
 }
 
 

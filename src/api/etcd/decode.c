@@ -253,6 +253,39 @@ static enum err decode_hash(struct span in, struct arena *arena, struct request 
     return e;
 }
 
+static enum err decode_hash_all(struct span in, struct arena *arena, struct request *out)
+{
+    struct pb_hash_request m;
+    out->serializable = true;
+    return pb_hash_request_decode(in, arena, &m);
+}
+
+static enum err decode_alarm(struct span in, struct arena *arena, struct request *out)
+{
+    struct pb_alarm_request m;
+    enum err e = pb_alarm_request_decode(in, arena, &m);
+    if (e != ERR_OK)
+        return e;
+    if ((uint32_t)m.action > PB_ALARM_REQUEST_DEACTIVATE || (uint32_t)m.alarm >= ALARM_TYPES)
+        return ERR_BAD_REQUEST;
+    out->alarm.which = (struct alarm){ m.member_id, (enum alarm_type)m.alarm };
+    out->alarm.drop = m.action == PB_ALARM_REQUEST_DEACTIVATE;
+    if (m.action == PB_ALARM_REQUEST_GET)
+        out->type = REQUEST_ALARM_LIST;
+    return ERR_OK;
+}
+
+static enum err decode_downgrade(struct span in, struct arena *arena, struct request *out)
+{
+    struct pb_downgrade_request m;
+    enum err e = pb_downgrade_request_decode(in, arena, &m);
+    if (e != ERR_OK)
+        return e;
+    out->downgrade.version = m.version;
+    out->downgrade.cancel = m.action == PB_DOWNGRADE_REQUEST_CANCEL;
+    return (uint32_t)m.action > PB_DOWNGRADE_REQUEST_CANCEL ? ERR_BAD_REQUEST : ERR_OK;
+}
+
 /* A member has one address here; a list of several is refused, not cut. */
 static struct span only(const struct span *urls, size_t n)
 {
@@ -376,6 +409,18 @@ static enum err decode_role_revoke(struct span in, struct arena *arena, struct r
     return e;
 }
 
+/* Refusals of a stream that a range does not have (etcd v3rpc/key.go); what is wrong with the range
+ * itself comes before them, from request_check. */
+static enum err check_stream(const struct kv_range *r)
+{
+    if (kv_check_range(r) != ERR_OK)
+        return ERR_OK;
+    /* In order of key, ascending: what a range without an order gives. */
+    if (r->target != KV_BY_KEY || r->order == KV_ORDER_DESCEND)
+        return ERR_STREAM_SORT;
+    return r->min_mod || r->max_mod || r->min_create || r->max_create ? ERR_STREAM_FILTER : ERR_OK;
+}
+
 enum err etcd_decode(const struct etcd_method *method, struct span message, struct arena *arena,
                      struct request *out)
 {
@@ -392,6 +437,9 @@ enum err etcd_decode(const struct etcd_method *method, struct span message, stru
         [REQUEST_LEASE_LOOK] = decode_time_to_live,
         [REQUEST_WATCH_ADD] = decode_watch,
         [REQUEST_HASH] = decode_hash,
+        [REQUEST_HASH_ALL] = decode_hash_all,
+        [REQUEST_ALARM] = decode_alarm,
+        [REQUEST_DOWNGRADE] = decode_downgrade,
         [REQUEST_HEALTH] = decode_health,
         [REQUEST_MEMBERS] = decode_members,
         [REQUEST_MEMBER_ADD] = decode_member_add,
@@ -415,8 +463,11 @@ enum err etcd_decode(const struct etcd_method *method, struct span message, stru
     enum request_type type = etcd_type(method);
     CHECK(method->kind != ETCD_NOT_BUILT && type != REQUEST_NONE);
     *out = (struct request){ .type = type };
-    if (decoders[type])
-        return decoders[type](message, arena, out);
+    enum err e = ERR_OK;
     struct pb_unbuilt nothing; /* messages without fields */
-    return pb_unbuilt_decode(message, arena, &nothing);
+    if (decoders[type])
+        e = decoders[type](message, arena, out);
+    else
+        e = pb_unbuilt_decode(message, arena, &nothing);
+    return e == ERR_OK && method->kind == ETCD_RANGE_STREAM ? check_stream(&out->range) : e;
 }

@@ -130,11 +130,28 @@ static inline void drive_own(const struct request *r, struct reply *reply)
     if (r->type == REQUEST_LEASE_RENEW)
         reply->lease.id = r->lease.id;
     if (r->type == REQUEST_STATUS)
-        reply->status.version = "3", reply->status.nospace = true;
+        reply->status.version = "3", reply->status.nospace = true, reply->status.leader = 1;
     if (r->type == REQUEST_MEMBERS)
         reply->members.items = members, reply->members.n = 2;
     if (r->type == REQUEST_HEALTH)
         reply->health = HEALTH_NOT_SERVING;
+}
+
+/* A range in pieces of one pair each; the last one has what all merged would have. */
+static inline void drive_pieces(struct drive *d, const struct etcd_method *method,
+                                const struct kv_range_result *r)
+{
+    size_t i = 0;
+    do {
+        struct etcd_range_piece piece = { r->items + i, r->n > i, .keys_only = r->keys_only };
+        i++;
+        piece.last = i >= r->n;
+        piece.count = r->count;
+        piece.more = r->more;
+        buf_reset(&d->out);
+        etcd_range_piece(&drive_header, &piece, &d->arena, &d->out);
+        drive_read_back(d, method);
+    } while (i < r->n);
 }
 
 /* One message of a call, taken as the node does: what it is refused with, or the answer in out. */
@@ -176,6 +193,10 @@ static inline enum err drive_call(struct drive *d, const struct etcd_method *met
     buf_reset(&d->out);
     if (reply.err != ERR_OK)
         return reply.err;
+    if (method->kind == ETCD_RANGE_STREAM) {
+        drive_pieces(d, method, &reply.range);
+        return ERR_OK;
+    }
     etcd_encode(method, &drive_header, &reply, &d->arena, &d->out);
     drive_read_back(d, method);
     return ERR_OK;

@@ -104,6 +104,21 @@ static void encode_range(struct pb_response_header *h, const struct reply *r, st
     pb_range_response_encode(&m, out);
 }
 
+void etcd_range_piece(const struct etcd_header *header, const struct etcd_range_piece *piece,
+                      struct arena *arena, struct buf *out)
+{
+    struct pb_response_header h = header_of(header, piece->revision);
+    struct pb_range_response range = { .n_kvs = piece->n };
+    struct pb_range_stream_response m = { .range_response = &range };
+    range.kvs = pairs_of(piece->items, piece->n, piece->keys_only, arena);
+    if (piece->last) {
+        range.header = &h;
+        range.more = piece->more;
+        range.count = piece->count;
+    }
+    pb_range_stream_response_encode(&m, out);
+}
+
 static void encode_put(struct pb_response_header *h, const struct reply *r, struct arena *arena,
                        struct buf *out)
 {
@@ -242,26 +257,84 @@ static void encode_member_add(struct pb_response_header *h, const struct reply *
     pb_member_add_response_encode(&m, out);
 }
 
+static struct span error_of_alarm(struct alarm a, struct arena *arena)
+{
+    char digits[20];
+    size_t n = sizeof(digits);
+    for (uint64_t v = a.member; v || n == sizeof(digits); v /= 10)
+        digits[--n] = (char)('0' + v % 10);
+    struct span parts[] = { SPAN("memberID:"), span_of(digits + n, sizeof(digits) - n),
+                            SPAN(" alarm:"), span_text(alarm_name(a.type)), SPAN(" ") };
+    uint8_t *text = arena_alloc(arena, 64);
+    size_t len = 0;
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        memcpy(text + len, parts[i].data, parts[i].len);
+        len += parts[i].len;
+    }
+    return span_of(text, len);
+}
+
+/* etcd's own, and "NOSPACE" for what it does not know: this member's disk or memory is full, which
+ * ends by itself. */
+static void errors_of_status(const struct reply *r, struct arena *arena,
+                             struct pb_status_response *m)
+{
+    size_t alarms = r->status.alarms ? r->status.alarms->n : 0;
+    m->errors = ARENA_ARRAY(arena, struct span, alarms + 2);
+    if (r->status.leader == 0)
+        m->errors[m->n_errors++] = span_text(err_text(ERR_NO_LEADER));
+    if (r->status.nospace)
+        m->errors[m->n_errors++] = SPAN("NOSPACE");
+    for (size_t i = 0; i < alarms; i++)
+        m->errors[m->n_errors++] = error_of_alarm(r->status.alarms->items[i], arena);
+}
+
 static void encode_status(struct pb_response_header *h, const struct reply *r, struct arena *arena,
                           struct buf *out)
 {
-    struct span full = SPAN("NOSPACE");
+    struct pb_downgrade_info none = { .enabled = false };
     struct pb_status_response m = { .header = h,
                                     .version = span_text(r->status.version),
                                     .db_size = r->status.size_bytes,
                                     .db_size_in_use = r->status.size_in_use_bytes,
+                                    .db_size_quota = r->status.quota_bytes,
                                     .leader = r->status.leader,
                                     .raft_index = r->status.index,
                                     .raft_term = r->status.term,
                                     .raft_applied_index = r->status.applied_index,
                                     .is_learner = r->status.learner,
-                                    .storage_version = SPAN("3.6.0") };
-    (void)arena;
-    if (r->status.nospace) {
-        m.errors = &full;
-        m.n_errors = 1;
-    }
+                                    .storage_version = SPAN("3.6.0"),
+                                    .downgrade_info = &none };
+    errors_of_status(r, arena, &m);
     pb_status_response_encode(&m, out);
+}
+
+static void encode_alarms(struct pb_response_header *h, const struct reply *r, struct arena *arena,
+                          struct buf *out)
+{
+    struct pb_alarm_response m = { .header = h, .n_alarms = r->alarms.n };
+    m.alarms = ARENA_ARRAY(arena, struct pb_alarm_member, r->alarms.n + 1);
+    for (size_t i = 0; i < r->alarms.n; i++)
+        m.alarms[i] =
+            (struct pb_alarm_member){ r->alarms.items[i].member, (int32_t)r->alarms.items[i].type };
+    pb_alarm_response_encode(&m, out);
+}
+
+static void encode_hash_all(struct pb_response_header *h, const struct reply *r,
+                            struct arena *arena, struct buf *out)
+{
+    struct pb_hash_response m = { .header = h, .hash = r->hash.hash };
+    (void)arena;
+    pb_hash_response_encode(&m, out);
+}
+
+/* A cancel: that there was nothing to cancel is no error (etcd), and the version stays. */
+static void encode_downgrade(struct pb_response_header *h, const struct reply *r,
+                             struct arena *arena, struct buf *out)
+{
+    struct pb_downgrade_response m = { .header = h, .version = SPAN("3.6") };
+    (void)r, (void)arena;
+    pb_downgrade_response_encode(&m, out);
 }
 
 static void encode_hash(struct pb_response_header *h, const struct reply *r, struct arena *arena,
@@ -361,6 +434,10 @@ void etcd_encode(const struct etcd_method *method, const struct etcd_header *hea
         [REQUEST_ROLE_DELETE] = encode_header,
         [REQUEST_ROLE_GRANT] = encode_header,
         [REQUEST_ROLE_REVOKE] = encode_header,
+        [REQUEST_DEFRAGMENT] = encode_header,
+        [REQUEST_DOWNGRADE] = encode_downgrade,
+        [REQUEST_HASH_ALL] = encode_hash_all,
+        [REQUEST_ALARM] = encode_alarms,
     };
     enum request_type type = etcd_type(method);
     CHECK(encoders[type] && reply->err == ERR_OK);

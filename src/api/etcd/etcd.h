@@ -18,6 +18,7 @@ enum etcd_kind {
     ETCD_UNARY,        /* one message in, one out */
     ETCD_WATCH,        /* Watch.Watch: watch requests in, watch responses out */
     ETCD_KEEP_ALIVE,   /* Lease.LeaseKeepAlive: one answer a message */
+    ETCD_RANGE_STREAM, /* KV.RangeStream: one request, then the range in pieces */
     ETCD_HEALTH_WATCH, /* grpc.health.v1.Health/Watch: the status now and at each change */
     ETCD_SNAPSHOT,     /* Maintenance.Snapshot: one message in, a file in parts out */
     ETCD_NOT_BUILT,    /* a method of the contract that this build does not have: Unimplemented */
@@ -52,6 +53,19 @@ enum err etcd_decode(const struct etcd_method *method, struct span message, stru
  * from arena. For KEEP_ALIVE: reply type REQUEST_LEASE_RENEW, TTL 0 says the lease is gone. */
 void etcd_encode(const struct etcd_method *method, const struct etcd_header *header,
                  const struct reply *reply, struct arena *arena, struct buf *out);
+
+/* ---- KV.RangeStream ---- */
+
+/* One message of the answer: header, more and count stand in the last one alone, so that all merged
+ * are the answer to the same Range (etcd v3_server.go rangeStream). */
+struct etcd_range_piece {
+    const struct kv_version *const *items;
+    size_t n;
+    bool keys_only, last, more;
+    int64_t count, revision; /* of the last; revision: that all were read at */
+};
+void etcd_range_piece(const struct etcd_header *header, const struct etcd_range_piece *piece,
+                      struct arena *arena, struct buf *out);
 
 /* The gRPC status of an error: code and message as etcd's clients expect them. */
 int etcd_status(enum err e, const char **text);

@@ -10,6 +10,7 @@ struct built {
 /* Whatever is not here is ETCD_NOT_BUILT. */
 static const struct built built[] = {
     { "/etcdserverpb.KV/Range", ETCD_UNARY, REQUEST_RANGE },
+    { "/etcdserverpb.KV/RangeStream", ETCD_RANGE_STREAM, REQUEST_RANGE },
     { "/etcdserverpb.KV/Put", ETCD_UNARY, REQUEST_PUT },
     { "/etcdserverpb.KV/DeleteRange", ETCD_UNARY, REQUEST_DELETE },
     { "/etcdserverpb.KV/Txn", ETCD_UNARY, REQUEST_TXN },
@@ -46,6 +47,10 @@ static const struct built built[] = {
     { "/etcdserverpb.Auth/RoleGrantPermission", ETCD_UNARY, REQUEST_ROLE_GRANT },
     { "/etcdserverpb.Auth/RoleRevokePermission", ETCD_UNARY, REQUEST_ROLE_REVOKE },
     { "/etcdserverpb.Maintenance/Snapshot", ETCD_SNAPSHOT, REQUEST_SNAPSHOT },
+    { "/etcdserverpb.Maintenance/Hash", ETCD_UNARY, REQUEST_HASH_ALL },
+    { "/etcdserverpb.Maintenance/Alarm", ETCD_UNARY, REQUEST_ALARM },
+    { "/etcdserverpb.Maintenance/Defragment", ETCD_UNARY, REQUEST_DEFRAGMENT },
+    { "/etcdserverpb.Maintenance/Downgrade", ETCD_UNARY, REQUEST_DOWNGRADE },
     { "/grpc.health.v1.Health/Check", ETCD_UNARY, REQUEST_HEALTH },
     { "/grpc.health.v1.Health/Watch", ETCD_HEALTH_WATCH, REQUEST_HEALTH },
 };

@@ -278,24 +278,16 @@ enum err kv_check_txn(const struct kv_txn *t, struct arena *arena)
     return e;
 }
 
-static bool has_op(const struct kv_op *ops, size_t n, bool puts_only)
+static bool has_more_than_ranges(const struct kv_op *ops, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        const struct kv_op *op = &ops[i];
-        if (op->type == KV_OP_PUT || (!puts_only && op->type != KV_OP_RANGE))
+    for (size_t i = 0; i < n; i++)
+        if (ops[i].type != KV_OP_RANGE)
             return true;
-        if (op->type == KV_OP_TXN && kv_txn_puts(op->txn))
-            return true;
-    }
     return false;
 }
 
 bool kv_txn_writes(const struct kv_txn *t)
 {
-    return has_op(t->success, t->n_success, false) || has_op(t->failure, t->n_failure, false);
-}
-
-bool kv_txn_puts(const struct kv_txn *t)
-{
-    return has_op(t->success, t->n_success, true) || has_op(t->failure, t->n_failure, true);
+    return has_more_than_ranges(t->success, t->n_success) ||
+           has_more_than_ranges(t->failure, t->n_failure);
 }

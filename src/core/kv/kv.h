@@ -100,6 +100,19 @@ struct kv_range_result {
 enum err kv_range(const struct kv *kv, const struct kv_range *r, struct arena *arena,
                   struct kv_range_result *out) MUST_CHECK;
 
+/* One page of a walk through [key, range_end) as it was at a revision, in order of key. Costs what
+ * it looks at, KV_PAGE_LOOK_MAX keys at most: a page may be empty and yet not the last. */
+enum { KV_PAGE_LOOK_MAX = 10000 };
+struct kv_page {
+    const struct kv_version **items; /* in the arena; at most limit; valid as a range's */
+    size_t n;
+    struct span next; /* where to go on; in the arena */
+    bool over;        /* nothing is left */
+};
+/* ERR_REVISION_FUTURE, ERR_COMPACTED. revision > 0, limit > 0, key not empty. */
+enum err kv_page(const struct kv *kv, struct span key, struct span range_end, int64_t revision,
+                 size_t limit, struct arena *arena, struct kv_page *out) MUST_CHECK;
+
 /* The version of key visible at revision (<= 0: newest), NULL when absent, deleted or compacted. */
 const struct kv_version *kv_get(const struct kv *kv, struct span key, int64_t revision);
 
@@ -212,7 +225,6 @@ enum err kv_check_put(const struct kv_put *p) MUST_CHECK;
 enum err kv_check_delete(const struct kv_delete *d) MUST_CHECK;
 enum err kv_check_txn(const struct kv_txn *t, struct arena *arena) MUST_CHECK;
 bool kv_txn_writes(const struct kv_txn *t); /* more than ranges: nested ones too, as in etcd */
-bool kv_txn_puts(const struct kv_txn *t);   /* has a put anywhere */
 
 /* ---- compaction ---- */
 

@@ -259,7 +259,7 @@ TEST(kv_check_txn_bounds_ops)
     enum err most = kv_check_txn(&wide, &b.arena);
     wide.n_failure++;
     enum err more = kv_check_txn(&wide, &b.arena);
-    bool reads = !kv_txn_writes(&wide) && kv_txn_writes(&levels[0]) && !kv_txn_puts(&levels[0]);
+    bool reads = !kv_txn_writes(&wide) && kv_txn_writes(&levels[0]);
     EXPECT(down(&b));
     EXPECT(too_deep == ERR_TOO_MANY_OPS && just == ERR_OK);
     EXPECT(most == ERR_OK && more == ERR_TOO_MANY_OPS && reads);

@@ -178,3 +178,36 @@ enum err kv_range(const struct kv *kv, const struct kv_range *r, struct arena *a
         sort_first(&s, l.items, l.n, out->n);
     return ERR_OK;
 }
+
+enum err kv_page(const struct kv *kv, struct span key, struct span range_end, int64_t revision,
+                 size_t limit, struct arena *arena, struct kv_page *out)
+{
+    CHECK(revision > 0 && limit > 0);
+    *out = (struct kv_page){ .over = true };
+    enum err e = kv_check_revision(kv, revision);
+    if (e)
+        return e;
+    struct kv_bounds b = kv_bounds(key, range_end);
+    struct list l = { .arena = arena };
+    const struct kv_key *at = NULL;
+    if (b.single) {
+        const struct kv_version *v = kv_get(kv, key, revision);
+        if (v)
+            list_add(&l, v);
+    } else {
+        struct kv_walk w = kv_keys_from(&kv->keys, b.begin, false);
+        size_t looked = 0;
+        for (; (at = kv_walk_key(&w)) != NULL && !kv_bounds_past(&b, at); kv_walk_next(&w)) {
+            if (l.n == limit || looked++ == KV_PAGE_LOOK_MAX)
+                break;
+            const struct kv_version *v = kv_visible(at, revision);
+            if (v)
+                list_add(&l, v);
+        }
+        out->over = !at || kv_bounds_past(&b, at);
+    }
+    out->items = l.items;
+    out->n = l.n;
+    out->next = out->over ? SPAN_NONE : arena_copy(arena, key_span(at));
+    return ERR_OK;
+}

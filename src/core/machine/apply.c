@@ -120,6 +120,23 @@ static enum err apply_lease_note(struct apply *a)
     return ERR_OK;
 }
 
+/* Of type NONE it does nothing (etcd). */
+static enum err apply_alarm(struct apply *a)
+{
+    struct alarms *alarms = &a->machine->alarms;
+    struct alarm *which = ARENA_NEW(a->arena, struct alarm);
+    enum err err = ERR_OK;
+    *which = a->request->alarm.which;
+    a->reply->alarms.items = which;
+    if (which->type == ALARM_NONE)
+        return ERR_OK;
+    if (a->request->alarm.drop)
+        a->reply->alarms.n = alarm_drop(alarms, *which);
+    else if ((err = alarm_raise(alarms, *which)) == ERR_OK)
+        a->reply->alarms.n = 1;
+    return err;
+}
+
 /* ---- users and roles ---- */
 
 static enum err apply_auth_enable(struct apply *a)
@@ -234,6 +251,8 @@ enum err machine_apply(struct machine *m, uint64_t index, uint64_t term, struct 
     struct apply a = { m, &c, &c.request, now_ms, arena, reply, NULL, 0 };
     int64_t revision = kv_revision(m->kv);
     reply->err = machine_permits(m, &c.request);
+    if (reply->err == ERR_OK)
+        reply->err = request_barred(&m->alarms, &c.request);
     if (reply->err == ERR_OK)
         reply->err = handlers[c.number](&a);
     reply->revision = kv_revision(m->kv);

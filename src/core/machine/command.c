@@ -216,6 +216,13 @@ static void encode_authenticate(struct buf *out, const struct request *r)
     buf_varint(out, r->auth.checked_revision);
 }
 
+static void encode_alarm(struct buf *out, const struct request *r)
+{
+    buf_u8(out, r->alarm.drop);
+    buf_u8(out, (uint8_t)r->alarm.which.type);
+    buf_varint(out, r->alarm.which.member);
+}
+
 /* ---- reading ---- */
 
 /* Once something is missing or wrong, bad is set and everything reads as zero. */
@@ -473,6 +480,13 @@ static void decode_authenticate(struct reader *r, struct request *out)
     out->auth.user = take_bytes(r);
     r->bad = r->bad || !span_take(&r->rest, AUTH_TOKEN_HASH_BYTES, &out->auth.token_hash);
     out->auth.checked_revision = take_varint(r, UINT64_MAX);
+}
+
+static void decode_alarm(struct reader *r, struct request *out)
+{
+    out->alarm.drop = take_byte(r, 1);
+    out->alarm.which.type = take_byte(r, ALARM_TYPES - 1);
+    out->alarm.which.member = take_varint(r, UINT64_MAX);
 }
 
 /* ---- both ---- */

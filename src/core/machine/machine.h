@@ -17,6 +17,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/span.h"
+#include "core/alarm/alarm.h"
 #include "core/auth/auth.h"
 #include "core/kv/kv.h"
 #include "core/lease/lease.h"
@@ -25,6 +26,7 @@ struct machine {
     struct kv *kv;
     struct lease_table *lease;
     struct auth *auth;
+    struct alarms alarms;
     uint64_t applied_index, applied_term;
     uint32_t digest; /* rolling over all commands applied and what they answered, and members */
     struct buf members; /* machine_members_now */
@@ -51,6 +53,8 @@ enum request_type {
     REQUEST_USER_LIST,
     REQUEST_ROLE_GET,
     REQUEST_ROLE_LIST,
+    REQUEST_HASH_ALL, /* etcd's Hash: of everything that is replicated, not of the keys alone */
+    REQUEST_ALARM_LIST,
     /* through the log: machine_command, machine_apply */
     REQUEST_PUT,
     REQUEST_DELETE,
@@ -72,6 +76,7 @@ enum request_type {
     REQUEST_ROLE_GRANT,
     REQUEST_ROLE_REVOKE,
     REQUEST_AUTHENTICATE,
+    REQUEST_ALARM,
     /* answered by the node itself */
     REQUEST_LEASE_RENEW,
     REQUEST_WATCH_ADD,
@@ -86,6 +91,8 @@ enum request_type {
     REQUEST_MEMBER_UPDATE,
     REQUEST_MEMBER_PROMOTE,
     REQUEST_MOVE_LEADER,
+    REQUEST_DEFRAGMENT,
+    REQUEST_DOWNGRADE,
     REQUEST_TYPE_COUNT
 };
 
@@ -144,6 +151,14 @@ struct request {
             uint64_t as_of;
         } expire;
         int64_t hash_revision;
+        struct {
+            struct alarm which; /* LIST: only the type counts, NONE is all */
+            bool drop;          /* else it is raised */
+        } alarm;                /* ALARM, ALARM_LIST */
+        struct {
+            struct span version;
+            bool cancel; /* else validate or enable, which say the same */
+        } downgrade;
         struct watch_request watch;
         int64_t watch_id; /* WATCH_REMOVE */
         struct auth_request auth;
@@ -170,6 +185,15 @@ enum err request_check(const struct request *r, struct arena *arena) MUST_CHECK;
  * ERR_PERMISSION_DENIED, ERR_AUTH_OLD_REVISION, ERR_USER_NOT_FOUND. */
 struct machine;
 enum err machine_permits(const struct machine *m, const struct request *r) MUST_CHECK;
+
+/* What etcd's quota counts for it (storage/quota.go): a put's bytes and something for each put and
+ * grant; 0: it makes nothing larger. */
+int64_t request_cost(const struct request *r);
+
+/* What an alarm refuses (etcd apply/corrupt.go, capped.go). ERR_CORRUPT_CLUSTER: CORRUPT, and it
+ * reads or writes what may be wrong; ERR_NOSPACE: NOSPACE, and it costs. machine_apply and
+ * machine_read ask it, so that all nodes refuse the same. */
+enum err request_barred(const struct alarms *alarms, const struct request *r) MUST_CHECK;
 
 /* ---- replies ---- */
 
@@ -198,12 +222,17 @@ struct reply {
         struct {
             uint32_t hash;
             int64_t compact_revision, hash_revision;
-        } hash;
+        } hash; /* HASH; of HASH_ALL only the hash */
+        struct {
+            const struct alarm *items;
+            size_t n;
+        } alarms; /* LIST: those asked for; ALARM: the one that was raised or disarmed, or none */
         struct {
             const char *version;
-            int64_t size_bytes, size_in_use_bytes;
+            int64_t size_bytes, size_in_use_bytes, quota_bytes;
             uint64_t leader, index, term, applied_index;
-            bool nospace, learner;
+            bool nospace, learner; /* nospace: this member's disk or memory is full */
+            const struct alarms *alarms;
         } status;
         struct {
             const struct member_info *items;

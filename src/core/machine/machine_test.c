@@ -218,7 +218,7 @@ TEST(machine_refuses_bytes_that_nobody_wrote)
     buf_u8(&b.bytes, 0);
     EXPECT(apply_bytes(&b, buf_all(&b.bytes)) == ERR_CORRUPT);
     EXPECT(apply_bytes(&b, SPAN("\x00")) == ERR_CORRUPT);
-    EXPECT(apply_bytes(&b, SPAN("\x09")) == ERR_FORMAT);
+    EXPECT(apply_bytes(&b, SPAN("\x0f")) == ERR_FORMAT);
     EXPECT(apply_bytes(&b, SPAN("\xff")) == ERR_FORMAT);
     EXPECT(b.m.applied_index == 0 && b.m.digest == digest);
     EXPECT(bench_close(&b));
@@ -435,12 +435,12 @@ TEST(machine_membership_is_state)
 }
 
 /* Format 1 has no piece of members; up to format 2 a lease had no note and no index of its grant;
- * up to format 3 there were no users. */
+ * up to format 3 there were no users, up to format 4 no alarms. */
 static enum err load_as_before(struct bench *b, const struct buf *all, const size_t *ends,
                                uint32_t format)
 {
     struct buf old;
-    size_t n = 0, old_ends[6];
+    size_t n = 0, old_ends[7];
     size_t lease_bytes = ends[1] - ends[0] - (format <= 2 ? 2 : 0);
     buf_open(&old, &b->heap);
     buf_put(&old, all->data, ends[0]);
@@ -448,8 +448,8 @@ static enum err load_as_before(struct bench *b, const struct buf *all, const siz
     old_ends[n++] = old.len;
     buf_put(&old, all->data + ends[0], lease_bytes);
     old_ends[n++] = old.len;
-    for (int piece = format == 1 ? 4 : 2; piece < 5; piece++) {
-        if (piece == 3 && format <= 3)
+    for (int piece = format == 1 ? 5 : 2; piece < 6; piece++) {
+        if ((piece == 3 && format <= 3) || (piece == 4 && format <= 4))
             continue;
         buf_put(&old, all->data + ends[piece - 1], ends[piece] - ends[piece - 1]);
         old_ends[n++] = old.len;
@@ -476,12 +476,13 @@ TEST(machine_checkpoints_of_older_formats)
     EXPECT(grant(&b, 5, 60) == ERR_OK && put(&b, "k", "v", 5) == ERR_OK);
     machine_members(&b.m, 3, 1, SPAN("one"));
     size_t n = save_all(&b, &all, ends, 8);
-    EXPECT(n == 6 && all.data[1] == 4 && all.data[ends[1]] == 5 && all.data[ends[2]] == 6);
-    for (uint32_t format = 0; format <= 5; format++) {
+    EXPECT(n == 7 && all.data[1] == 5 && all.data[ends[1]] == 5 && all.data[ends[2]] == 6 &&
+           all.data[ends[3]] == 7);
+    for (uint32_t format = 0; format <= 6; format++) {
         machine_reset(&b.m);
         enum err err = load_as_before(&b, &all, ends, format);
-        if (format == 0 || format == 5) {
-            EXPECT(err == (format == 5 ? ERR_FORMAT : ERR_CORRUPT));
+        if (format == 0 || format == 6) {
+            EXPECT(err == (format == 6 ? ERR_FORMAT : ERR_CORRUPT));
             continue;
         }
         EXPECT(err == ERR_OK && b.m.applied_index == 3 && lease_keys(&b, 5) == 1);
@@ -566,4 +567,96 @@ TEST(machine_same_commands_same_digest)
     machine_skip(&b.m, b.m.applied_index + 1, 2);
     EXPECT(b.m.applied_index == 2001 && b.m.applied_term == 2 && b.m.digest == c.m.digest);
     EXPECT(bench_close(&b) && bench_close(&c));
+}
+
+static enum err set_alarm(struct bench *b, uint64_t member, enum alarm_type type, bool drop)
+{
+    return apply(b, &(struct request){ .type = REQUEST_ALARM,
+                                       .alarm = { .which = { member, type }, .drop = drop } });
+}
+
+static enum err look(struct bench *b, struct request r)
+{
+    machine_read(&b->m, &r, 0, &b->arena, &b->reply);
+    return b->reply.err;
+}
+
+/* etcd apply/capped.go: what costs is refused; what frees, reads and disarms goes on. */
+TEST(machine_alarm_nospace)
+{
+    struct bench b;
+    bench_open(&b);
+    struct kv_op put_op = { .type = KV_OP_PUT, .put = { .key = SPAN("k"), .value = SPAN("v") } };
+    struct kv_op del_op = { .type = KV_OP_DELETE, .del = { .key = SPAN("k") } };
+    struct kv_txn inner = { .failure = &put_op, .n_failure = 1 };
+    struct kv_op txn_op = { .type = KV_OP_TXN, .txn = &inner };
+    EXPECT(put(&b, "k", "v", 0) == ERR_OK && set_alarm(&b, 7, ALARM_NOSPACE, false) == ERR_OK);
+    EXPECT(b.reply.alarms.n == 1 && b.reply.alarms.items[0].member == 7);
+    EXPECT(put(&b, "k", "v", 0) == ERR_NOSPACE && grant(&b, 5, 60) == ERR_NOSPACE);
+    struct request txn = { .type = REQUEST_TXN, .txn = { .success = &txn_op, .n_success = 1 } };
+    EXPECT(apply(&b, &txn) == ERR_NOSPACE && request_cost(&txn) == 256 + 2);
+    txn.txn.success = &del_op;
+    EXPECT(request_cost(&txn) == 0 && apply(&b, &txn) == ERR_OK);
+    EXPECT(look(&b, (struct request){ .type = REQUEST_RANGE, .range = { .key = SPAN("k") } }) ==
+           ERR_OK);
+    EXPECT(set_alarm(&b, 8, ALARM_NOSPACE, true) == ERR_OK && b.reply.alarms.n == 0);
+    EXPECT(put(&b, "k", "v", 0) == ERR_NOSPACE);
+    EXPECT(set_alarm(&b, 7, ALARM_NOSPACE, true) == ERR_OK && b.reply.alarms.n == 1);
+    EXPECT(put(&b, "k", "v", 0) == ERR_OK && set_alarm(&b, 7, ALARM_NONE, false) == ERR_OK);
+    EXPECT(b.reply.alarms.n == 0 && bench_close(&b));
+}
+
+/* etcd apply/corrupt.go; alarms come back from a checkpoint. */
+TEST(machine_alarm_corrupt)
+{
+    struct bench b, c;
+    struct buf all;
+    size_t ends[8];
+    bench_open(&b);
+    bench_open(&c);
+    buf_open(&all, &b.heap);
+    struct request range = { .type = REQUEST_RANGE, .range = { .key = SPAN("k") } };
+    struct request hash = { .type = REQUEST_HASH_ALL }, list = { .type = REQUEST_ALARM_LIST };
+    EXPECT(grant(&b, 5, 60) == ERR_OK && put(&b, "k", "v", 5) == ERR_OK);
+    EXPECT(look(&b, hash) == ERR_OK);
+    uint32_t before = b.reply.hash.hash;
+    EXPECT(set_alarm(&b, 7, ALARM_CORRUPT, false) == ERR_OK);
+    EXPECT(look(&b, hash) == ERR_OK && b.reply.hash.hash != before);
+    before = b.reply.hash.hash;
+    EXPECT(put(&b, "k", "v", 0) == ERR_CORRUPT_CLUSTER && grant(&b, 6, 60) == ERR_CORRUPT_CLUSTER);
+    EXPECT(look(&b, range) == ERR_CORRUPT_CLUSTER && b.reply.revision == 2);
+    struct request compact = { .type = REQUEST_COMPACT, .compact = { .revision = 2 } };
+    EXPECT(apply(&b, &compact) == ERR_CORRUPT_CLUSTER);
+    size_t n = save_all(&b, &all, ends, 8);
+    EXPECT(load_pieces(&c.m, &all, ends, n) == ERR_OK && c.m.alarms.n == 1);
+    EXPECT(look(&c, hash) == ERR_OK && c.reply.hash.hash == before);
+    EXPECT(look(&c, list) == ERR_OK && c.reply.alarms.n == 1);
+    list.alarm.which.type = ALARM_NOSPACE;
+    EXPECT(look(&c, list) == ERR_OK && c.reply.alarms.n == 0);
+    EXPECT(set_alarm(&c, 7, ALARM_CORRUPT, true) == ERR_OK && look(&c, range) == ERR_OK);
+    buf_close(&all);
+    EXPECT(bench_close(&b) && bench_close(&c));
+}
+
+TEST(machine_downgrade_is_refused)
+{
+    struct arena arena;
+    struct alloc heap;
+    const struct {
+        const char *version;
+        enum err err;
+    } cases[] = { { "3.5", ERR_DOWNGRADE_TARGET },        { "3.5.0", ERR_DOWNGRADE_TARGET },
+                  { "3.5.0-rc.1", ERR_DOWNGRADE_TARGET }, { "", ERR_DOWNGRADE_FORMAT },
+                  { "3", ERR_DOWNGRADE_FORMAT },          { "3.x", ERR_DOWNGRADE_FORMAT },
+                  { "3.5.", ERR_DOWNGRADE_FORMAT },       { "3.5.0.1", ERR_DOWNGRADE_FORMAT } };
+    alloc_heap(&heap);
+    arena_open(&arena, &heap);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct request r = { .type = REQUEST_DOWNGRADE,
+                             .downgrade = { .version = span_text(cases[i].version) } };
+        EXPECT(request_check(&r, &arena) == cases[i].err);
+        r.downgrade.cancel = true;
+        EXPECT(request_check(&r, &arena) == ERR_OK);
+    }
+    arena_close(&arena);
 }

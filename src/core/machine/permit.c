@@ -198,6 +198,7 @@ enum err machine_permits(const struct machine *m, const struct request *r)
         [REQUEST_WATCH_ADD] = permit_watch,
         [REQUEST_WATCH_REMOVE] = anybody, /* of one's own stream */
         [REQUEST_WATCH_PROGRESS] = anybody,
+        [REQUEST_ALARM_LIST] = login,
         [REQUEST_STATUS] = login,
         [REQUEST_MEMBERS] = login,
         [REQUEST_HEALTH] = anybody,

@@ -1,4 +1,5 @@
 #include "base/check.h"
+#include "base/crc.h"
 #include "core/machine/machine.h"
 
 static enum err read_hash(const struct machine *m, const struct request *r, struct reply *reply)
@@ -40,6 +41,34 @@ static enum err read_auth(const struct machine *m, const struct request *r, stru
     return ERR_OK;
 }
 
+/* Over the keys with all their versions, then the leases, users, alarms and the membership as a
+ * checkpoint has them: equal on members that have applied the same. */
+static enum err read_hash_all(const struct machine *m, struct reply *reply)
+{
+    uint32_t crc;
+    struct buf b;
+    enum err err = kv_hash(m->kv, 0, &crc);
+    CHECK(err == ERR_OK);
+    buf_open(&b, m->alloc);
+    lease_save(m->lease, &b);
+    auth_save(m->auth, &b);
+    alarm_save(&m->alarms, &b);
+    buf_span(&b, machine_members_now(m));
+    reply->hash.hash = crc32c(crc, b.data, b.len);
+    buf_close(&b);
+    return ERR_OK;
+}
+
+static void read_alarms(const struct machine *m, enum alarm_type type, struct arena *arena,
+                        struct reply *reply)
+{
+    struct alarm *items = ARENA_ARRAY(arena, struct alarm, m->alarms.n + 1);
+    reply->alarms.items = items;
+    for (size_t i = 0; i < m->alarms.n; i++)
+        if (type == ALARM_NONE || m->alarms.items[i].type == type)
+            items[reply->alarms.n++] = m->alarms.items[i];
+}
+
 static enum err answer(const struct machine *m, const struct request *r, int64_t now_ms,
                        struct arena *arena, struct reply *reply)
 {
@@ -49,6 +78,12 @@ static enum err answer(const struct machine *m, const struct request *r, int64_t
         return read_txn(m, r, arena, reply);
     if (r->type == REQUEST_HASH)
         return read_hash(m, r, reply);
+    if (r->type == REQUEST_HASH_ALL)
+        return read_hash_all(m, reply);
+    if (r->type == REQUEST_ALARM_LIST) {
+        read_alarms(m, r->alarm.which.type, arena, reply);
+        return ERR_OK;
+    }
     if (r->type == REQUEST_LEASE_LOOK) {
         reply->look.found = lease_look(m->lease, r->lease.id, now_ms, r->lease.keys, arena,
                                        &reply->look.info) == ERR_OK;
@@ -67,6 +102,8 @@ void machine_read(const struct machine *m, const struct request *r, int64_t now_
     CHECK(!request_writes(r));
     *reply = (struct reply){ .type = r->type, .revision = kv_revision(m->kv) };
     reply->err = machine_permits(m, r);
+    if (reply->err == ERR_OK)
+        reply->err = request_barred(&m->alarms, r);
     if (reply->err == ERR_OK)
         reply->err = answer(m, r, now_ms, arena, reply);
     CHECK(kv_revision(m->kv) == reply->revision);

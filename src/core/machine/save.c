@@ -4,6 +4,7 @@
  *   2 LEASES   as lease_save; id and TTL alone before format 3                         the second
  *   5 MEMBERS  the membership's bytes; not in format 1                                 the third
  *   6 AUTH     as auth_save; not before format 4                                       the fourth
+ *   7 ALARMS   as alarm_save; not before format 5                                      the fifth
  *   3 STORE    as kv_save_step                                                         any number
  *   4 END      u64 pieces before it, u64 bytes in them, u32 CRC-32C over those         the last
  *
@@ -13,7 +14,7 @@
 #include "base/crc.h"
 #include "core/machine/machine.h"
 
-enum { FORMAT = 4, FORMAT_WITHOUT_NOTES = 2, FORMAT_WITHOUT_MEMBERS = 1, ATTACH_PAGE = 1000 };
+enum { FORMAT = 5, FORMAT_WITHOUT_NOTES = 2, FORMAT_WITHOUT_MEMBERS = 1, ATTACH_PAGE = 1000 };
 enum piece_kind {
     PIECE_NONE,
     PIECE_HEAD,
@@ -22,90 +23,85 @@ enum piece_kind {
     PIECE_END,
     PIECE_MEMBERS,
     PIECE_AUTH,
+    PIECE_ALARMS,
     PIECE_KINDS
 };
+
+/* The pieces before the store, in their order: made at once, so that what comes later is not in
+ * them. */
+enum { PIECES_FIRST = 5 };
 
 struct machine_save {
     struct alloc *alloc;
     struct kv_save *kv;
-    struct buf head, leases, members, auth; /* made at once: what comes later is not in them */
-    enum piece_kind next;
+    struct buf first[PIECES_FIRST];
+    size_t next; /* of first; then the store; then the end */
+    bool stored, ended;
     uint64_t pieces, size_bytes;
     uint32_t crc;
 };
+
+static struct buf *begin_piece(struct machine_save *s, enum piece_kind kind)
+{
+    CHECK(s->next < PIECES_FIRST);
+    struct buf *b = &s->first[s->next++];
+    buf_open(b, s->alloc);
+    buf_u8(b, (uint8_t)kind);
+    return b;
+}
 
 struct machine_save *machine_save_open(struct machine *m, struct alloc *alloc)
 {
     struct machine_save *s = mem_zero(alloc, sizeof(*s));
     s->alloc = alloc;
-    s->next = PIECE_HEAD;
-    buf_open(&s->head, alloc);
-    buf_u8(&s->head, PIECE_HEAD);
-    buf_u32(&s->head, FORMAT);
-    buf_u64(&s->head, m->applied_index);
-    buf_u64(&s->head, m->applied_term);
-    buf_u32(&s->head, m->digest);
-    buf_u64(&s->head, (uint64_t)kv_revision(m->kv));
-    buf_open(&s->leases, alloc);
-    buf_u8(&s->leases, PIECE_LEASES);
-    lease_save(m->lease, &s->leases);
-    buf_open(&s->members, alloc);
-    buf_u8(&s->members, PIECE_MEMBERS);
-    buf_span(&s->members, machine_members_now(m));
-    buf_open(&s->auth, alloc);
-    buf_u8(&s->auth, PIECE_AUTH);
-    auth_save(m->auth, &s->auth);
+    struct buf *head = begin_piece(s, PIECE_HEAD);
+    buf_u32(head, FORMAT);
+    buf_u64(head, m->applied_index);
+    buf_u64(head, m->applied_term);
+    buf_u32(head, m->digest);
+    buf_u64(head, (uint64_t)kv_revision(m->kv));
+    lease_save(m->lease, begin_piece(s, PIECE_LEASES));
+    buf_span(begin_piece(s, PIECE_MEMBERS), machine_members_now(m));
+    auth_save(m->auth, begin_piece(s, PIECE_AUTH));
+    alarm_save(&m->alarms, begin_piece(s, PIECE_ALARMS));
+    CHECK(s->next == PIECES_FIRST);
+    s->next = 0;
     s->kv = kv_save_open(m->kv);
     return s;
 }
 
-static enum piece_kind write_piece(struct machine_save *s, size_t budget_bytes, struct buf *out)
+static void write_piece(struct machine_save *s, size_t budget_bytes, struct buf *out)
 {
-    if (s->next == PIECE_HEAD) {
-        buf_span(out, buf_all(&s->head));
-        return PIECE_LEASES;
-    }
-    if (s->next == PIECE_LEASES) {
-        buf_span(out, buf_all(&s->leases));
-        return PIECE_MEMBERS;
-    }
-    if (s->next == PIECE_MEMBERS) {
-        buf_span(out, buf_all(&s->members));
-        return PIECE_AUTH;
-    }
-    if (s->next == PIECE_AUTH) {
-        buf_span(out, buf_all(&s->auth));
-        return PIECE_STORE;
-    }
-    if (s->next == PIECE_STORE) {
+    CHECK(!s->ended);
+    if (s->next < PIECES_FIRST) {
+        buf_span(out, buf_all(&s->first[s->next++]));
+    } else if (!s->stored) {
         buf_u8(out, PIECE_STORE);
-        return kv_save_step(s->kv, budget_bytes, out) ? PIECE_STORE : PIECE_END;
+        s->stored = !kv_save_step(s->kv, budget_bytes, out);
+    } else {
+        buf_u8(out, PIECE_END);
+        buf_u64(out, s->pieces);
+        buf_u64(out, s->size_bytes);
+        buf_u32(out, s->crc);
+        s->ended = true;
     }
-    CHECK(s->next == PIECE_END);
-    buf_u8(out, PIECE_END);
-    buf_u64(out, s->pieces);
-    buf_u64(out, s->size_bytes);
-    buf_u32(out, s->crc);
-    return PIECE_NONE;
 }
 
 bool machine_save_step(struct machine_save *s, size_t budget_bytes, struct buf *out)
 {
     size_t start = out->len;
-    s->next = write_piece(s, budget_bytes, out);
+    write_piece(s, budget_bytes, out);
     s->pieces++;
     s->size_bytes += out->len - start;
     s->crc = crc32c(s->crc, out->data + start, out->len - start);
-    return s->next != PIECE_NONE;
+    return !s->ended;
 }
 
 void machine_save_close(struct machine_save *s)
 {
     kv_save_close(s->kv);
-    buf_close(&s->head);
-    buf_close(&s->leases);
-    buf_close(&s->members);
-    buf_close(&s->auth);
+    for (size_t i = 0; i < PIECES_FIRST; i++)
+        buf_close(&s->first[i]);
     mem_free(s->alloc, s, sizeof(*s));
 }
 
@@ -162,6 +158,11 @@ static enum err load_auth(struct machine *m, struct span *s)
     return auth_load(m->auth, s);
 }
 
+static enum err load_alarms(struct machine *m, struct span *s)
+{
+    return alarm_load(&m->alarms, s);
+}
+
 static enum err load_store(struct machine *m, struct span *s)
 {
     struct span records = *s;
@@ -183,14 +184,15 @@ static enum err load_last(struct machine *m, struct span *s)
 
 static const struct piece {
     enum err (*load)(struct machine *m, struct span *s);
-    uint8_t after; /* bits of the kinds that may stand before it */
+    uint16_t after; /* bits of the kinds that may stand before it */
 } kinds[PIECE_KINDS] = {
     [PIECE_HEAD] = { load_head, 1 << PIECE_NONE },
     [PIECE_LEASES] = { load_leases, 1 << PIECE_HEAD },
     [PIECE_MEMBERS] = { load_members, 1 << PIECE_LEASES },
     [PIECE_AUTH] = { load_auth, 1 << PIECE_MEMBERS },
+    [PIECE_ALARMS] = { load_alarms, 1 << PIECE_AUTH },
     [PIECE_STORE] = { load_store, 1 << PIECE_LEASES | 1 << PIECE_MEMBERS | 1 << PIECE_AUTH |
-                                      1 << PIECE_STORE },
+                                      1 << PIECE_ALARMS | 1 << PIECE_STORE },
     [PIECE_END] = { load_last, 1 << PIECE_STORE },
 };
 
