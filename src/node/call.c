@@ -12,13 +12,13 @@
 struct call *call_new(struct conn *c, struct h2_stream *s)
 {
     struct node *n = c->node;
-    struct call *call = mem_zero(&n->alloc, sizeof(*call));
+    struct call *call = mem_zero(&n->pool.alloc, sizeof(*call));
     call->node = n;
     call->conn = c;
     call->stream = s;
-    grpc_reader_open(&call->reader, &n->alloc);
-    arena_open(&call->arena, &n->alloc);
-    buf_open(&call->body, &n->alloc);
+    grpc_reader_open(&call->reader, &n->pool.alloc);
+    arena_open(&call->arena, &n->pool.alloc);
+    buf_open(&call->body, &n->pool.alloc);
     n->call_count++;
     return call;
 }
@@ -33,7 +33,7 @@ static void call_free(struct call *call)
     arena_close(&call->arena);
     buf_close(&call->body);
     n->call_count--;
-    mem_free(&n->alloc, call, sizeof(*call));
+    mem_free(&n->pool.alloc, call, sizeof(*call));
 }
 
 static void drop_from(struct call **items, size_t *n, const struct call *call)

@@ -194,7 +194,7 @@ static void begin_h2(struct conn *c)
     c->protocol = CONN_HTTP2;
     struct h2_limits limits = n->h2_limits;
     limits.any_authority = c->local;
-    c->h2 = h2_open(&n->alloc, H2_SERVER, &limits, &call_h2_events, c);
+    c->h2 = h2_open(&n->pool.alloc, H2_SERVER, &limits, &call_h2_events, c);
 }
 
 /* The first bytes decide: HTTP/2's preface, or a request line (RFC 9113 3.3). */
@@ -440,6 +440,8 @@ void conn_sweep(struct node *n)
     for (struct conn *c = n->conns; c; c = c->next) {
         int64_t age = now - c->since_ms;
         bool busy = c->call != NULL || c->closing;
+        if (c->h2)
+            h2_second(c->h2);
         if (c->closing && age > n->params.idle_timeout_ms) {
             c->gone = true; /* it does not take its last bytes */
             conn_touch(c);

@@ -6,6 +6,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/map.h"
+#include "base/pool.h"
 #include "base/prng.h"
 #include "base/vec.h"
 #include "core/log/log.h"
@@ -84,7 +85,8 @@ struct disk_job {
 
 struct node {
     struct alloc own_alloc;     /* of this struct */
-    struct alloc alloc;         /* connections, calls, queues */
+    struct alloc alloc;         /* connections, queues */
+    struct pool pool;           /* calls and HTTP/2: what lives for one request */
     struct alloc store_alloc;   /* the machine and the log's tail */
     struct alloc storage_alloc; /* storage: used on its threads */
     struct alloc json_alloc;

@@ -439,12 +439,14 @@ static void close_parts(struct node *n)
     VEC_CLOSE(&n->standing, &n->alloc);
     VEC_CLOSE(&n->listeners, &n->alloc);
     loop_close(n->loop);
+    pool_close(&n->pool);
     CHECK(n->alloc.used == 0); /* nothing is leaked */
 }
 
 static void open_allocators(struct node *n)
 {
     alloc_heap(&n->alloc);
+    pool_open(&n->pool, &n->alloc);
     alloc_heap(&n->store_alloc);
     alloc_heap(&n->storage_alloc);
     alloc_heap(&n->json_alloc);

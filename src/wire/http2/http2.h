@@ -1,4 +1,6 @@
-/* http2: one HTTP/2 connection, server's or client's side (RFC 9113), over nghttp2's memory API.
+/* http2: one HTTP/2 connection, server's or client's side (RFC 9113). Header blocks are read by
+ * nghttp2's HPACK decoder; frames, windows and the encoder are ours, for they are most of what a
+ * small request costs (docs/performance.md).
  *
  * Bytes in by h2_feed, out by h2_output; events come as calls from both (on_close from h2_output
  * too, when the last frame of a stream leaves), neither of which must be entered again from
@@ -19,7 +21,7 @@ struct h2_stream;
 
 enum h2_role { H2_SERVER, H2_CLIENT };
 
-/* Of RFC 9113 section 7; nghttp2 itself sends the others. */
+/* Of RFC 9113 section 7; what the protocol itself asks for is sent from within. */
 enum { H2_NO_ERROR = 0, H2_PROTOCOL_ERROR = 1, H2_INTERNAL = 2, H2_CANCEL = 8 };
 
 struct h2_limits {
@@ -86,4 +88,6 @@ size_t h2_stream_queued(const struct h2_stream *s);
  * no more (RFC 9113 8.1). Not every client of plain HTTP knows that (curl 7.88 fails). */
 void h2_hear_no_more(struct h2_stream *s);
 
+/* Once a second: what a peer may break off and spoil (RESET_RATE) grows again. */
+void h2_second(struct h2 *h);
 void h2_goaway(struct h2 *h); /* graceful: no new streams, the open ones go on */
