@@ -191,10 +191,19 @@ void call_answer_http(struct call *call, const struct rest_answer *a)
     call_gone(call);
 }
 
+/* Those that have a metric of their own. */
+static void count_refusal(struct metrics *m, enum err e)
+{
+    m->requests_denied += e == ERR_PERMISSION_DENIED || e == ERR_USER_EMPTY ||
+                          e == ERR_AUTH_TOKEN || e == ERR_AUTH_OLD_REVISION;
+    m->auth_full += e == ERR_AUTH_LIMIT;
+}
+
 void call_refuse_http(struct call *call, enum err e, const char *detail)
 {
     struct rest_answer a;
     call->node->metrics.requests_refused++;
+    count_refusal(&call->node->metrics, e);
     rest_problem(e, detail, &call->node->turn, &a);
     call_answer_http(call, &a);
 }
@@ -231,22 +240,14 @@ void call_end_texts(struct call *call)
     conn_touch(c);
 }
 
-/* Errors of its own whoever reads the metrics wants to see. */
-static void count_refusal(struct metrics *m, enum err e)
-{
-    m->requests_denied += e == ERR_PERMISSION_DENIED || e == ERR_USER_EMPTY ||
-                          e == ERR_AUTH_TOKEN || e == ERR_AUTH_OLD_REVISION;
-    m->auth_full += e == ERR_AUTH_LIMIT;
-}
-
 void call_end(struct call *call, enum err e)
 {
     const char *text;
     if (!call->conn || call->ended)
         return;
-    count_refusal(&call->node->metrics, e);
     if (call->method) {
         int code = e == ERR_OK ? 0 : etcd_status(e, &text);
+        count_refusal(&call->node->metrics, e);
         call_finish(call, code, e == ERR_OK ? "" : text);
     } else if (call->rest && call->rest->kind == REST_WATCH && call->begun) {
         call_end_texts(call);
