@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import json
 import os
+import queue
 import subprocess
 import unittest
 import urllib.error
@@ -15,7 +16,7 @@ import urllib.request
 import grpc
 
 from etcd_api import pb
-from node import ServerTest, confman_only, main, target, wait_until
+from node import Node, ServerTest, confman_only, main, target
 
 SECONDS = 10
 PASSWORD = "pass word/\u00e4"
@@ -194,8 +195,8 @@ ROWS = [
     kv("Txn", TXN),
     root_only("KV", "Compact", number(1, 1)),
     Row("Watch", "/etcdserverpb.Watch/Watch", None, "right", "both"),
-    Row("LeaseGrant", "/etcdserverpb.Lease/LeaseGrant", whole(pb.LeaseGrantRequest(TTL=60)), "right",
-        wrong=OK, revoked=OK),
+    Row("LeaseGrant", "/etcdserverpb.Lease/LeaseGrant", whole(pb.LeaseGrantRequest(TTL=60)),
+        "right", wrong=OK, revoked=OK),
     Row("LeaseRevoke", "/etcdserverpb.Lease/LeaseRevoke",
         lambda u: pb.LeaseRevokeRequest(ID=leased(u)).SerializeToString(), "right"),
     Row("LeaseKeepAlive", "/etcdserverpb.Lease/LeaseKeepAlive", None, "right", "both"),
@@ -263,9 +264,7 @@ class Open:
     """A stream in both directions that stays open: what is sent, and what comes."""
 
     def __init__(self, users, row, token):
-        self.queue, self.open = [], True
         self.lease = leased(users)
-        import queue
         self.outgoing = queue.Queue()
         self.row = row
         self.answers = users.caller.call(row.path, "both")(
@@ -468,7 +467,6 @@ class Kept(unittest.TestCase):
     """Users, roles and who is asked survive a stop, a kill and a checkpoint."""
 
     def test_over_restarts(self):
-        from node import Node
         args = () if target() == "etcd" else ("--bcrypt-cost", "4")
         with Node(args=args) as node:
             users = Users(node.endpoint)
