@@ -45,8 +45,10 @@ static void drop_from(struct call **items, size_t *n, const struct call *call)
     *n = kept;
 }
 
-static void stand(struct call *call)
+void call_stand(struct call *call)
 {
+    if (call->standing_place)
+        return;
     VEC_PUSH(&call->node->standing, &call->node->alloc, call);
     call->standing_place = call->node->standing.n;
 }
@@ -271,7 +273,7 @@ static void answer_grpc(struct call *call, const struct reply *reply)
         call_end(call, ERR_OK);
 }
 
-static void answer(struct call *call, const struct reply *reply)
+void call_answer(struct call *call, const struct reply *reply)
 {
     struct node *n = call->node;
     if (call->method) {
@@ -285,8 +287,7 @@ static void answer(struct call *call, const struct reply *reply)
     call_answer_http(call, &a);
 }
 
-/* Something that the call waited for has come; false: nobody is there any more to be told. */
-static bool call_back(struct call *call)
+bool call_back(struct call *call)
 {
     CHECK(call->waiting > 0);
     call->waiting--;
@@ -297,20 +298,19 @@ static bool call_back(struct call *call)
     return false;
 }
 
-/* The answer; what waits behind it on the connection goes on. */
-static void answer_late(struct call *call, const struct reply *reply)
+void call_answer_late(struct call *call, const struct reply *reply)
 {
     struct conn *c = call->conn;
     bool http1 = !call->stream;
-    answer(call, reply);
+    call_answer(call, reply);
     if (http1)
         conn_feed_rest(c);
 }
 
-static void fail_late(struct call *call, enum err e)
+void call_fail_late(struct call *call, enum err e)
 {
     struct reply reply = { .err = e, .revision = kv_revision(call->node->machine.kv) };
-    answer_late(call, &reply);
+    call_answer_late(call, &reply);
 }
 
 void call_replied(struct call *call, const struct reply *reply)
@@ -318,7 +318,7 @@ void call_replied(struct call *call, const struct reply *reply)
     if (!call_back(call))
         return;
     if (call->verdict != ERR_OK) { /* the alarm stands, or could not be raised */
-        fail_late(call, call->verdict);
+        call_fail_late(call, call->verdict);
         return;
     }
     if (call->wants_physical && reply->err == ERR_OK) {
@@ -327,7 +327,7 @@ void call_replied(struct call *call, const struct reply *reply)
         VEC_PUSH(&call->node->physical, &call->node->alloc, call);
         return;
     }
-    answer_late(call, reply);
+    call_answer_late(call, reply);
 }
 
 void call_failed(struct call *call, enum err e)
@@ -342,7 +342,7 @@ void call_physical_settle(struct node *n)
         struct call *call = n->physical.items[--n->physical.n];
         struct reply reply = { .type = REQUEST_COMPACT, .revision = call->compact_revision };
         call->physical = false;
-        answer_late(call, &reply);
+        call_answer_late(call, &reply);
     }
 }
 
@@ -355,7 +355,7 @@ static void renewed(struct call *call, int64_t lease, int64_t ttl_s)
                            .lease = { .id = lease, .ttl_s = ttl_s } };
     if (!call->conn || call->ended)
         return;
-    answer(call, &reply);
+    call_answer(call, &reply);
     if (call->gate)
         call_gate_go_on(call);
     else if (call->input_over && !call->renewing && !call->waiting)
@@ -446,149 +446,6 @@ void call_renewed(struct call *call, int64_t lease, enum err e, int64_t ttl_s)
 
 /* ---- requests ---- */
 
-static void status_of(struct node *n, struct reply *reply)
-{
-    struct kv_stats stats;
-    kv_stats(n->machine.kv, &stats);
-    reply->status.version = ETCD_VERSION;
-    reply->status.size_bytes = (int64_t)stats.used_bytes;
-    reply->status.size_in_use_bytes = (int64_t)stats.live_bytes;
-    reply->status.leader = n->update.leader;
-    reply->status.index = raft_last_index(n->raft);
-    reply->status.term = n->update.term;
-    reply->status.applied_index = n->machine.applied_index;
-    reply->status.nospace = n->nospace;
-    reply->status.alarms = &n->machine.alarms;
-    reply->status.quota_bytes =
-        n->params.quota_backend_bytes ? n->params.quota_backend_bytes : n->store_bytes_max;
-}
-
-static enum health health_of(struct node *n)
-{
-    const char *why;
-    return small_ready(n, &why) ? HEALTH_SERVING : HEALTH_NOT_SERVING;
-}
-
-/* The whole server, "", is all there is. A watch of another name is told so and stays open, for the
- * name may yet appear (the health protocol); a check ends with NOT_FOUND. */
-static void answer_health(struct call *call, const struct request *r)
-{
-    struct node *n = call->node;
-    struct reply reply = { .type = REQUEST_HEALTH };
-    bool known = !r->health_service.len, watch = call->method->kind == ETCD_HEALTH_WATCH;
-    if (known && watch) {
-        call_health_settle(n);
-        call->watches_health = true;
-    }
-    reply.err = known || watch ? ERR_OK : ERR_NOT_FOUND;
-    reply.health = known ? health_of(n) : HEALTH_NO_SERVICE;
-    answer(call, &reply);
-}
-
-void call_health_settle(struct node *n)
-{
-    struct reply reply = { .type = REQUEST_HEALTH, .health = health_of(n) };
-    bool ready = reply.health == HEALTH_SERVING;
-    if (ready == n->health_told)
-        return;
-    n->health_told = ready;
-    for (size_t i = n->standing.n; i > 0; i--) { /* whoever ends here leaves the list */
-        struct call *call = n->standing.items[i - 1];
-        if (!call->watches_health)
-            continue;
-        if (call_queued(call) < OUTPUT_BYTES)
-            answer(call, &reply);
-        else
-            call_end(call, ERR_OVERLOADED); /* it does not listen */
-    }
-}
-
-/* Streams that need a leader are told that there is none (etcd's "hasleader"). */
-void call_no_leader(struct node *n)
-{
-    for (size_t i = n->standing.n; i > 0; i--)
-        if (n->standing.items[i - 1]->needs_leader)
-            call_end(n->standing.items[i - 1], ERR_NO_LEADER);
-    watching_no_leader(n);
-}
-
-void call_stop_all(struct node *n)
-{
-    call_health_settle(n);
-    while (n->standing.n)
-        call_end(n->standing.items[n->standing.n - 1], ERR_STOPPED);
-}
-
-static void members_of(struct node *n, struct reply *reply)
-{
-    struct member_info *items = ARENA_ARRAY(&n->turn, struct member_info, n->cluster.n + 1);
-    for (size_t i = 0; i < n->cluster.n; i++) {
-        const struct member *m = &n->cluster.members[i];
-        items[i] = (struct member_info){ .id = m->id,
-                                         .name = m->info.name,
-                                         .peer_url = m->info.peer_url,
-                                         .client_url = m->info.client_url,
-                                         .learner = m->votes == 0,
-                                         .connected = peers_connected(n, m->id),
-                                         .version = peers_version(n, m->id) };
-        struct raft_progress p;
-        if (!raft_progress(n->raft, m->id, &p))
-            continue;
-        items[i].tracked = true;
-        items[i].match_index = p.match;
-        items[i].heard_ms_ago = loop_now_ms(n->loop) - p.heard_ms;
-    }
-    reply->members.items = items;
-    reply->members.n = n->cluster.n;
-    reply->members.cluster = n->header.cluster_id;
-    reply->members.self = n->header.member_id;
-    reply->members.leader = n->update.leader;
-    reply->members.term = n->update.term;
-    reply->members.last_index = raft_last_index(n->raft);
-    reply->members.commit_index = n->update.commit_index;
-    reply->members.applied_index = n->machine.applied_index;
-}
-
-/* What the node knows itself. */
-static void answer_own(struct call *call, const struct request *r)
-{
-    struct node *n = call->node;
-    struct reply reply = { .type = r->type, .revision = kv_revision(n->machine.kv) };
-    const struct member *self = cluster_member(n, n->header.member_id);
-    if (r->type == REQUEST_SNAPSHOT) {
-        if (!download_begin(n, call))
-            call_end(call, n->machine.applied_index ? ERR_OVERLOADED : ERR_UNHEALTHY);
-        return;
-    }
-    if (r->type == REQUEST_STATUS) {
-        status_of(n, &reply);
-        reply.status.learner = self && self->votes == 0;
-    } else if (r->type == REQUEST_MEMBERS) {
-        members_of(n, &reply);
-    }
-    answer(call, &reply);
-}
-
-void call_members_changed(struct call *call)
-{
-    struct node *n = call->node;
-    struct reply reply = { .type = REQUEST_MEMBERS, .revision = kv_revision(n->machine.kv) };
-    if (!call_back(call))
-        return;
-    members_of(n, &reply);
-    reply.members.id = call->member;
-    answer_late(call, &reply);
-}
-
-static void change_members(struct call *call, const struct request *r)
-{
-    enum err e = cluster_change(call->node, call, r);
-    if (e != ERR_OK)
-        call_end(call, e);
-    else if (r->type == REQUEST_MOVE_LEADER)
-        answer_own(call, r);
-}
-
 /* etcd v3rpc/quota.go: what no longer fits raises the alarm, and is told so once that is done.
  * False: it fits, or nothing is to be said of it here. */
 static bool over_quota(struct call *call, const struct request *r)
@@ -635,7 +492,7 @@ static void read_now(struct call *call, const struct request *r)
     struct reply reply;
     struct node *n = call->node;
     if (r->type == REQUEST_MEMBERS) {
-        answer_own(call, r);
+        call_answer_own(call, r);
         return;
     }
     if (call->method && call->method->kind == ETCD_RANGE_STREAM) {
@@ -649,7 +506,7 @@ static void read_now(struct call *call, const struct request *r)
         reply.look.found = reply.look.found && call->looked_ms >= 0;
         reply.look.info.remaining_ms = call->looked_ms;
     }
-    answer(call, &reply);
+    call_answer(call, &reply);
     arena_reset(&n->apply);
 }
 
@@ -718,19 +575,19 @@ void call_read_now(struct call *call, int64_t lease)
     }
     enum err e = held_request(call, &r);
     if (e != ERR_OK)
-        fail_late(call, e);
+        call_fail_late(call, e);
     else if (r.type != REQUEST_LEASE_LOOK || n->update.role == RAFT_LEADER)
         read_held(call, &r);
     else if (forward_possible(n))
         forward_look(n, call, r.lease.id);
     else
-        fail_late(call, ERR_NO_LEADER);
+        call_fail_late(call, ERR_NO_LEADER);
 }
 
 void call_read_failed(struct call *call, enum err e)
 {
     if (call_back(call))
-        fail_late(call, e);
+        call_fail_late(call, e);
 }
 
 void call_looked(struct call *call, enum err e, int64_t ttl_ms)
@@ -739,7 +596,7 @@ void call_looked(struct call *call, enum err e, int64_t ttl_ms)
     if (!call_back(call))
         return;
     if (e != ERR_OK && e != ERR_LEASE_NOT_FOUND) {
-        fail_late(call, e);
+        call_fail_late(call, e);
         return;
     }
     call->looked_ms = e == ERR_OK ? ttl_ms : -1;
@@ -747,7 +604,7 @@ void call_looked(struct call *call, enum err e, int64_t ttl_ms)
     if (e == ERR_OK)
         read_held(call, &r);
     else
-        fail_late(call, e);
+        call_fail_late(call, e);
 }
 
 static bool is_watch(const struct request *r)
@@ -805,7 +662,7 @@ void call_take(struct call *call, struct request *r, struct span message)
     else if (r->type == REQUEST_LEASE_RENEW)
         take_renewal(call, r->lease.id);
     else if (r->type >= REQUEST_MEMBER_ADD && r->type <= REQUEST_MOVE_LEADER)
-        change_members(call, r);
+        call_change_members(call, r);
     else if (login_wants(r))
         login_begin(call, r);
     else if (request_writes(r))
@@ -813,9 +670,9 @@ void call_take(struct call *call, struct request *r, struct span message)
     else if (reads_state(r) || (r->type == REQUEST_MEMBERS && !r->serializable))
         read_request(call, r, message);
     else if (r->type == REQUEST_HEALTH)
-        answer_health(call, r);
+        call_answer_health(call, r);
     else
-        answer_own(call, r);
+        call_answer_own(call, r);
 }
 
 /* ---- calls of methods, as gRPC or as JSON ---- */
@@ -865,7 +722,7 @@ enum err call_begin(struct call *call, const struct http_request *head)
                        loop_now_ms(n->loop) + (g.timeout_us + 999) / 1000);
     }
     if (call->method->kind == ETCD_KEEP_ALIVE || call->method->kind == ETCD_HEALTH_WATCH)
-        stand(call);
+        call_stand(call);
     if (call->method->kind == ETCD_WATCH)
         call->watch = watching_open(call);
     return ERR_OK;

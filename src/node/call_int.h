@@ -1,8 +1,15 @@
-/* call_int: what call.c, call_http.c and call_gate.c share. */
+/* call_int: what the files of calls share. */
 #pragma once
 #include "node/node_int.h"
 
 struct call *call_new(struct conn *c, struct h2_stream *s);
+void call_stand(struct call *call); /* it may stand for ever: ends when the node stops */
+void call_answer(struct call *call, const struct reply *reply);
+/* The same, and what waits behind it on the connection goes on. The call may be gone then. */
+void call_answer_late(struct call *call, const struct reply *reply);
+void call_fail_late(struct call *call, enum err e);
+/* Something that the call waited for has come; false: nobody is there any more to be told. */
+bool call_back(struct call *call);
 void call_settle(struct call *call); /* lets go of everything but the memory */
 /* One decoded request of any door; message: its bytes, if it is gRPC's. */
 void call_take(struct call *call, struct request *r, struct span message);
@@ -37,3 +44,9 @@ void call_gate_finish(struct call *call, int code, const char *text);
 /* What it waited for has come: takes the next message, or ends. The call may be gone after it. */
 void call_gate_go_on(struct call *call);
 void call_gate_free(struct call *call);
+
+/* ---- call_own.c: what the node knows itself ---- */
+
+void call_answer_own(struct call *call, const struct request *r);
+void call_answer_health(struct call *call, const struct request *r);
+void call_change_members(struct call *call, const struct request *r);

@@ -102,6 +102,11 @@ void range_stream_begin(struct call *call, const struct request *r)
     struct request count = *r;
     struct reply reply;
     count.range.count_only = true;
+    enum err e = machine_permits(&n->machine, r);
+    if (e != ERR_OK) {
+        call_end(call, e);
+        return;
+    }
     if (n->range_streams.n >= (size_t)n->params.range_streams_max) {
         n->metrics.range_streams_refused++;
         call_end(call, ERR_TOO_MANY_REQUESTS);
