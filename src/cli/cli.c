@@ -43,6 +43,12 @@ static const struct command commands[] = {
       "it; restore makes a data directory of a new cluster, with the server's --data-dir, --name, "
       "--initial-cluster, --initial-cluster-token, once for each member",
       "confman snapshot save backup.snap", 2, 2, run_snapshot },
+    { "quota", "set prefix PREFIX|set user NAME|list|delete prefix PREFIX|delete user NAME",
+      "max-keys max-bytes rate burst " COMMON,
+      "bounds of what a prefix of keys, or a user, may use: they hold on every node at once; set "
+      "takes the place of what was set before",
+      "confman quota set prefix team-a/ --max-keys 10000 --max-bytes 100000000 --rate 500", 1, 3,
+      run_quota },
     { "status", "", COMMON, "version, revision, sizes and leader of the server",
       "confman status --output json", 0, 0, run_status },
     { "compact", "REVISION", "physical " COMMON, "forget what is older than a revision",
@@ -140,8 +146,8 @@ int cli_run(int argc, char **argv)
 int cli_docs(void)
 {
     printf("# Command line\n\nMade from the table in `src/cli/cli.c` by `make docs`. The commands "
-           "but snapshot speak to the etcd door, so they work against any etcd v3 server.\n\nExit "
-           "status: 0 done, 1 refused or not found, 2 wrong usage, 3 the server cannot be reached "
+           "but snapshot and quota speak to the etcd door, so they work against any etcd v3 "
+           "server.\n\nExit status: 0 done, 1 refused or not found, 2 wrong usage, 3 the server cannot be reached "
            "or did not answer in time. In JSON, keys and values are strings when they are UTF-8, "
            "else `{\"base64\": ...}`.\n");
     for (int i = 0; i < COUNT; i++)

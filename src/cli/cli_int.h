@@ -16,6 +16,7 @@ struct options {
     const char *endpoint, *output, *cacert, *cert, *key;
     const char *range_end, *sort_by, *order;
     const char *peer, *data_dir;
+    int64_t max_keys, max_bytes, rate, burst;
     int64_t timeout, limit, revision, lease, nodes, base_port;
     bool insecure_skip_verify, prefix, from_key, keys_only, count_only, serializable;
     bool print_value_only, prev_kv, ignore_value, ignore_lease, progress, physical, once, keys;
@@ -62,6 +63,10 @@ int client_next(struct client *c, bool for_ever, struct span *message);
 int client_download(struct client *c, const char *path, int (*take)(void *, struct span),
                     void *context);
 
+/* A request of the REST door, and the answer's body (in c's memory until the next call). */
+int client_http(struct client *c, const char *method, const char *path, struct span body,
+                struct span *answer);
+
 /* Opens, calls, decodes nothing: EXIT_DONE and the response copied into the arena. */
 int call_once(const struct options *o, const char *path, const struct buf *request,
               struct arena *arena, struct span *response);
@@ -91,6 +96,7 @@ int run_lease(const struct options *o, struct arena *arena);
 int run_member(const struct options *o, struct arena *arena);
 int run_cluster(const struct options *o, struct arena *arena);
 int run_snapshot(const struct options *o, struct arena *arena);
+int run_quota(const struct options *o, struct arena *arena);
 int run_status(const struct options *o, struct arena *arena);
 int run_compact(const struct options *o, struct arena *arena);
 bool get_request(const struct options *o, struct span key, struct arena *arena,

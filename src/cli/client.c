@@ -353,18 +353,56 @@ static int download(struct client *c, int (*take)(void *, struct span), void *co
     return status;
 }
 
-int client_download(struct client *c, const char *path, int (*take)(void *, struct span),
-                    void *context)
+static bool begin_http(struct client *c, const char *method, const char *path, bool over)
 {
     const struct http_header headers[] = {
-        { SPAN(":method"), SPAN("GET") },
+        { SPAN(":method"), span_text(method) },
         { SPAN(":scheme"), span_text(c->tls ? "https" : "http") },
         { SPAN(":authority"), span_text(c->authority) },
         { SPAN(":path"), span_text(path) },
     };
     clear(c);
-    c->stream = h2_request(c->h2, headers, sizeof(headers) / sizeof(headers[0]), true);
-    if (!c->stream)
+    c->stream = h2_request(c->h2, headers, sizeof(headers) / sizeof(headers[0]), over);
+    return c->stream != NULL;
+}
+
+/* What the problem says (RFC 9457), or all of an answer that is none. */
+static int complain_of_problem(int http, struct span answer)
+{
+    char why[JSONR_WHY_MAX];
+    json_t *json = NULL;
+    const char *detail = jsonr_read(answer, &json, why) == ERR_OK
+                             ? json_string_value(json_object_get(json, "detail"))
+                             : NULL;
+    int status = detail ? cli_complain(EXIT_REFUSED, "%s", detail)
+                        : cli_complain(EXIT_REFUSED, "the server answered HTTP %d: %.*s", http,
+                                       (int)answer.len, (const char *)answer.data);
+    json_decref(json);
+    return status;
+}
+
+int client_http(struct client *c, const char *method, const char *path, struct span body,
+                struct span *answer)
+{
+    if (!begin_http(c, method, path, !body.len))
+        return cli_complain(EXIT_UNREACHABLE, "%s: takes no more calls", c->endpoint);
+    if (body.len)
+        h2_write(c->stream, body, true);
+    int status = EXIT_DONE;
+    while (status == EXIT_DONE && !c->over)
+        status = turn(c, false);
+    if (status != EXIT_DONE)
+        return status;
+    if (!c->whole)
+        return cli_complain(EXIT_UNREACHABLE, "%s: the answer was cut off", c->endpoint);
+    *answer = buf_all(&c->in);
+    return c->http < 300 ? EXIT_DONE : complain_of_problem(c->http, *answer);
+}
+
+int client_download(struct client *c, const char *path, int (*take)(void *, struct span),
+                    void *context)
+{
+    if (!begin_http(c, "GET", path, true))
         return cli_complain(EXIT_UNREACHABLE, "%s: takes no more calls", c->endpoint);
     int status = download(c, take, context);
     if (status != EXIT_DONE)

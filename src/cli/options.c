@@ -49,6 +49,10 @@ static const struct option {
     OPTION("nodes", nodes, NUMBER, "N", "how many (3)"),
     OPTION("data-dir", data_dir, TEXT, "DIR", "a directory for each below this one (data)"),
     OPTION("base-port", base_port, NUMBER, "PORT", "of the first one's clients (2379)"),
+    OPTION("max-keys", max_keys, NUMBER, "N", "set: keys that may live below the prefix"),
+    OPTION("max-bytes", max_bytes, NUMBER, "N", "set: bytes of their keys and values"),
+    OPTION("rate", rate, NUMBER, "N", "set: requests a second, on each node"),
+    OPTION("burst", burst, NUMBER, "N", "set: requests that may come at once (as many as rate)"),
     OPTION("keys", keys, FLAG, "", "timetolive: the keys that hang on it"),
 };
 enum { COUNT = sizeof(table) / sizeof(table[0]) };

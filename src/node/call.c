@@ -97,7 +97,7 @@ void call_gone(struct call *call)
     else if (call->conn)
         call->conn->call = NULL;
     if (call->method && !call->ended)
-        call->node->metrics.grpc_handled[call->method->number][1]++;
+        metric_grpc_end(call, 1);
     call_settle(call);
     call->conn = NULL;
     call->stream = NULL;
@@ -129,6 +129,7 @@ struct buf *call_message_begin(struct call *call)
 
 void call_message_end(struct call *call)
 {
+    call->node->metrics.methods[call->method->number].sent++;
     if (call->gate) {
         call_gate_end(call);
         return;
@@ -143,7 +144,7 @@ void call_finish(struct call *call, int code, const char *text)
     struct node *n = call->node;
     CHECK(!call->ended && call->method);
     n->metrics.requests_refused += code != 0;
-    n->metrics.grpc_handled[call->method->number][code]++;
+    metric_grpc_end(call, code);
     if (call->gate) {
         call_gate_finish(call, code, text);
         return;
@@ -682,6 +683,7 @@ void call_message(struct call *call, struct span message)
     struct request r;
     struct node *n = call->node;
     bool one = call->method->kind != ETCD_WATCH && call->method->kind != ETCD_KEEP_ALIVE;
+    n->metrics.methods[call->method->number].received++;
     if (one && call->asked) {
         call_finish(call, 13, "this call has one message");
         return;
@@ -707,7 +709,7 @@ enum err call_begin(struct call *call, const struct http_request *head)
     struct grpc_head g;
     struct node *n = call->node;
     enum err e = grpc_head(head, &g);
-    n->metrics.grpc_started[call->method->number]++;
+    metric_grpc_begin(call, head);
     login_head(call, head);
     if (e == ERR_OK && call->method->kind == ETCD_NOT_BUILT)
         e = ERR_NOT_BUILT;

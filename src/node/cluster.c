@@ -175,7 +175,8 @@ static void send_messages(struct node *n, const struct raft_update *u)
     for (size_t i = 0; i < u->n_messages; i++) {
         struct peer_frame f = { .type = PEER_RAFT };
         f.raft.message = u->messages[i];
-        peers_send(n, u->messages[i].to, &f);
+        bool sent = peers_send(n, u->messages[i].to, &f);
+        n->metrics.heartbeats_dropped += !sent && u->role == RAFT_LEADER;
     }
 }
 

@@ -143,6 +143,7 @@ static void refuse_reader(struct node *n, const struct reader *r, enum err e)
     struct peer_frame f = { .type = r->lease ? PEER_RENEWED : PEER_READ_INDEX };
     if (r->call) {
         call_read_failed(r->call, e);
+    n->metrics.reads_failed += r->call && !r->lease;
         return;
     }
     if (r->lease) {
@@ -165,8 +166,10 @@ static void answer_index(struct node *n, const struct reader *r, uint64_t index)
 
 static void serve(struct node *n, struct read_batch b)
 {
+    int64_t now = loop_now_ms(n->loop);
     for (size_t i = 0; i < b.readers.n; i++) {
         const struct reader *r = &b.readers.items[i];
+        n->metrics.slow_reads += !r->lease && now - r->since_ms > SLOW_READ_MS;
         if (r->call)
             call_read_now(r->call, r->lease);
         else if (r->lease)

@@ -22,6 +22,7 @@ struct call;
 struct disk_job;
 
 enum {
+    SLOW_READ_MS = 500, /* etcd: counted when the index takes longer */
     REQUEST_TIMEOUT_MS = 7000, /* etcd: 5 s and two election time-outs */
     ASKS_MAX = 100000,         /* questions to the leader without an answer */
 };

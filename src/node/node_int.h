@@ -50,6 +50,7 @@ enum {
     EXPIRE_PER_TURN = 1000, /* leases revoked in one turn (etcd lease/lessor.go) */
     COMPACT_STEP = 512,     /* history entries looked at in one turn */
     CATCH_UP_PER_TURN = 16, /* watchers that are behind served in one turn */
+    SLOW_APPLY_US = 100000, /* etcd: counted when applying takes longer */
     APPLY_PER_TURN = 20000, /* entries; the rest in the next turn */
     LEARNERS_MAX = 8,
     CHECKPOINT_STEP_BYTES = 256 << 10,
@@ -259,6 +260,7 @@ struct conn {
     struct buf in;     /* came in but not yet eaten */
     struct buf out;    /* made but not yet taken by the socket */
     struct buf plain;  /* TLS: made but not yet encrypted */
+    uint8_t client_version; /* a place in metrics.clients, from 1; 0: it has not said */
     struct buf author; /* common name of the client certificate */
 };
 
@@ -296,6 +298,7 @@ struct call {
     bool input_over;
     size_t standing_place;      /* in the node's list of them, from 1; 0: not there */
     bool watches_health;
+    int64_t began_ms;           /* gRPC: for metrics */
     struct loop_timer deadline; /* gRPC: of the caller's time-out */
     bool asked;     /* a unary call has had its message */
     bool head_only; /* HEAD */

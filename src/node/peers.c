@@ -337,6 +337,8 @@ bool peers_send(struct node *n, uint64_t to, const struct peer_frame *f)
     }
     if (!up || full) {
         n->metrics.peer_frames_dropped++;
+        if (o)
+            metric_peer_of(&n->metrics, to)->sent_failures++;
         return false;
     }
     link_send(&o->link, f);
@@ -354,6 +356,16 @@ void peers_turn(struct node *n)
     for (size_t i = 0; i < p->ins.n; i++)
         if (link_queued(&p->ins.items[i]->link))
             link_write(&p->ins.items[i]->link);
+}
+
+void peers_measure(struct node *n)
+{
+    for (size_t i = 0; n->peers && i < n->peers->outs.n; i++) {
+        const struct peer_out *o = n->peers->outs.items[i];
+        int64_t us = is_up(o) && o->id ? tcp_round_trip_us(o->link.fd) : -1;
+        if (us >= 0)
+            histogram_add(&metric_peer_of(&n->metrics, o->id)->round_trip, us);
+    }
 }
 
 /* ---- looking ---- */

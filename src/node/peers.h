@@ -75,6 +75,7 @@ enum err peers_join(struct node *n, const char *url) MUST_CHECK;
  * much waits already: then the connection ends. */
 bool peers_send(struct node *n, uint64_t to, const struct peer_frame *f);
 void peers_sweep(struct node *n); /* every second: reads certificates that have changed */
+void peers_measure(struct node *n); /* every second: round trips */
 void peers_turn(struct node *n); /* sends what is queued; at a turn's end, after the pump */
 
 bool peers_connected(const struct node *n, uint64_t id);

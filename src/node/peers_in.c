@@ -100,6 +100,7 @@ static void on_hello(struct peer_in *i, const struct peer_hello *h)
             link_break(&p->ins.items[k]->link, "it has called again");
     i->id = h->from;
     i->at_ms = INT64_MAX;
+    i->link.metrics = metric_peer_of(&p->n->metrics, h->from);
     f.welcome.version = choose(p, h->version_min, h->version_max);
     link_agree(&i->link, f.welcome.version);
     i->link.frame_max = PEER_FRAME_MAX;

@@ -34,6 +34,7 @@ struct link {
     const char *why;      /* broken */
     struct tls *tls;      /* NULL: plain */
     struct peer_reader reader;
+    struct metric_peer *metrics; /* of who is at the other end; NULL: not known yet */
     size_t frame_max;
     struct queue plain, wire; /* plain: with TLS, still to be encrypted */
     void (*on_frame)(void *owner, const struct peer_frame *f);

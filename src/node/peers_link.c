@@ -132,6 +132,8 @@ void link_write(struct link *l)
             link_break(l, "it broke");
         } else {
             l->n->metrics.peer_sent_bytes += (uint64_t)sent;
+            if (l->metrics)
+                l->metrics->sent_bytes += (uint64_t)sent;
             queue_drop(&l->wire, (size_t)sent);
         }
     }
@@ -192,6 +194,8 @@ static void on_ready(void *context, int fd, int events)
         return;
     }
     l->n->metrics.peer_received_bytes += (uint64_t)got;
+    if (l->metrics)
+        l->metrics->received_bytes += (uint64_t)got;
     struct span in = span_of(l->n->read_buffer, (size_t)got);
     if (l->tls)
         take_encrypted(l, in);

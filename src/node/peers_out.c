@@ -236,6 +236,8 @@ static void greet(struct peer_out *o)
     o->at_ms = loop_now_ms(p->n->loop) + p->o.greeting_ms;
     peers_wake(p, o->at_ms);
     link_open(&o->link, p->n, o->fd, tls, o, on_frame);
+    if (o->id)
+        o->link.metrics = metric_peer_of(&p->n->metrics, o->id);
     link_send(&o->link, &f);
     link_write(&o->link);
 }

@@ -108,13 +108,40 @@ static bool revokes(enum request_type type)
     return type == REQUEST_LEASE_REVOKE || type == REQUEST_LEASE_EXPIRE;
 }
 
+/* As etcd counts (mvcc/metrics_txn.go): each op, and a transaction of more than one. */
+static size_t count_ops(struct metrics *m, const struct kv_txn_result *t)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < t->n_ops; i++) {
+        enum kv_op_type type = t->ops[i].type;
+        m->ranges += type == KV_OP_RANGE;
+        m->deletes += type == KV_OP_DELETE;
+        n += type == KV_OP_TXN ? count_ops(m, t->ops[i].txn) : 1;
+    }
+    return n;
+}
+
+static void count_txn(struct metrics *m, const struct kv_txn_result *t)
+{
+    m->txns += count_ops(m, t) > 1;
+}
+
+static void count_changes(struct metrics *m, const struct kv_change *changes, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const struct kv_version *v = changes[i].now;
+        m->puts += !v->tombstone;
+        m->puts_bytes += v->tombstone ? 0 : kv_key(v).len + v->value_size;
+    }
+}
+
 static void count_applied(struct metrics *m, const struct reply *reply)
 {
     if (reply->err != ERR_OK)
         return;
-    m->puts += reply->type == REQUEST_PUT;
     m->deletes += reply->type == REQUEST_DELETE;
-    m->txns += reply->type == REQUEST_TXN;
+    if (reply->type == REQUEST_TXN)
+        count_txn(m, &reply->txn);
     m->leases_granted += reply->type == REQUEST_LEASE_GRANT;
     m->leases_revoked += revokes(reply->type);
 }
@@ -136,6 +163,7 @@ static void apply_command(struct node *n, const struct raft_entry *e, struct pro
         login_applied(n, &reply);
         watching_judge(n);
     }
+    count_changes(&n->metrics, changes, count);
     if (count)
         watching_deliver(n, changes, count);
     if (reply.type == REQUEST_LEASE_GRANT)
@@ -207,7 +235,9 @@ static void apply_committed(struct node *n)
         apply_entry(n, &e);
     }
     raft_applied(n->raft, index);
-    histogram_add(&n->metrics.apply_seconds, loop_clock_us() - start_us);
+    int64_t took_us = loop_clock_us() - start_us;
+    histogram_add(&n->metrics.apply_seconds, took_us);
+    n->metrics.slow_applies += took_us > SLOW_APPLY_US;
 }
 
 /* ---- raft and disk ---- */
@@ -433,6 +463,7 @@ static void disk_done(struct job *job)
     n->metrics.batches++;
     n->metrics.log_bytes += d->records.len;
     histogram_add(&n->metrics.sync_seconds, d->took_us);
+    histogram_add(&n->metrics.fine_sync_seconds, d->took_us);
     struct raft_event event = { .type = RAFT_PERSISTED, .persisted = d->number };
     enum err e = pump_raft(n, &event);
     CHECK(e == ERR_OK);
@@ -513,6 +544,8 @@ void pump_read(struct node *n, const struct request *r, struct arena *arena, str
 {
     machine_read(&n->machine, r, loop_now_ms(n->loop), arena, reply);
     n->metrics.ranges += r->type == REQUEST_RANGE;
+    if (r->type == REQUEST_TXN && reply->err == ERR_OK)
+        count_txn(&n->metrics, &reply->txn);
 }
 
 /* ---- timers ---- */

@@ -297,6 +297,7 @@ static void open_limits(struct node *n)
 
 static void open_parts(struct node *n)
 {
+    metric_open(&n->metrics);
     n->loop = loop_open(&n->alloc);
     n->prng.state = loop_random();
     arena_open(&n->turn, &n->alloc);
@@ -536,8 +537,11 @@ int node_run(int argc, char **argv)
         param_help();
         return 0;
     }
-    if (param_read(&params, argc, argv, why) == ERR_OK && open_log(&params, why))
+    bool good = param_read(&params, argc, argv, why) == ERR_OK && open_log(&params, why);
+    if (good && metric_kind_known(params.metrics))
         return run(&params);
+    if (good)
+        snprintf(why, sizeof(why), "metrics must be basic or extensive");
     fprintf(stderr, "confman server: %s\n", why);
     return 2;
 }

@@ -74,6 +74,8 @@ static void health(struct node *n, struct arena *arena, struct rest_answer *out)
         ok = false;
         why = alarm_any(alarms, ALARM_CORRUPT) ? "ALARM CORRUPT" : "ALARM NOSPACE";
     }
+    n->metrics.health_good += ok;
+    n->metrics.health_bad += !ok;
     struct buf b;
     struct jsonw w;
     buf_open(&b, &n->alloc);
@@ -91,7 +93,8 @@ static void version(struct node *n, struct arena *arena, struct rest_answer *out
 {
     (void)n, (void)arena;
     plain(out, 200, "application/json",
-          SPAN("{\"etcdserver\":\"" ETCD_VERSION "\",\"etcdcluster\":\"3.6.0\","
+          SPAN("{\"etcdserver\":\"" ETCD_VERSION "\",\"etcdcluster\":\"" ETCD_CLUSTER_VERSION
+               ".0\","
                "\"storage\":\"3.6.0\",\"confman\":\"" CONFMAN_VERSION "\"}"));
 }
 

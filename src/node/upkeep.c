@@ -1,6 +1,7 @@
 /* Upkeep: what has to be done now and then, in small steps at the turn's end: compaction, watchers
  * that are behind, checkpoints, spare segments, room on disk and in memory, expiry, time-outs. */
 #include "node/node_int.h"
+#include "node/peers.h"
 #include <stdlib.h>
 #include "base/check.h"
 
@@ -261,6 +262,7 @@ static void on_sweep(void *context)
     cluster_sweep(n);
     leasing_sweep(n);
     transfer_sweep(n);
+    peers_measure(n);
     loop_timer_set(n->loop, &n->sweep_timer, loop_now_ms(n->loop) + SWEEP_MS);
 }
 

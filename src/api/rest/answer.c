@@ -279,6 +279,17 @@ static void cluster_answer(const struct reply *reply, struct arena *arena, struc
     body_of(out, 200, "application/json", &b, arena);
 }
 
+static void quota_answer(const struct rest_call *call, const struct reply *reply,
+                         struct arena *arena, struct rest_answer *out)
+{
+    struct buf b;
+    struct jsonw w;
+    buf_open(&b, arena->alloc);
+    jsonw_open(&w, &b);
+    quota_write(call, reply, &w);
+    body_of(out, 200, "application/json", &b, arena);
+}
+
 void rest_answer(const struct rest_call *call, const struct kv *kv, const struct reply *reply,
                  struct arena *arena, struct rest_answer *out)
 {
@@ -298,6 +309,11 @@ void rest_answer(const struct rest_call *call, const struct kv *kv, const struct
         return;
     case ROUTE_CLUSTER:
         cluster_answer(reply, arena, out);
+        return;
+    case ROUTE_QUOTAS:
+    case ROUTE_QUOTA_PREFIX:
+    case ROUTE_QUOTA_USER:
+        quota_answer(call, reply, arena, out);
         return;
     case ROUTE_STATUS:
         status_answer(reply, arena, out);

@@ -308,6 +308,18 @@ static enum err status(struct parsing *p)
     return ERR_OK;
 }
 
+static enum err quotas(struct parsing *p)
+{
+    p->call->request.type = REQUEST_LIMIT_LIST;
+    p->call->request.serializable = true; /* as this node sees it */
+    return ERR_OK;
+}
+
+static enum err quota(struct parsing *p)
+{
+    return quota_read(p->http, p->arena, p->call, p->detail);
+}
+
 static enum err snapshot(struct parsing *p)
 {
     p->call->kind = REST_SNAPSHOT;
@@ -333,6 +345,9 @@ static enum err (*const readers[])(struct parsing *p) = { [ROUTE_CONFIG_LIST] = 
                                                           [ROUTE_WATCH] = watch,
                                                           [ROUTE_CLUSTER] = cluster,
                                                           [ROUTE_SNAPSHOT] = snapshot,
+                                                          [ROUTE_QUOTAS] = quotas,
+                                                          [ROUTE_QUOTA_PREFIX] = quota,
+                                                          [ROUTE_QUOTA_USER] = quota,
                                                           [ROUTE_STATUS] = status };
 
 bool rest_takes(struct span path)
@@ -352,6 +367,12 @@ static int route_of(struct span path)
         return ROUTE_SNAPSHOT;
     if (span_is(path, "/v1/cluster"))
         return ROUTE_CLUSTER;
+    if (span_is(path, "/v1/quotas"))
+        return ROUTE_QUOTAS;
+    if (span_starts(path, SPAN(QUOTA_PREFIXES)))
+        return ROUTE_QUOTA_PREFIX;
+    if (span_starts(path, SPAN(QUOTA_USERS)))
+        return ROUTE_QUOTA_USER;
     return span_is(path, "/v1/status") ? ROUTE_STATUS : -1;
 }
 

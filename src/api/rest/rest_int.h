@@ -16,6 +16,13 @@ enum rest_route {
 enum err value_read(struct span body, struct arena *arena, struct span *value, uint8_t *type,
                     const char **detail);
 
+/* Quotas: what PUT and DELETE ask, and the answer's body. ERR_BAD_REQUEST, ERR_BODY_NOT_JSON. */
+#define QUOTA_PREFIXES "/v1/quotas/prefix/"
+#define QUOTA_USERS "/v1/quotas/user/"
+enum err quota_read(const struct http_request *http, struct arena *arena, struct rest_call *call,
+                    const char **detail) MUST_CHECK;
+void quota_write(const struct rest_call *call, const struct reply *reply, struct jsonw *w);
+
 /* One config as a JSON object. */
 void item_write(struct jsonw *w, const struct kv *kv, const struct kv_version *v);
 

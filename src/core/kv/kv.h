@@ -112,6 +112,8 @@ struct kv_page {
 /* ERR_REVISION_FUTURE, ERR_COMPACTED. revision > 0, limit > 0, key not empty. */
 enum err kv_page(const struct kv *kv, struct span key, struct span range_end, int64_t revision,
                  size_t limit, struct arena *arena, struct kv_page *out) MUST_CHECK;
+/* What a range of all keys that begin with prefix has as its end; in the arena, or a constant. */
+struct span kv_prefix_end(struct span prefix, struct arena *arena);
 
 /* The version of key visible at revision (<= 0: newest), NULL when absent, deleted or compacted. */
 const struct kv_version *kv_get(const struct kv *kv, struct span key, int64_t revision);
@@ -211,6 +213,12 @@ enum err kv_delete(struct kv *kv, const struct kv_delete *del, struct arena *are
 enum err kv_txn(struct kv *kv, const struct kv_txn *txn,
                 bool (*lease_known)(void *context, int64_t lease), void *context,
                 struct arena *arena, struct kv_txn_result *out) MUST_CHECK;
+
+/* What it would write if it ran now: for each key of the branches taken, by how much live keys and
+ * the bytes of live keys and values change. Whatever it would fail of is passed over. */
+void kv_txn_plan(const struct kv *kv, const struct kv_txn *txn, struct arena *arena,
+                 void (*visit)(void *context, struct span key, int64_t keys, int64_t bytes),
+                 void *context);
 
 /* Closes the transaction: gives what changed, in order, valid until the next kv_begin or compaction
  * step, and takes the revision if there is any. */

@@ -211,3 +211,15 @@ enum err kv_page(const struct kv *kv, struct span key, struct span range_end, in
     out->next = out->over ? SPAN_NONE : arena_copy(arena, key_span(at));
     return ERR_OK;
 }
+
+struct span kv_prefix_end(struct span prefix, struct arena *arena)
+{
+    while (prefix.len && prefix.data[prefix.len - 1] == 0xff)
+        prefix.len--;
+    if (!prefix.len)
+        return SPAN("\0"); /* nothing comes after them: from the key on */
+    uint8_t *end = arena_alloc(arena, prefix.len);
+    memcpy(end, prefix.data, prefix.len);
+    end[prefix.len - 1]++;
+    return span_of(end, prefix.len);
+}

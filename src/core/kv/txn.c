@@ -62,12 +62,18 @@ static bool compare_one(const struct kv *kv, const struct kv_compare *c)
     return true;
 }
 
+bool kv_compares_hold(const struct kv *kv, const struct kv_txn *t)
+{
+    bool hold = true;
+    for (size_t i = 0; hold && i < t->n_compares; i++)
+        hold = compare_one(kv, &t->compares[i]);
+    return hold;
+}
+
 /* Chooses the branches, and makes room for their results. */
 static void choose(const struct run *run, const struct kv_txn *t, struct kv_txn_result *out)
 {
-    out->succeeded = true;
-    for (size_t i = 0; out->succeeded && i < t->n_compares; i++)
-        out->succeeded = compare_one(run->kv, &t->compares[i]);
+    out->succeeded = kv_compares_hold(run->kv, t);
     const struct kv_op *ops = out->succeeded ? t->success : t->failure;
     out->n_ops = out->succeeded ? t->n_success : t->n_failure;
     out->ops = ARENA_ARRAY(run->arena, struct kv_op_result, out->n_ops);

@@ -24,13 +24,22 @@ static void begin(struct apply *a)
     kv_begin(a->machine->kv, a->command->now_ms, a->request->author);
 }
 
+static int64_t size_of(const struct kv_version *v)
+{
+    return v ? (int64_t)(kv_key(v).len + v->value_size) : 0;
+}
+
 /* Closes the transaction; keys that left a lease or came to one change there too. */
 static void end(struct apply *a)
 {
     kv_end(a->machine->kv, &a->changes, &a->n_changes);
     struct lease_table *leases = a->machine->lease;
+    bool counted = limit_prefixes(a->machine->limit) > 0;
     for (size_t i = 0; i < a->n_changes; i++) {
         const struct kv_version *now = a->changes[i].now, *was = a->changes[i].replaced;
+        if (counted)
+            limit_change(a->machine->limit, kv_key(now), !now->tombstone - (was != NULL),
+                         size_of(now->tombstone ? NULL : now) - size_of(was));
         int64_t lease_was = was ? was->lease : 0, lease_is = now->tombstone ? 0 : now->lease;
         if (lease_was == lease_is)
             continue;
@@ -41,14 +50,33 @@ static void end(struct apply *a)
     }
 }
 
+static void plan(void *context, struct span key, int64_t keys, int64_t bytes)
+{
+    limit_plan(context, key, keys, bytes);
+}
+
+/* Whether the quotas of prefixes leave room for what it writes. */
+static enum err admit(struct apply *a, const struct kv_txn *txn)
+{
+    struct limit_table *limits = a->machine->limit;
+    if (limit_prefixes(limits) == 0)
+        return ERR_OK;
+    kv_txn_plan(a->machine->kv, txn, a->arena, plan, limits);
+    return limit_admit(limits);
+}
+
 static enum err apply_put(struct apply *a)
 {
     const struct kv_put *p = &a->request->put;
     /* etcd looks at the lease before anything else of a put (txn/txn.go). */
     if (p->lease && !lease_known(a->machine->lease, p->lease))
         return ERR_LEASE_NOT_FOUND;
+    const struct kv_op op = { .type = KV_OP_PUT, .put = *p };
+    enum err err = admit(a, &(struct kv_txn){ .success = &op, .n_success = 1 });
+    if (err)
+        return err;
     begin(a);
-    enum err err = kv_put(a->machine->kv, p, &a->reply->put);
+    err = kv_put(a->machine->kv, p, &a->reply->put);
     end(a);
     return err;
 }
@@ -63,8 +91,11 @@ static enum err apply_delete(struct apply *a)
 
 static enum err apply_txn(struct apply *a)
 {
+    enum err err = admit(a, &a->request->txn);
+    if (err)
+        return err;
     begin(a);
-    enum err err = kv_txn(a->machine->kv, &a->request->txn, known, a->machine->lease, a->arena,
+    err = kv_txn(a->machine->kv, &a->request->txn, known, a->machine->lease, a->arena,
                           &a->reply->txn);
     end(a);
     return err;
@@ -217,6 +248,48 @@ static enum err apply_authenticate(struct apply *a)
     a->reply->login.user = q->user;
     a->reply->login.token_hash = q->token_hash;
     return ERR_OK;
+}
+
+/* A new limit of a prefix counts what is there: one walk over it. */
+static void count_prefix(struct apply *a, struct span prefix)
+{
+    enum { PAGE = 1000 };
+    struct machine *m = a->machine;
+    struct kv_range range = { .key = prefix.len ? prefix : SPAN("\0"),
+                              .range_end = kv_prefix_end(prefix, a->arena),
+                              .limit = PAGE,
+                              .keys_only = true };
+    struct kv_range_result found = { .more = true };
+    while (found.more) {
+        int64_t bytes = 0;
+        enum err err = kv_range(m->kv, &range, a->arena, &found);
+        CHECK(err == ERR_OK);
+        for (size_t i = 0; i < found.n; i++)
+            bytes += size_of(found.items[i]);
+        limit_counted(m->limit, prefix, (int64_t)found.n, bytes);
+        if (!found.n)
+            return;
+        struct span last = kv_key(found.items[found.n - 1]);
+        uint8_t *next = arena_alloc(a->arena, last.len + 1);
+        memcpy(next, last.data, last.len);
+        next[last.len] = 0; /* the smallest key after it */
+        range.key = span_of(next, last.len + 1);
+    }
+}
+
+static enum err apply_limit_set(struct apply *a)
+{
+    const struct limit_rule *r = &a->request->limit;
+    bool fresh;
+    enum err err = limit_set(a->machine->limit, r, &fresh);
+    if (err == ERR_OK && fresh && r->kind == LIMIT_PREFIX)
+        count_prefix(a, r->name);
+    return err;
+}
+
+static enum err apply_limit_delete(struct apply *a)
+{
+    return limit_delete(a->machine->limit, a->request->limit.kind, a->request->limit.name);
 }
 
 static enum err (*const handlers[])(struct apply *a) = {

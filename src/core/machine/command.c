@@ -223,6 +223,21 @@ static void encode_alarm(struct buf *out, const struct request *r)
     buf_varint(out, r->alarm.which.member);
 }
 
+static void encode_limit_delete(struct buf *out, const struct request *r)
+{
+    buf_u8(out, r->limit.kind);
+    encode_bytes(out, r->limit.name);
+}
+
+static void encode_limit_set(struct buf *out, const struct request *r)
+{
+    encode_limit_delete(out, r);
+    encode_number(out, r->limit.keys_max);
+    encode_number(out, r->limit.bytes_max);
+    encode_number(out, r->limit.rate);
+    encode_number(out, r->limit.burst);
+}
+
 /* ---- reading ---- */
 
 /* Once something is missing or wrong, bad is set and everything reads as zero. */
@@ -487,6 +502,23 @@ static void decode_alarm(struct reader *r, struct request *out)
     out->alarm.drop = take_byte(r, 1);
     out->alarm.which.type = take_byte(r, ALARM_TYPES - 1);
     out->alarm.which.member = take_varint(r, UINT64_MAX);
+}
+
+static void decode_limit_delete(struct reader *r, struct request *out)
+{
+    out->limit = (struct limit_rule){ .kind = take_byte(r, LIMIT_USER) };
+    out->limit.name = take_bytes(r);
+    r->bad = r->bad || out->limit.kind < LIMIT_PREFIX || out->limit.name.len > LIMIT_NAME_MAX;
+}
+
+static void decode_limit_set(struct reader *r, struct request *out)
+{
+    decode_limit_delete(r, out);
+    out->limit.keys_max = take_number(r);
+    out->limit.bytes_max = take_number(r);
+    out->limit.rate = take_number(r);
+    out->limit.burst = take_number(r);
+    r->bad = r->bad || limit_check(&out->limit) != ERR_OK;
 }
 
 /* ---- both ---- */

@@ -2,9 +2,11 @@
 
 void machine_open(struct machine *m, struct alloc *alloc)
 {
-    *m = (struct machine){
-        .kv = kv_open(alloc), .lease = lease_open(alloc), .auth = auth_open(alloc), .alloc = alloc
-    };
+    *m = (struct machine){ .kv = kv_open(alloc),
+                           .lease = lease_open(alloc),
+                           .auth = auth_open(alloc),
+                           .limit = limit_open(alloc),
+                           .alloc = alloc };
     buf_open(&m->members, alloc);
 }
 
@@ -13,6 +15,7 @@ void machine_close(struct machine *m)
     kv_close(m->kv);
     lease_close(m->lease);
     auth_close(m->auth);
+    limit_close(m->limit);
     buf_close(&m->members);
     *m = (struct machine){ 0 };
 }

@@ -21,12 +21,14 @@
 #include "core/auth/auth.h"
 #include "core/kv/kv.h"
 #include "core/lease/lease.h"
+#include "core/limit/limit.h"
 
 struct machine {
     struct kv *kv;
     struct lease_table *lease;
     struct auth *auth;
     struct alarms alarms;
+    struct limit_table *limit;
     uint64_t applied_index, applied_term;
     uint32_t digest; /* rolling over all commands applied and what they answered, and members */
     struct buf members; /* machine_members_now */
@@ -55,6 +57,7 @@ enum request_type {
     REQUEST_ROLE_LIST,
     REQUEST_HASH_ALL, /* etcd's Hash: of everything that is replicated, not of the keys alone */
     REQUEST_ALARM_LIST,
+    REQUEST_LIMIT_LIST,
     /* through the log: machine_command, machine_apply */
     REQUEST_PUT,
     REQUEST_DELETE,
@@ -77,6 +80,8 @@ enum request_type {
     REQUEST_ROLE_REVOKE,
     REQUEST_AUTHENTICATE,
     REQUEST_ALARM,
+    REQUEST_LIMIT_SET,
+    REQUEST_LIMIT_DELETE,
     /* answered by the node itself */
     REQUEST_LEASE_RENEW,
     REQUEST_WATCH_ADD,
@@ -150,6 +155,7 @@ struct request {
             int64_t id;
             uint64_t as_of;
         } expire;
+        struct limit_rule limit; /* LIMIT_SET; LIMIT_DELETE: kind and name alone */
         int64_t hash_revision;
         struct {
             struct alarm which; /* LIST: only the type counts, NONE is all */
@@ -219,6 +225,7 @@ struct reply {
             int64_t *ids;
             size_t n;
         } list;
+        const struct limit_table *limits; /* LIST */
         struct {
             uint32_t hash;
             int64_t compact_revision, hash_revision;

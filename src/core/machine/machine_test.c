@@ -60,6 +60,15 @@ static enum err grant(struct bench *b, int64_t id, int64_t ttl_s)
     return apply(b, &r);
 }
 
+static enum err quota(struct bench *b, const char *prefix, int64_t keys)
+{
+    struct request r = { .type = REQUEST_LIMIT_SET,
+                         .limit = { .kind = LIMIT_PREFIX,
+                                    .name = span_text(prefix),
+                                    .keys_max = keys } };
+    return apply(b, &r);
+}
+
 static enum err revoke(struct bench *b, int64_t id)
 {
     struct request r = { .type = REQUEST_LEASE_REVOKE, .lease = { .id = id } };
@@ -434,24 +443,22 @@ TEST(machine_membership_is_state)
     EXPECT(bench_close(&b) && bench_close(&c));
 }
 
-/* Format 1 has no piece of members; up to format 2 a lease had no note and no index of its grant;
- * up to format 3 there were no users, up to format 4 no alarms. */
+/* Format 1 has no piece of members, up to 3 none of users, 4 alarms, 5 limits; up to format 2 a
+ * lease had no note and no index of its grant. */
 static enum err load_as_before(struct bench *b, const struct buf *all, const size_t *ends,
-                               uint32_t format)
+                               size_t pieces, uint32_t format)
 {
     struct buf old;
-    size_t n = 0, old_ends[7];
-    size_t lease_bytes = ends[1] - ends[0] - (format <= 2 ? 2 : 0);
+    size_t n = 0, old_ends[8];
     buf_open(&old, &b->heap);
-    buf_put(&old, all->data, ends[0]);
-    old.data[1] = (uint8_t)format;
-    old_ends[n++] = old.len;
-    buf_put(&old, all->data + ends[0], lease_bytes);
-    old_ends[n++] = old.len;
-    for (int piece = format == 1 ? 5 : 2; piece < 6; piece++) {
-        if ((piece == 3 && format <= 3) || (piece == 4 && format <= 4))
+    for (size_t i = 0; i + 1 < pieces; i++) {
+        size_t start = i ? ends[i - 1] : 0, size = ends[i] - start;
+        uint8_t kind = all->data[start];
+        if ((kind == 5 && format == 1) || (kind == 6 && format < 4) || (kind == 7 && format < 5) ||
+            (kind == 8 && format < 6))
             continue;
-        buf_put(&old, all->data + ends[piece - 1], ends[piece] - ends[piece - 1]);
+        buf_put(&old, all->data + start, kind == 2 && format < 3 ? size - 2 : size);
+        old.data[1] = (uint8_t)format;
         old_ends[n++] = old.len;
     }
     uint32_t crc = crc32c(0, old.data, old.len);
@@ -474,21 +481,93 @@ TEST(machine_checkpoints_of_older_formats)
     bench_open(&b);
     buf_open(&all, &b.heap);
     EXPECT(grant(&b, 5, 60) == ERR_OK && put(&b, "k", "v", 5) == ERR_OK);
-    machine_members(&b.m, 3, 1, SPAN("one"));
+    EXPECT(quota(&b, "k", 7) == ERR_OK);
+    machine_members(&b.m, 4, 1, SPAN("one"));
     size_t n = save_all(&b, &all, ends, 8);
-    EXPECT(n == 7 && all.data[1] == 5 && all.data[ends[1]] == 5 && all.data[ends[2]] == 6 &&
-           all.data[ends[3]] == 7);
-    for (uint32_t format = 0; format <= 6; format++) {
+    uint8_t newest = all.data[1];
+    EXPECT(newest == 6);
+    for (uint8_t format = 0; format <= newest + 1; format++) {
         machine_reset(&b.m);
-        enum err err = load_as_before(&b, &all, ends, format);
-        if (format == 0 || format == 6) {
-            EXPECT(err == (format == 6 ? ERR_FORMAT : ERR_CORRUPT));
+        enum err err = load_as_before(&b, &all, ends, n, format);
+        if (format == 0 || format > newest) {
+            EXPECT(err == (format == 0 ? ERR_CORRUPT : ERR_FORMAT));
             continue;
         }
-        EXPECT(err == ERR_OK && b.m.applied_index == 3 && lease_keys(&b, 5) == 1);
+        EXPECT(err == ERR_OK && b.m.applied_index == 4 && lease_keys(&b, 5) == 1);
         EXPECT(span_is(machine_members_now(&b.m), format == 1 ? "" : "one"));
+        EXPECT(limit_count(b.m.limit) == (format >= 6));
     }
     buf_close(&all);
+    EXPECT(bench_close(&b));
+}
+
+static enum err del(struct bench *b, const char *key, const char *end)
+{
+    struct request r = { .type = REQUEST_DELETE,
+                         .del = { .key = span_text(key), .range_end = span_text(end) } };
+    return apply(b, &r);
+}
+
+static bool used(const struct bench *b, size_t i, int64_t keys, int64_t bytes)
+{
+    const struct limit *l = limit_at(b->m.limit, i);
+    return l->keys == keys && l->bytes == bytes;
+}
+
+/* Counted at the start, at each change of any sort, and anew from a checkpoint. */
+TEST(machine_quotas_count_what_lives)
+{
+    struct bench b;
+    struct buf all;
+    size_t ends[8];
+    bench_open(&b);
+    buf_open(&all, &b.heap);
+    EXPECT(put(&b, "a1", "12", 0) == ERR_OK && put(&b, "a2", "1234", 0) == ERR_OK);
+    EXPECT(put(&b, "b", "1", 0) == ERR_OK && quota(&b, "a", 3) == ERR_OK);
+    EXPECT(used(&b, 0, 2, 10) && put(&b, "a1", "", 0) == ERR_OK && used(&b, 0, 2, 8));
+    EXPECT(grant(&b, 5, 60) == ERR_OK && put(&b, "a3", "1", 5) == ERR_OK && used(&b, 0, 3, 11));
+    int64_t revision = b.reply.revision;
+    EXPECT(put(&b, "a4", "1", 0) == ERR_QUOTA_EXCEEDED && b.reply.revision == revision);
+    EXPECT(put(&b, "a3", "123", 5) == ERR_OK && used(&b, 0, 3, 13)); /* no new key */
+    EXPECT(put(&b, "c", "1", 0) == ERR_OK && revoke(&b, 5) == ERR_OK && used(&b, 0, 2, 8));
+    EXPECT(quota(&b, "", 4) == ERR_OK && used(&b, 0, 4, 12) && used(&b, 1, 2, 8));
+    size_t n = save_all(&b, &all, ends, 8);
+    machine_reset(&b.m);
+    EXPECT(load_pieces(&b.m, &all, ends, n) == ERR_OK);
+    EXPECT(used(&b, 0, 4, 12) && used(&b, 1, 2, 8));
+    EXPECT(put(&b, "d", "", 0) == ERR_QUOTA_EXCEEDED); /* the one of all keys */
+    EXPECT(del(&b, "a", "b") == ERR_OK && used(&b, 0, 2, 4) && used(&b, 1, 0, 0));
+    struct request r = { .type = REQUEST_LIMIT_DELETE, .limit = { .kind = LIMIT_PREFIX } };
+    EXPECT(apply(&b, &r) == ERR_OK && apply(&b, &r) == ERR_LIMIT_NOT_FOUND);
+    EXPECT(put(&b, "d", "", 0) == ERR_OK && put(&b, "e", "", 0) == ERR_OK);
+    buf_close(&all);
+    EXPECT(bench_close(&b));
+}
+
+/* A transaction counts as a whole: what it deletes makes room for what it puts, once. */
+TEST(machine_quotas_of_transactions)
+{
+    struct bench b;
+    bench_open(&b);
+    EXPECT(quota(&b, "a", 2) == ERR_OK);
+    EXPECT(put(&b, "a1", "", 0) == ERR_OK && put(&b, "a2", "", 0) == ERR_OK);
+    struct kv_op ops[] = {
+        { .type = KV_OP_PUT, .put = { .key = SPAN("a3") } },
+        { .type = KV_OP_DELETE, .del = { .key = SPAN("a1") } },
+        { .type = KV_OP_DELETE, .del = { .key = SPAN("a1"), .range_end = SPAN("a2") } },
+        { .type = KV_OP_PUT, .put = { .key = SPAN("a4") } },
+    };
+    struct kv_txn inner = { .success = ops + 3, .n_success = 1 };
+    struct kv_op nested[] = { ops[0], ops[1], ops[2], { .type = KV_OP_TXN, .txn = &inner } };
+    struct kv_compare never = { .key = SPAN("a2"), .target = KV_IF_VERSION, .result = KV_IF_EQUAL };
+    struct request r = { .type = REQUEST_TXN, .txn = { .success = ops, .n_success = 4 } };
+    EXPECT(apply(&b, &r) == ERR_QUOTA_EXCEEDED && used(&b, 0, 2, 4)); /* a1 goes once */
+    r.txn.success = nested;
+    EXPECT(apply(&b, &r) == ERR_QUOTA_EXCEEDED);
+    r.txn.n_success = 3;
+    EXPECT(apply(&b, &r) == ERR_OK && used(&b, 0, 2, 4));
+    r.txn = (struct kv_txn){ &never, ops + 3, ops + 1, 1, 1, 1 };
+    EXPECT(apply(&b, &r) == ERR_OK && used(&b, 0, 2, 4)); /* the branch taken puts nothing */
     EXPECT(bench_close(&b));
 }
 

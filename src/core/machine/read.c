@@ -93,6 +93,10 @@ static enum err answer(const struct machine *m, const struct request *r, int64_t
         reply->list.n = lease_list(m->lease, arena, &reply->list.ids);
         return ERR_OK;
     }
+    if (r->type == REQUEST_LIMIT_LIST) {
+        reply->limits = m->limit;
+        return ERR_OK;
+    }
     return read_auth(m, r, arena, reply);
 }
 

@@ -56,6 +56,8 @@ enum err request_check(const struct request *r, struct arena *arena)
         return kv_check_delete(&r->del);
     if (r->type == REQUEST_TXN)
         return kv_check_txn(&r->txn, arena);
+    if (r->type == REQUEST_LIMIT_SET)
+        return limit_check(&r->limit);
     if (r->type == REQUEST_LEASE_GRANT && r->lease.ttl_s > LEASE_TTL_MAX_S)
         return ERR_LEASE_TTL_TOO_LARGE;
     if (r->type == REQUEST_DOWNGRADE && !r->downgrade.cancel)

@@ -5,6 +5,7 @@
  *   5 MEMBERS  the membership's bytes; not in format 1                                 the third
  *   6 AUTH     as auth_save; not before format 4                                       the fourth
  *   7 ALARMS   as alarm_save; not before format 5                                      the fifth
+ *   8 LIMITS   as limit_save; not before format 6                                      the sixth
  *   3 STORE    as kv_save_step                                                         any number
  *   4 END      u64 pieces before it, u64 bytes in them, u32 CRC-32C over those         the last
  *
@@ -14,7 +15,7 @@
 #include "base/crc.h"
 #include "core/machine/machine.h"
 
-enum { FORMAT = 5, FORMAT_WITHOUT_NOTES = 2, FORMAT_WITHOUT_MEMBERS = 1, ATTACH_PAGE = 1000 };
+enum { FORMAT = 6, FORMAT_WITHOUT_NOTES = 2, FORMAT_WITHOUT_MEMBERS = 1, ATTACH_PAGE = 1000 };
 enum piece_kind {
     PIECE_NONE,
     PIECE_HEAD,
@@ -24,12 +25,13 @@ enum piece_kind {
     PIECE_MEMBERS,
     PIECE_AUTH,
     PIECE_ALARMS,
+    PIECE_LIMITS,
     PIECE_KINDS
 };
 
 /* The pieces before the store, in their order: made at once, so that what comes later is not in
  * them. */
-enum { PIECES_FIRST = 5 };
+enum { PIECES_FIRST = 6 };
 
 struct machine_save {
     struct alloc *alloc;
@@ -64,6 +66,7 @@ struct machine_save *machine_save_open(struct machine *m, struct alloc *alloc)
     buf_span(begin_piece(s, PIECE_MEMBERS), machine_members_now(m));
     auth_save(m->auth, begin_piece(s, PIECE_AUTH));
     alarm_save(&m->alarms, begin_piece(s, PIECE_ALARMS));
+    limit_save(m->limit, begin_piece(s, PIECE_LIMITS));
     CHECK(s->next == PIECES_FIRST);
     s->next = 0;
     s->kv = kv_save_open(m->kv);
@@ -163,6 +166,11 @@ static enum err load_alarms(struct machine *m, struct span *s)
     return alarm_load(&m->alarms, s);
 }
 
+static enum err load_limits(struct machine *m, struct span *s)
+{
+    return limit_load(m->limit, s);
+}
+
 static enum err load_store(struct machine *m, struct span *s)
 {
     struct span records = *s;
@@ -191,8 +199,9 @@ static const struct piece {
     [PIECE_MEMBERS] = { load_members, 1 << PIECE_LEASES },
     [PIECE_AUTH] = { load_auth, 1 << PIECE_MEMBERS },
     [PIECE_ALARMS] = { load_alarms, 1 << PIECE_AUTH },
+    [PIECE_LIMITS] = { load_limits, 1 << PIECE_ALARMS },
     [PIECE_STORE] = { load_store, 1 << PIECE_LEASES | 1 << PIECE_MEMBERS | 1 << PIECE_AUTH |
-                                      1 << PIECE_ALARMS | 1 << PIECE_STORE },
+                                      1 << PIECE_ALARMS | 1 << PIECE_LIMITS | 1 << PIECE_STORE },
     [PIECE_END] = { load_last, 1 << PIECE_STORE },
 };
 
@@ -234,6 +243,7 @@ static enum err attach_page(struct machine *m, struct buf *from, struct arena *a
         }
         if (v->lease)
             lease_attach(m->lease, v->lease, last);
+        limit_change(m->limit, last, 1, (int64_t)(last.len + v->value_size));
     }
     buf_reset(from);
     buf_span(from, last);

@@ -119,6 +119,16 @@ void watch_stats(const struct watch_hub *hub, struct watch_stats *out)
     *out = (struct watch_stats){ hub->n, hub->n_behind, hub->index.n_ranges };
 }
 
+int64_t watch_pending(const struct watch_hub *hub, int64_t revision_now)
+{
+    int64_t sum = 0;
+    const struct entry *e = hub->turn;
+    for (int64_t i = 0; i < hub->n_behind; i++, e = e->behind_after)
+        if (e->public.next_revision <= revision_now)
+            sum += revision_now - e->public.next_revision + 1;
+    return sum;
+}
+
 /* ---- matching ---- */
 
 enum { FILTERS = 4 }; /* no_put and no_delete, each or not */

@@ -49,6 +49,8 @@ struct watch_stats {
     int64_t watchers, behind, ranges;
 };
 void watch_stats(const struct watch_hub *hub, struct watch_stats *out);
+/* Revisions that those which are behind have yet to look at, in all. Costs as many as they are. */
+int64_t watch_pending(const struct watch_hub *hub, int64_t revision_now);
 
 /* What one watcher is to hear of one revision (or, when catching up, of several: in order). */
 struct watch_batch {

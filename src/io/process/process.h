@@ -1,6 +1,7 @@
-/* process: other processes: started, ended, waited for. */
+/* process: other processes: started, ended, waited for; and what this one uses. */
 #pragma once
 #include <stdbool.h>
+#include <stdint.h>
 #include "base/err.h"
 
 /* Starts this very program with other words (ended by NULL), its output going to the file. It is
@@ -14,3 +15,10 @@ int process_wait(int *status);
 /* Tells whoever started us, if it wants to hear (systemd's NOTIFY_SOCKET): "READY=1", "STOPPING=1"
  * (sd_notify(3)). */
 void process_notify(const char *state);
+struct process_usage {
+    int64_t resident_bytes, virtual_bytes;
+    int64_t descriptors, descriptors_max;
+    double cpu_seconds;
+};
+/* What cannot be found out is 0. */
+void process_usage(struct process_usage *out);

@@ -348,6 +348,13 @@ long tcp_write(int fd, struct span data)
     }
 }
 
+int64_t tcp_round_trip_us(int fd)
+{
+    struct tcp_info info;
+    socklen_t size = sizeof(info);
+    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 ? (int64_t)info.tcpi_rtt : -1;
+}
+
 void tcp_peer(int fd, char out[TCP_ADDRESS_MAX])
 {
     struct sockaddr_storage s;

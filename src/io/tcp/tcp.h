@@ -59,6 +59,9 @@ size_t tcp_resolve(const struct tcp_address *a, struct tcp_address *out, size_t 
  * there was something to acknowledge; when there is nothing, it is asked. */
 void tcp_keep(int fd, int64_t silence_ms);
 
+/* As the connection has measured it, in the mean; -1: not known. */
+int64_t tcp_round_trip_us(int fd);
+
 /* ---- bytes ---- */
 
 enum { TCP_AGAIN = -1, TCP_GONE = -2 };

@@ -569,6 +569,12 @@ long tcp_write(int fd, struct span data)
     return (long)n;
 }
 
+int64_t tcp_round_trip_us(int fd)
+{
+    CHECK(sock_of(fd));
+    return -1;
+}
+
 void tcp_peer(int fd, char out[TCP_ADDRESS_MAX])
 {
     snprintf(out, TCP_ADDRESS_MAX, "%s:%d", sock_of(fd)->far->address, ++client_port);
