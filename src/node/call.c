@@ -4,9 +4,7 @@
  * not before the proposals that it waits for have come back. Messages are decoded, asked and
  * answered at once where they can be; what goes through the log is answered by call_replied. */
 #include "node/call_int.h"
-#include <stdio.h>
 #include "base/check.h"
-#include "node/login.h"
 #include "node/peers.h"
 
 struct call *call_new(struct conn *c, struct h2_stream *s)
@@ -85,6 +83,7 @@ void call_settle(struct call *call)
         drop_from(n->physical.items, &n->physical.n, call);
     if (call->standing_place)
         stand_no_more(call);
+    login_gone(call);
     loop_timer_clear(n->loop, &call->deadline);
     call->renewing = 0;
     call->physical = false;
@@ -316,7 +315,8 @@ void call_fail_late(struct call *call, enum err e)
 
 void call_replied(struct call *call, const struct reply *reply)
 {
-    if (!call_back(call))
+    struct reply filled;
+    if (!call_back(call) || !login_replied(call, reply, &filled))
         return;
     if (call->verdict != ERR_OK) { /* the alarm stands, or could not be raised */
         call_fail_late(call, call->verdict);
@@ -328,7 +328,7 @@ void call_replied(struct call *call, const struct reply *reply)
         VEC_PUSH(&call->node->physical, &call->node->alloc, call);
         return;
     }
-    call_answer_late(call, reply);
+    call_answer_late(call, &filled);
 }
 
 void call_failed(struct call *call, enum err e)
@@ -574,6 +574,10 @@ void call_read_now(struct call *call, int64_t lease)
         renew(call, lease);
         return;
     }
+    if (call->caller.login) {
+        login_read(call);
+        return;
+    }
     enum err e = held_request(call, &r);
     if (e != ERR_OK)
         call_fail_late(call, e);
@@ -730,119 +734,16 @@ enum err call_begin(struct call *call, const struct http_request *head)
     return ERR_OK;
 }
 
-/* ---- gRPC ---- */
-
-static void on_data(void *context, struct h2_stream *s, struct span data)
+void call_known(struct call *call)
 {
-    struct conn *c = context;
-    struct call *call = h2_stream_user(s);
-    struct span message;
-    bool got = true;
-    if (!call || call->ended)
-        return;
-    if (!call->method) {
-        if (call->body.len + data.len > c->node->http1_limits.body_bytes_max)
-            call_refuse_http(call, ERR_BODY_TOO_LARGE, NULL);
-        else
-            buf_span(&call->body, data);
-        return;
-    }
-    size_t max = (size_t)c->node->params.request_bytes_max + SLACK_BYTES;
-    while (got && !call->ended) {
-        enum err e = grpc_reader_next(&call->reader, &data, max, &message, &got);
-        if (e == ERR_MESSAGE_TOO_LARGE) {
-            call_finish(call, 8, "grpc: received message larger than max");
-            return;
-        }
-        if (e != ERR_OK) {
-            call_end(call, e);
-            return;
-        }
-        if (got)
-            call_message(call, message);
-    }
-}
-
-static void on_end(void *context, struct h2_stream *s)
-{
-    struct call *call = h2_stream_user(s);
-    (void)context;
-    if (!call)
-        return;
-    call->input_over = true;
-    if (call->ended)
-        return;
-    if (!call->method) {
-        call->http.body = buf_all(&call->body);
-        call_open_rest(call, &call->http);
-    } else if (call->method->kind == ETCD_KEEP_ALIVE) {
-        if (!call->renewing && !call->waiting)
-            call_end(call, ERR_OK); /* watches go on when the peer has said all it wants (etcd) */
-    } else if (call->method->kind != ETCD_WATCH && !call->asked) {
-        call_finish(call, 13, "the call has no message");
-    }
-}
-
-static void on_close(void *context, struct h2_stream *s, uint32_t code)
-{
-    struct call *call = h2_stream_user(s);
-    (void)context, (void)code;
-    if (!call)
-        return;
-    call_gone(call);
-}
-
-static void keep_http(struct call *call, const struct http_request *head)
-{
-    struct arena *a = &call->arena;
-    call->http = *head;
-    call->http.method = arena_copy(a, head->method);
-    call->http.path = arena_copy(a, head->path);
-    call->http.query = arena_copy(a, head->query);
-    call->http.authority = arena_copy(a, head->authority);
-    struct http_header *headers = ARENA_ARRAY(a, struct http_header, head->header_count + 1);
-    for (size_t i = 0; i < head->header_count; i++)
-        headers[i] = (struct http_header){ arena_copy(a, head->headers[i].name),
-                                           arena_copy(a, head->headers[i].value) };
-    call->http.headers = headers;
-    call->head_only = span_is(head->method, "HEAD");
-}
-
-static void open_grpc(struct call *call, const struct http_request *head)
-{
-    bool served = call->conn->serves & SERVES_GRPC;
-    call->method = served ? etcd_method_find(head->path) : NULL;
-    if (!call->method) {
-        char text[256];
-        int len = (int)(head->path.len < 150 ? head->path.len : 150);
-        snprintf(text, sizeof(text),
-                 served ? "unknown method %.*s" : "no gRPC at this address: %.*s", len,
-                 (const char *)head->path.data);
-        grpc_finish(call->stream, false, 12, text);
-        call->ended = true;
-        return;
-    }
-    enum err e = call_begin(call, head);
-    if (e != ERR_OK) {
-        call_end(call, e);
-    } else if (call->watch) {
-        grpc_respond(call->stream); /* clients wait for the head before they count on the stream */
-        call->begun = true;
-    }
-}
-
-static void on_request(void *context, struct h2_stream *s, const struct http_request *head)
-{
-    struct conn *c = context;
-    struct call *call = call_new(c, s);
-    h2_stream_set_user(s, call);
-    conn_touch(c);
-    if (grpc_is(head))
-        open_grpc(call, head);
+    struct conn *c = call->conn;
+    bool http1 = !call->stream;
+    if (call->gate)
+        call_gate_known(call);
+    else if (call->method)
+        call_grpc_known(call);
     else
-        keep_http(call, head);
+        call_rest_known(call);
+    if (http1)
+        conn_feed_rest(c);
 }
-
-const struct h2_events call_h2_events = {
-    .on_request = on_request, .on_data = on_data, .on_end = on_end, .on_close = on_close
-};

@@ -148,7 +148,7 @@ static void take_next(struct call *call)
 void call_gate_go_on(struct call *call)
 {
     struct gate *g = call->gate;
-    if (g->feeding || call->conn->ws)
+    if (g->feeding || call->conn->ws || login_waits(call))
         return;
     g->feeding = true;
     do {
@@ -163,11 +163,37 @@ void call_gate_go_on(struct call *call)
         call_end(call, ERR_OK);
 }
 
+void call_gate_known(struct call *call)
+{
+    if (!call->conn->ws) {
+        call_gate_go_on(call);
+        return;
+    }
+    struct buf kept = call->body;
+    struct span rest = buf_all(&kept);
+    buf_open(&call->body, &call->node->alloc);
+    while (rest.len && !call->ended) {
+        struct span json = jsonr_first(&rest);
+        if (json.len)
+            take(call, json);
+    }
+    buf_close(&kept);
+}
+
 static void on_websocket_message(void *context, struct span text)
 {
     struct conn *c = context;
-    if (c->call && !c->call->ended)
-        take(c->call, text);
+    struct call *call = c->call;
+    if (!call || call->ended)
+        return;
+    if (!login_waits(call)) {
+        take(call, text);
+    } else if (call->body.len + text.len < c->node->http1_limits.body_bytes_max) {
+        buf_span(&call->body, text);
+        buf_u8(&call->body, '\n');
+    } else {
+        call_end(call, ERR_BODY_TOO_LARGE);
+    }
 }
 
 void call_open_gate(struct call *call, const struct http_request *r)

@@ -2,7 +2,6 @@
  * answers. */
 #include "node/call_int.h"
 #include "base/check.h"
-#include "node/login.h"
 
 static const struct http_header sse_headers[] = {
     { { (const uint8_t *)"content-type", 12 }, { (const uint8_t *)"text/event-stream", 17 } },
@@ -150,7 +149,6 @@ void call_open_rest(struct call *call, const struct http_request *r)
 {
     struct node *n = call->node;
     struct rest_answer a;
-    const char *detail = NULL;
     unsigned serves = call->conn->serves;
     call->head_only = span_is(r->method, "HEAD");
     if (!(serves & SERVES_SMALL)) {
@@ -179,7 +177,16 @@ void call_open_rest(struct call *call, const struct http_request *r)
         call_refuse_http(call, ERR_NOT_FOUND, "no door answers on this path");
         return;
     }
+    call->http = *r; /* its spans live as long as the call */
     login_head(call, r);
+    if (!login_waits(call))
+        call_rest_known(call);
+}
+
+void call_rest_known(struct call *call)
+{
+    const struct http_request *r = &call->http;
+    const char *detail = NULL;
     call->rest = ARENA_NEW(&call->arena, struct rest_call);
     enum err e = rest_call(r, &call->arena, call->rest, &detail);
     if (e == ERR_OK)

@@ -18,6 +18,10 @@ void call_refuse_http(struct call *call, enum err e, const char *detail);
 void call_end_texts(struct call *call); /* the end of a stream of texts, by our wish */
 /* A whole request that is not gRPC. */
 void call_open_rest(struct call *call, const struct http_request *r);
+/* Who asks is known: what came goes on. The call may be gone after it. */
+void call_rest_known(struct call *call);
+void call_grpc_known(struct call *call);
+void call_gate_known(struct call *call);
 /* A call of a method begins, whatever carries it: metrics, metadata, what its kind needs. What it
  * is refused with is for the caller to tell. */
 enum err call_begin(struct call *call, const struct http_request *head) MUST_CHECK;

@@ -62,6 +62,7 @@ static void conn_free(struct conn *c)
     buf_close(&c->out);
     buf_close(&c->plain);
     buf_close(&c->author);
+    login_conn_close(c);
     mem_free(&n->alloc, c, sizeof(*c));
 }
 

@@ -20,6 +20,7 @@
 #include "node/cluster.h"
 #include "node/download.h"
 #include "node/forward.h"
+#include "node/login.h"
 #include "node/metric.h"
 #include "node/param.h"
 #include "node/range_stream.h"
@@ -164,6 +165,7 @@ struct node {
     bool failed; /* stops because it must not go on */
     char peer_url[PEER_URL_MAX + 1]; /* where other members call us */
     uint64_t incarnation;            /* of our data directory */
+    struct logins logins;
 };
 
 /* ---- pump.c ---- */
@@ -262,6 +264,7 @@ struct conn {
     struct buf plain;  /* TLS: made but not yet encrypted */
     uint8_t client_version; /* a place in metrics.clients, from 1; 0: it has not said */
     struct buf author; /* common name of the client certificate */
+    struct proven proven;
 };
 
 void conn_accept(void *context, int listener, int events);
@@ -310,6 +313,7 @@ struct call {
     int64_t compact_revision; /* what to say when the memory is freed */
     uint64_t member;          /* of a change of the membership: whom it is about */
     int64_t looked_ms;        /* the leader's answer about a lease; -1: it is not there */
+    struct caller caller;
 };
 
 extern const struct h2_events call_h2_events;
@@ -321,6 +325,7 @@ void call_propose(struct call *call, const struct request *r);
 bool call_has_state(const struct node *n);
 void call_replied(struct call *call, const struct reply *reply);
 void call_failed(struct call *call, enum err e);
+void call_known(struct call *call); /* who asks is: what came meanwhile goes on */
 /* The read index has come (or the leader's word on a lease, if there is one). */
 void call_read_now(struct call *call, int64_t lease);
 void call_read_failed(struct call *call, enum err e);

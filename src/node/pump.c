@@ -6,7 +6,6 @@
  * commit without a timer. */
 #include "node/node_int.h"
 #include "base/check.h"
-#include "node/login.h"
 
 /* ---- proposals ---- */
 
@@ -161,7 +160,8 @@ static void apply_command(struct node *n, const struct raft_entry *e, struct pro
     count_applied(&n->metrics, &reply);
     if (request_of_auth(reply.type) && reply.err == ERR_OK) {
         login_applied(n, &reply);
-        watching_judge(n);
+        if (reply.type != REQUEST_AUTHENTICATE) /* takes nothing from anybody */
+            watching_judge(n);
     }
     count_changes(&n->metrics, changes, count);
     if (count)
@@ -499,6 +499,7 @@ void pump_installed(struct node *n)
         awaited_drop_first(&n->awaited);
         proposal_failed(n, &a.proposal, ERR_LEADER_FAILED);
     }
+    login_forget(n);
     watching_judge(n);
     upkeep_again(n);
 }
@@ -506,6 +507,7 @@ void pump_installed(struct node *n)
 void pump_turn(struct node *n)
 {
     apply_committed(n);
+    login_turn(n);
     leasing_turn(n);
     submit(n);
     write_out(n);

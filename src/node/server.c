@@ -272,6 +272,12 @@ static int open_peers(struct node *n)
 
 /* ---- start ---- */
 
+static int open_logins(struct node *n)
+{
+    char why[KEY_WHY_MAX];
+    return login_open(n, why) ? 0 : refuse("who asks could not be told", why);
+}
+
 static int64_t memory_bound(const struct params *p)
 {
     if (p->store_bytes_max)
@@ -405,6 +411,7 @@ static void close_parts(struct node *n)
 {
     listen_close(n);
     conn_close_all(n);
+    login_close(n);
     peers_close(n);
     thread_drain(n->disk);
     while (transfer_busy(n) || download_busy(n)) {
@@ -492,7 +499,7 @@ struct node *node_open(const struct params *p, uint32_t segment_bytes)
     n->segment_bytes = segment_bytes;
     open_allocators(n);
     open_parts(n);
-    return listen_open_tls(n) && begin(n) == 0 ? n : NULL;
+    return listen_open_tls(n) && open_logins(n) == 0 && begin(n) == 0 ? n : NULL;
 }
 
 bool node_serve(struct node *n)

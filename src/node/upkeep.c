@@ -258,6 +258,7 @@ static void on_sweep(void *context)
     struct node *n = context;
     conn_sweep(n);
     listen_sweep(n);
+    login_sweep(n);
     pump_sweep(n);
     cluster_sweep(n);
     leasing_sweep(n);

@@ -5,7 +5,6 @@
  * slow watcher costs its own queue and nothing else. */
 #include "node/node_int.h"
 #include "base/check.h"
-#include "node/login.h"
 
 struct watch_stream {
     struct node *node;

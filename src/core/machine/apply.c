@@ -247,6 +247,7 @@ static enum err apply_authenticate(struct apply *a)
         return ERR_AUTH_OLD_REVISION;
     a->reply->login.user = q->user;
     a->reply->login.token_hash = q->token_hash;
+    a->reply->login.made_ms = a->command->now_ms;
     return ERR_OK;
 }
 

@@ -256,6 +256,7 @@ struct reply {
         struct {
             struct span user; /* USER_DELETE, USER_PASSWORD, AUTHENTICATE */
             struct span token_hash;
+            int64_t made_ms; /* AUTHENTICATE: when it was proposed */
             struct span token; /* the node's to fill in: the command does not have it */
         } login;
         enum health health; /* err NOT_FOUND: unknown service */
