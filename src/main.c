@@ -1,5 +1,5 @@
 /* confman: the words of the command line. `server` runs a node, `snapshot status` and `restore`
- * work on a node's files; everything else is the client. */
+ * and `import` work on a node's files; everything else is the client. */
 #include <stdio.h>
 #include <string.h>
 #include "cli/cli.h"
@@ -12,6 +12,10 @@ int main(int argc, char **argv)
     if (argc > 2 && strcmp(argv[1], "snapshot") == 0 &&
         (strcmp(argv[2], "status") == 0 || strcmp(argv[2], "restore") == 0))
         return node_snapshot(argc - 2, argv + 2);
+    if (argc > 3 && strcmp(argv[1], "import") == 0 && strcmp(argv[2], "etcd") == 0 &&
+        strcmp(argv[3], "--help") != 0)
+        return node_import(argc - 3, argv + 3,
+                           &(struct import_source){ cli_etcd_snapshot, cli_etcd_hash });
     if (argc > 2 && strcmp(argv[1], "docs") == 0)
         return strcmp(argv[2], "cli") == 0 ? cli_docs() : node_docs(argv[2]);
     return cli_run(argc - 1, argv + 1);

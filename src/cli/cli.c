@@ -9,6 +9,7 @@
 struct alloc cli_heap;
 
 #define COMMON "endpoint output timeout cacert cert key insecure-skip-verify help"
+#define SOURCE "source-cacert source-cert source-key source-insecure-skip-verify"
 #define RANGE "prefix from-key range-end"
 
 static const struct command commands[] = {
@@ -38,7 +39,7 @@ static const struct command commands[] = {
       "start a cluster on this machine for trying out, until interrupted: clients on base-port, "
       "+2, +4..., members on the ports between",
       "confman cluster up --nodes 3 --data-dir /tmp/cluster --base-port 2379", 1, 1, run_cluster },
-    { "snapshot", "save FILE|status FILE|restore FILE", COMMON,
+    { "snapshot", "save FILE|status FILE|restore FILE", "etcd " COMMON,
       "backups: save all of the store at one revision; status tells what a file has, and checks "
       "it; restore makes a data directory of a new cluster, with the server's --data-dir, --name, "
       "--initial-cluster, --initial-cluster-token, once for each member",
@@ -49,6 +50,13 @@ static const struct command commands[] = {
       "takes the place of what was set before",
       "confman quota set prefix team-a/ --max-keys 10000 --max-bytes 100000000 --rate 500", 1, 3,
       run_quota },
+    { "import", "etcd",
+      "from-endpoint from-snapshot from-data-dir " SOURCE " help",
+      "make a data directory of all that an etcd has, with its revisions: from a live one, from its "
+      "snapshot, or from its data directory; with the server's --data-dir, --name, "
+      "--initial-cluster, --initial-cluster-token. For a cluster take a snapshot once, and import "
+      "it once for each member",
+      "confman import etcd --from-endpoint 10.0.0.1:2379 --data-dir data", 1, 1, run_import },
     { "status", "", COMMON, "version, revision, sizes and leader of the server",
       "confman status --output json", 0, 0, run_status },
     { "compact", "REVISION", "physical " COMMON, "forget what is older than a revision",
@@ -118,6 +126,11 @@ static int run(const struct command *c, int argc, char **argv)
     if (fflush(stdout) != 0)
         return cli_complain(EXIT_REFUSED, "standard output cannot be written");
     return status;
+}
+
+int cli_source_options(int argc, char **argv, struct options *out)
+{
+    return options_read(find("status"), argc, argv, out);
 }
 
 int cli_run(int argc, char **argv)

@@ -17,10 +17,12 @@ struct options {
     const char *range_end, *sort_by, *order;
     const char *peer, *data_dir;
     int64_t max_keys, max_bytes, rate, burst;
+    const char *from_endpoint, *from_snapshot, *from_data_dir;
+    const char *source_cacert, *source_cert, *source_key;
     int64_t timeout, limit, revision, lease, nodes, base_port;
     bool insecure_skip_verify, prefix, from_key, keys_only, count_only, serializable;
     bool print_value_only, prev_kv, ignore_value, ignore_lease, progress, physical, once, keys;
-    bool learner;
+    bool learner, source_insecure_skip_verify, etcd;
     bool help, json;
     const char *args[3];
     int n_args;
@@ -35,6 +37,8 @@ struct command {
 
 /* Reads options of the command and the words between them. EXIT_DONE or EXIT_USAGE (then told). */
 int options_read(const struct command *c, int argc, char **argv, struct options *out);
+/* Of whom an import asks: those of `status`. */
+int cli_source_options(int argc, char **argv, struct options *out);
 void options_help(const struct command *c, bool markdown);
 bool options_number(const char *text, int64_t *out);
 
@@ -55,6 +59,8 @@ int client_call(struct client *c, const char *path, const struct buf *request,
 /* A stream: begin, send any number of messages, take what comes. */
 int client_begin(struct client *c, const char *path);
 int client_send(struct client *c, const struct buf *message);
+/* The same for one message that all is asked with; answers by client_next. */
+int client_ask(struct client *c, const char *path, const struct buf *request);
 /* Waits for the next message, also beyond the time-out when for_ever. EXIT_DONE with an empty
  * *message.data: the server ended the stream well. */
 int client_next(struct client *c, bool for_ever, struct span *message);
@@ -97,6 +103,7 @@ int run_member(const struct options *o, struct arena *arena);
 int run_cluster(const struct options *o, struct arena *arena);
 int run_snapshot(const struct options *o, struct arena *arena);
 int run_quota(const struct options *o, struct arena *arena);
+int run_import(const struct options *o, struct arena *arena);
 int run_status(const struct options *o, struct arena *arena);
 int run_compact(const struct options *o, struct arena *arena);
 bool get_request(const struct options *o, struct span key, struct arena *arena,

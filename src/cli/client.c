@@ -309,8 +309,7 @@ int client_next(struct client *c, bool for_ever, struct span *message)
     }
 }
 
-int client_call(struct client *c, const char *path, const struct buf *request,
-                struct span *response)
+int client_ask(struct client *c, const char *path, const struct buf *request)
 {
     int status = client_begin(c, path);
     if (status != EXIT_DONE)
@@ -320,6 +319,13 @@ int client_call(struct client *c, const char *path, const struct buf *request,
     buf_span(out, buf_all(request));
     grpc_message_end(out, start);
     h2_write_end(c->stream, true);
+    return EXIT_DONE;
+}
+
+int client_call(struct client *c, const char *path, const struct buf *request,
+                struct span *response)
+{
+    int status = client_ask(c, path, request);
     while (!c->over && status == EXIT_DONE)
         status = turn(c, false);
     if (status == EXIT_DONE && c->code != 0)

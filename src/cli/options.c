@@ -53,6 +53,15 @@ static const struct option {
     OPTION("max-bytes", max_bytes, NUMBER, "N", "set: bytes of their keys and values"),
     OPTION("rate", rate, NUMBER, "N", "set: requests a second, on each node"),
     OPTION("burst", burst, NUMBER, "N", "set: requests that may come at once (as many as rate)"),
+    OPTION("etcd", etcd, FLAG, "", "save: as etcd's database, which etcdctl can restore"),
+    OPTION("from-endpoint", from_endpoint, TEXT, "HOST:PORT,...", "a live etcd, asked in turn"),
+    OPTION("from-snapshot", from_snapshot, TEXT, "FILE", "what etcdctl snapshot save wrote"),
+    OPTION("from-data-dir", from_data_dir, TEXT, "DIR", "of an etcd that was stopped"),
+    OPTION("source-cacert", source_cacert, TEXT, "FILE", "authorities to trust there (PEM)"),
+    OPTION("source-cert", source_cert, TEXT, "FILE", "certificate to show there (PEM)"),
+    OPTION("source-key", source_key, TEXT, "FILE", "its private key (PEM)"),
+    OPTION("source-insecure-skip-verify", source_insecure_skip_verify, FLAG, "",
+           "TLS, but trust any server there"),
     OPTION("keys", keys, FLAG, "", "timetolive: the keys that hang on it"),
 };
 enum { COUNT = sizeof(table) / sizeof(table[0]) };

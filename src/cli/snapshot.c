@@ -1,10 +1,14 @@
 /* `confman snapshot save`: the file comes from the server as it is. What reads or restores one has
- * to know the store: main.c gives it to node. */
+ * to know the store: main.c gives it to node; and so what an import makes of an etcd. */
 #include <string.h>
 #include "cli/cli_int.h"
 #include "io/file/file.h"
 
-enum { PATH_BYTES = 512 };
+enum {
+    PATH_BYTES = 512,
+    QUIET_S = 60, /* a large store takes its time before the first byte */
+    PROGRESS_BYTES = 64 << 20,
+};
 
 struct saving {
     struct file *file;
@@ -33,13 +37,44 @@ static enum err keep(struct saving *s, const char *part, const char *path)
     return file_sync_dir(dir);
 }
 
+/* Maintenance.Snapshot: the database and its checksum, in messages. */
+static int take_etcd(struct client *c, struct saving *s)
+{
+    struct buf request;
+    struct arena arena;
+    struct span message;
+    uint64_t told = 0;
+    buf_open(&request, &cli_heap);
+    arena_open(&arena, &cli_heap);
+    int status = client_ask(c, "/etcdserverpb.Maintenance/Snapshot", &request);
+    while (status == EXIT_DONE && (status = client_next(c, false, &message)) == EXIT_DONE &&
+           message.data) {
+        struct pb_snapshot_response r;
+        arena_reset(&arena);
+        if (pb_snapshot_response_decode(message, &arena, &r) != ERR_OK)
+            status = cli_complain(EXIT_UNREACHABLE, "a message that makes no sense");
+        else
+            status = take(s, r.blob);
+        if (s->size_bytes - told >= PROGRESS_BYTES) {
+            told = s->size_bytes;
+            fprintf(stderr, "received %llu MiB, %llu MiB to come\n", (unsigned long long)told >> 20,
+                    (unsigned long long)r.remaining_bytes >> 20);
+        }
+    }
+    arena_close(&arena);
+    buf_close(&request);
+    return status;
+}
+
 static int save(const struct options *o, const char *path, const char *part)
 {
     struct saving s = { .err = file_open(part, FILE_CREATE, &s.file) };
     if (s.err != ERR_OK)
         return cli_complain(EXIT_REFUSED, "%s", file_why());
     struct client *c = client_open(o);
-    int status = c ? client_download(c, "/v1/snapshot", take, &s) : EXIT_UNREACHABLE;
+    int status = !c        ? EXIT_UNREACHABLE
+                 : o->etcd ? take_etcd(c, &s)
+                           : client_download(c, "/v1/snapshot", take, &s);
     if (status == EXIT_DONE)
         s.err = keep(&s, part, path);
     if (s.err != ERR_OK)
@@ -56,17 +91,66 @@ static int save(const struct options *o, const char *path, const char *part)
     return status;
 }
 
-int run_snapshot(const struct options *o, struct arena *arena)
+static int save_as(const struct options *o, const char *path)
 {
     char part[PATH_BYTES];
+    struct options patient = *o;
+    int n = snprintf(part, sizeof(part), "%s.part", path);
+    if (n < 0 || n >= PATH_BYTES)
+        return cli_complain(EXIT_USAGE, "the path is too long");
+    if (o->etcd && patient.timeout < QUIET_S)
+        patient.timeout = QUIET_S;
+    return save(&patient, path, part);
+}
+
+/* ---- for an import ---- */
+
+int cli_etcd_snapshot(int argc, char **argv, const char *path)
+{
+    struct options o;
+    alloc_heap(&cli_heap);
+    int status = cli_source_options(argc, argv, &o);
+    o.etcd = true;
+    return status == EXIT_DONE ? save_as(&o, path) : status;
+}
+
+int cli_etcd_hash(int argc, char **argv, int64_t revision, uint32_t *hash, int64_t *compacted)
+{
+    struct options o;
+    struct arena arena;
+    struct buf request;
+    struct span message;
+    struct pb_hash_kv_response r = { .hash = 0 };
+    int status = cli_source_options(argc, argv, &o);
+    if (status != EXIT_DONE)
+        return status;
+    o.timeout = o.timeout < QUIET_S ? QUIET_S : o.timeout;
+    arena_open(&arena, &cli_heap);
+    buf_open(&request, &cli_heap);
+    pb_hash_kv_request_encode(&(struct pb_hash_kv_request){ .revision = revision }, &request);
+    status = call_once(&o, "/etcdserverpb.Maintenance/HashKV", &request, &arena, &message);
+    if (status == EXIT_DONE && pb_hash_kv_response_decode(message, &arena, &r) != ERR_OK)
+        status = cli_complain(EXIT_UNREACHABLE, "an answer that makes no sense");
+    *hash = r.hash;
+    *compacted = r.compact_revision;
+    buf_close(&request);
+    arena_close(&arena);
+    return status;
+}
+
+int run_import(const struct options *o, struct arena *arena)
+{
+    (void)arena;
+    return cli_complain(EXIT_USAGE, "import: etcd, not \"%s\"", o->args[0]);
+}
+
+int run_snapshot(const struct options *o, struct arena *arena)
+{
     (void)arena;
     const char *word = o->args[0];
     if (strcmp(word, "status") == 0 || strcmp(word, "restore") == 0)
         return cli_complain(EXIT_USAGE, "snapshot: %s comes before options", word);
     if (strcmp(word, "save") != 0)
         return cli_complain(EXIT_USAGE, "snapshot: save, status or restore, not \"%s\"", word);
-    int n = snprintf(part, sizeof(part), "%s.part", o->args[1]);
-    if (n < 0 || n >= PATH_BYTES)
-        return cli_complain(EXIT_USAGE, "the path is too long");
-    return save(o, o->args[1], part);
+    return save_as(o, o->args[1]);
 }

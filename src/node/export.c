@@ -128,7 +128,7 @@ static void begin_pass(struct export *x, struct buf *out)
 {
     bbolt_write_begin(&x->writer, &x->alloc, out, &x->size);
     x->writer_open = true;
-    etcdfile_write_front(&x->writer, &x->m);
+    etcdfile_write_front(&x->writer, &x->m, &x->alloc);
     x->next = 0;
 }
 

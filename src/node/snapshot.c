@@ -59,7 +59,7 @@ static void count_name(void *context, const char *name)
     *n += name[0] != 0;
 }
 
-static enum err must_be_free(const char *dir, char *why)
+enum err snapshot_must_be_free(const char *dir, char *why)
 {
     size_t n = 0;
     enum err e = file_list(dir, count_name, &n);
@@ -154,9 +154,9 @@ enum err snapshot_restore(struct machine *m, const struct snapshot_restore *o, c
     int k = snprintf(parent, sizeof(parent), "%s/..", o->dir);
     if (n < 0 || n >= PATH_BYTES || k < 0 || k >= PATH_BYTES)
         return refuse(ERR_BAD_REQUEST, why, o->dir, "the path is too long");
-    enum err e = must_be_free(o->dir, why);
+    enum err e = snapshot_must_be_free(o->dir, why);
     if (e == ERR_OK)
-        e = must_be_free(part, why); /* of a restore that was cut short */
+        e = snapshot_must_be_free(part, why); /* of a restore that was cut short */
     if (e != ERR_OK)
         return e;
     buf_reset(&m->members); /* the old members know nothing of this cluster */
@@ -259,15 +259,15 @@ static int status(struct machine *m, int argc, char **argv)
 
 /* Ids follow from the token: another one than any cluster has had, the same for all members that
  * restore the same file. */
-static void renew_token(struct params *p, const struct machine *m, const struct snapshot_info *info)
+static void renew_token(struct params *p, const struct machine *m, uint64_t cluster)
 {
     size_t n = strlen(p->initial_cluster_token);
     snprintf(p->initial_cluster_token + n, sizeof(p->initial_cluster_token) - n,
-             " from %llx at %llu, %08x", (unsigned long long)info->cluster,
+             " from %llx at %llu, %08x", (unsigned long long)cluster,
              (unsigned long long)m->applied_index, m->digest);
 }
 
-static int restore_as(struct machine *m, const struct params *p, char *why)
+enum err snapshot_restore_as(struct machine *m, struct params *p, uint64_t cluster, char *why)
 {
     struct raft_member members[RAFT_MEMBERS_MAX];
     struct snapshot_restore o = { .dir = p->data_dir,
@@ -276,6 +276,7 @@ static int restore_as(struct machine *m, const struct params *p, char *why)
                                   .segment_bytes = LOG_SEGMENT_BYTES };
     struct buf infos, encoded;
     size_t count = 0;
+    renew_token(p, m, cluster);
     buf_open(&infos, m->alloc);
     buf_open(&encoded, m->alloc);
     enum err e = cluster_begin(p, members, &count, &o.cluster, &o.member, &infos, why);
@@ -286,12 +287,11 @@ static int restore_as(struct machine *m, const struct params *p, char *why)
     }
     buf_close(&encoded);
     buf_close(&infos);
-    if (e != ERR_OK)
-        return complain(1, why);
-    printf("%s: cluster %llx, member %llx, of %zu, at revision %lld\n", p->data_dir,
-           (unsigned long long)o.cluster, (unsigned long long)o.member, count,
-           (long long)kv_revision(m->kv));
-    return 0;
+    if (e == ERR_OK)
+        printf("%s: cluster %llx, member %llx, of %zu, at revision %lld\n", p->data_dir,
+               (unsigned long long)o.cluster, (unsigned long long)o.member, count,
+               (long long)kv_revision(m->kv));
+    return e;
 }
 
 static int restore(struct machine *m, int argc, char **argv)
@@ -306,8 +306,7 @@ static int restore(struct machine *m, int argc, char **argv)
         return complain(2, why);
     if (snapshot_read(argv[1], m, &info, why) != ERR_OK)
         return complain(1, why);
-    renew_token(&params, m, &info);
-    return restore_as(m, &params, why);
+    return snapshot_restore_as(m, &params, info.cluster, why) == ERR_OK ? 0 : complain(1, why);
 }
 
 int node_snapshot(int argc, char **argv)
@@ -316,8 +315,7 @@ int node_snapshot(int argc, char **argv)
     struct machine m;
     alloc_heap(&heap);
     machine_open(&m, &heap);
-    int result = strcmp(argv[0], "status") == 0 ? status(&m, argc, argv)
-                                                : restore(&m, argc, argv);
+    int result = strcmp(argv[0], "status") == 0 ? status(&m, argc, argv) : restore(&m, argc, argv);
     machine_close(&m);
     CHECK(heap.used == 0);
     if (fflush(stdout) != 0)

@@ -4,6 +4,7 @@
 #include "base/err.h"
 #include "base/span.h"
 #include "core/machine/machine.h"
+#include "node/param.h"
 #include "node/storage.h"
 
 struct snapshot_info {
@@ -15,6 +16,9 @@ struct snapshot_info {
  * ERR_CORRUPT, ERR_FORMAT, ERR_IO; then only machine_close may follow. */
 enum err snapshot_read(const char *file, struct machine *m, struct snapshot_info *out,
                        char *why) MUST_CHECK;
+
+/* Whether a data directory can be made there: it is not there, or empty. ERR_BAD_REQUEST, ERR_IO. */
+enum err snapshot_must_be_free(const char *dir, char *why) MUST_CHECK;
 
 struct snapshot_restore {
     const char *dir;          /* must not be there yet, or be empty */
@@ -29,3 +33,8 @@ struct snapshot_restore {
  * ERR_BAD_REQUEST: dir is not empty; ERR_DISK_FULL, ERR_IO. */
 enum err snapshot_restore(struct machine *m, const struct snapshot_restore *o,
                           char *why) MUST_CHECK;
+
+/* The same with parameters of the server; prints what it has made. cluster: where the state comes
+ * from, 0: elsewhere; the new ids depend on it and on the state. why as snapshot_read's. */
+enum err snapshot_restore_as(struct machine *m, struct params *p, uint64_t cluster,
+                             char *why) MUST_CHECK;

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import unittest
 
-from node import Node, main, target, wait_until
+from node import Node, confman_bin, main, target, wait_until
 
 
 def etcdctl(endpoint, *args, stdin=""):
@@ -50,9 +50,9 @@ def fill(endpoint, seed, compact):
     random_ = random.Random(seed)
     lease = ctl(endpoint, "lease", "grant", "5000").split()[1]
     ctl(endpoint, "lease", "grant", "700")
-    for i in range(30):
+    for i in range(12):
         ctl(endpoint, "txn", stdin=words(random_, random_.randrange(1, 12)))
-        if i == 20 and compact:
+        if i == 7 and compact:
             revision = hash_kv(endpoint)[1]
             ctl(endpoint, "put", "gone-at-the-compaction", "x")
             ctl(endpoint, "del", "gone-at-the-compaction")
@@ -88,10 +88,10 @@ class MovingTest(unittest.TestCase):
         return node.start()
 
     def same(self, one, other):
-        """Every key at every revision that is kept."""
+        """All that is kept, by its hash; and every key at some of the revisions."""
         said = hash_kv(one.endpoint)
         self.assertEqual(said, hash_kv(other.endpoint))
-        for revision in range(max(said[2], 1), said[1] + 1):
+        for revision in range(max(said[2], 1), said[1] + 1, 5):
             self.assertEqual(everything(one.endpoint, revision),
                              everything(other.endpoint, revision))
 
@@ -133,6 +133,115 @@ class MovingTest(unittest.TestCase):
         done = etcdctl(node.endpoint, "snapshot", "restore", file, "--data-dir", self.path("no"))
         self.assertNotEqual(done.returncode, 0)
         self.assertIn("expected sha256", done.stderr)
+
+    # ---- in ----
+
+    def confman(self, *args):
+        return subprocess.run([confman_bin(), *args], text=True, capture_output=True, timeout=60)
+
+    def source(self, seed, compact=True):
+        """An etcd with something in it, and its lease."""
+        etcd = self.node(kind="etcd").start()
+        return etcd, fill(etcd.endpoint, seed, compact)
+
+    def check_import(self, etcd, lease, *words):
+        node = self.node()
+        done = self.confman("import", "etcd", *words, "--data-dir", node.data)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        if not etcd.alive():
+            etcd.start()
+        said = hash_kv(etcd.endpoint)
+        self.assertIn("HashKV     %d" % said[0], done.stdout)
+        node.start()
+        self.same(etcd, node)
+        said = ctl(node.endpoint, "lease", "timetolive", lease, "--keys")
+        self.assertRegex(said, r"TTL\(5000s\).*attached keys\(\[leased\]\)")
+        ctl(node.endpoint, "lease", "revoke", lease)
+        self.assertEqual(ctl(node.endpoint, "get", "leased"), "")
+        self.assertEqual(node.stop(), 0)
+        node.start()    # from a checkpoint of its own
+        self.assertEqual(hash_kv(node.endpoint)[1], hash_kv(etcd.endpoint)[1] + 1)
+        return done
+
+    def test_import_live(self):
+        etcd, lease = self.source(11)
+        done = self.check_import(etcd, lease, "--from-endpoint", etcd.endpoint)
+        self.assertIn("the same as the source's", done.stdout)
+
+    def test_import_snapshot(self):
+        etcd, lease = self.source(12)
+        file = self.path("snapshot")
+        ctl(etcd.endpoint, "snapshot", "save", file)
+        self.check_import(etcd, lease, "--from-snapshot", file)
+
+    def test_import_data_directory(self):
+        """A running etcd has it locked; one that was killed has more in its log."""
+        etcd, lease = self.source(13, compact=False)
+        words = ("import", "etcd", "--from-data-dir", etcd.data, "--data-dir", self.path("no"))
+        done = self.confman(*words)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("stop that etcd first", done.stderr)
+        ctl(etcd.endpoint, "put", "last", "word")
+        etcd.kill()
+        done = self.confman(*words)
+        if done.returncode:     # unless it had written it out just then
+            self.assertIn("its log has changes", done.stderr)
+            self.assertFalse(os.path.exists(self.path("no")))
+        etcd.start()
+        ctl(etcd.endpoint, "put", "last", "of all")
+        etcd.stop()
+        self.check_import(etcd, lease, "--from-data-dir", etcd.data)
+
+    def test_import_users(self):
+        etcd = self.node(kind="etcd").start()
+        for words in (("user", "add", "root:secret"), ("user", "add", "anna:apple"),
+                      ("role", "add", "reader"),
+                      ("role", "grant-permission", "reader", "read", "a", "b"),
+                      ("user", "grant-role", "anna", "reader"), ("put", "a", "1"), ("put", "z", "2"),
+                      ("user", "grant-role", "root", "root"), ("auth", "enable")):
+            ctl(etcd.endpoint, *words)
+        node = self.node()
+        file = self.path("snapshot")
+        ctl(etcd.endpoint, "--user", "root:secret", "snapshot", "save", file)
+        done = self.confman("import", "etcd", "--from-snapshot", file, "--data-dir", node.data)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(done.stdout, "auth +enabled")
+        node.start()
+        self.check_users(node)
+        file = self.path("back")
+        ctl(node.endpoint, "--user", "root:secret", "snapshot", "save", file)
+        self.check_users(self.restored(file))
+
+    def check_users(self, node):
+        self.assertEqual(ctl(node.endpoint, "--user", "anna:apple", "get", "a"), "a\n1\n")
+        for words in (("--user", "anna:apple", "get", "z"), ("--user", "anna:pear", "get", "a"),
+                      ("get", "a")):
+            self.assertNotEqual(etcdctl(node.endpoint, *words).returncode, 0)
+        said = ctl(node.endpoint, "--user", "root:secret", "role", "get", "reader")
+        self.assertIn("[a, b)", said)
+
+    def test_import_refused(self):
+        """Nothing is made of what is no database; and what is there stays."""
+        file = self.path("file")
+        with open(file, "wb") as f:
+            f.write(b"no database" * 1000)
+        there = self.path("there")
+        os.mkdir(there)
+        open(os.path.join(there, "x"), "w", encoding="ascii").close()
+        for words, status, why in (
+                (("--from-snapshot", file, "--data-dir", self.path("no")), 1, "is no database"),
+                (("--from-snapshot", file, "--data-dir", there), 1, "is not empty"),
+                (("--from-snapshot", self.path("none"), "--data-dir", self.path("no")), 1,
+                 "No such file"),
+                (("--from-data-dir", there, "--data-dir", self.path("no")), 1, "No such file"),
+                (("--data-dir", self.path("no")), 2, "usage"),
+                (("--from-snapshot", file, "--from-data-dir", there), 2, "usage"),
+                (("--from-endpoint", "127.0.0.1:1", "--data-dir", self.path("no")), 3,
+                 "cannot connect")):
+            done = self.confman("import", "etcd", *words)
+            self.assertEqual(done.returncode, status, done.stderr)
+            self.assertIn(why, done.stderr)
+        self.assertEqual(sorted(os.listdir(self.folder)), ["file", "there"])
 
 
 if __name__ == "__main__":

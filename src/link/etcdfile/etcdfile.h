@@ -22,6 +22,7 @@ struct etcdfile_info {
     int64_t compact_revision; /* -1: nothing is */
     uint64_t index;           /* of etcd's log: what is in the database; 0: it does not say */
     bool auth;                /* users have to log in */
+    uint64_t auth_revision;
     /* known when all is loaded */
     int64_t versions, leases;
     uint64_t leases_missing; /* that keys hang on and the database does not have */
@@ -52,8 +53,8 @@ void etcdfile_close(struct etcdfile *f);
 
 enum { ETCDFILE_REVISION_MAX = 18 };
 
-/* The buckets before "key", and those behind it. m has leases, not the store. */
-void etcdfile_write_front(struct bbolt_writer *w, const struct machine *m);
+/* The buckets before "key", and those behind it: all that m has but the store. */
+void etcdfile_write_front(struct bbolt_writer *w, const struct machine *m, struct alloc *alloc);
 void etcdfile_write_back(struct bbolt_writer *w, const struct machine *m, int64_t compact_revision,
                          struct alloc *alloc);
 

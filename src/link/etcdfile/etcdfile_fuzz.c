@@ -5,17 +5,17 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const char *const buckets[] = { "auth", "key", "lease", "meta" };
+static const char *const buckets[] = { "auth", "authRoles", "authUsers", "key", "lease", "meta" };
 
 static void write_all(struct bbolt_writer *w, struct span in)
 {
-    for (uint8_t bucket = 0; bucket < 4; bucket++) {
+    for (uint8_t bucket = 0; bucket < 6; bucket++) {
         struct span rest = in, key, value;
         uint8_t which, key_size, value_size;
         while (span_u8(&rest, &which) && span_u8(&rest, &key_size) && key_size > 0 &&
                span_u8(&rest, &value_size) && span_take(&rest, key_size, &key) &&
                span_take(&rest, value_size, &value))
-            if (which % 4 == bucket)
+            if (which % 6 == bucket)
                 bbolt_write(w, key, value);
         bbolt_write_bucket(w, buckets[bucket]);
     }

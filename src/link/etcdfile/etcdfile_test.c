@@ -10,7 +10,7 @@ static void write_all(struct bbolt_writer *w, const struct machine *m, int64_t c
     struct buf value;
     uint8_t revision[ETCDFILE_REVISION_MAX];
     buf_open(&value, heap);
-    etcdfile_write_front(w, m);
+    etcdfile_write_front(w, m, heap);
     for (size_t i = 0; i < n; i++) {
         buf_reset(&value);
         etcdfile_value(span_text(keys[i]), &versions[i], &value);

@@ -1,5 +1,5 @@
 #include <string.h>
-#include "link/etcdfile/etcdfile.h"
+#include "link/etcdfile/etcdfile_int.h"
 #include "wire/protobuf/etcd_pb.h"
 #include "wire/protobuf/etcdfile_pb.h"
 
@@ -42,8 +42,11 @@ static void take_meta(struct etcdfile_info *i, struct span key, struct span valu
 
 static void take_auth(struct etcdfile_info *i, struct span key, struct span value)
 {
+    int64_t number;
     if (span_is(key, "authEnabled"))
         i->auth = value.len > 0 && value.data[0] != 0;
+    else if (span_is(key, "authRevision") && take_number(&value, &number))
+        i->auth_revision = (uint64_t)number;
 }
 
 /* Every item of a bucket; one that is not there is empty. */
@@ -96,6 +99,8 @@ enum err etcdfile_open(struct etcdfile *f, struct span file, struct machine *m, 
     e = each(f, "meta", take_meta);
     if (e == ERR_OK)
         e = each(f, "auth", take_auth);
+    if (e == ERR_OK)
+        e = etcdfile_load_auth(&f->db, f->info.auth, f->info.auth_revision, m->auth, alloc);
     if (e == ERR_OK)
         e = load_leases(f);
     kv_import_begin(m->kv, f->info.compact_revision);

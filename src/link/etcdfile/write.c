@@ -1,19 +1,13 @@
 #include <string.h>
-#include "link/etcdfile/etcdfile.h"
+#include "link/etcdfile/etcdfile_int.h"
 #include "wire/protobuf/etcd_pb.h"
 #include "wire/protobuf/etcdfile_pb.h"
 
-static void put_number(uint8_t *p, uint64_t v)
-{
-    for (int i = 7; i >= 0; i--, v >>= 8)
-        p[i] = (uint8_t)v;
-}
-
 struct span etcdfile_revision(const struct kv_record *v, uint8_t out[ETCDFILE_REVISION_MAX])
 {
-    put_number(out, (uint64_t)v->mod_revision);
+    etcdfile_put_number(out, (uint64_t)v->mod_revision);
     out[8] = '_';
-    put_number(out + 9, v->sub);
+    etcdfile_put_number(out + 9, v->sub);
     out[17] = 't';
     return span_of(out, v->letter == 'T' ? 18 : 17);
 }
@@ -45,12 +39,11 @@ void etcdfile_value(struct span key, const struct kv_record *v, struct buf *out)
 
 /* ---- the other buckets ---- */
 
-void etcdfile_write_front(struct bbolt_writer *w, const struct machine *m)
+void etcdfile_write_front(struct bbolt_writer *w, const struct machine *m, struct alloc *alloc)
 {
-    static const char *const empty[] = { "alarm", "auth", "authRoles", "authUsers", "cluster" };
-    (void)m;
-    for (size_t i = 0; i < sizeof(empty) / sizeof(empty[0]); i++)
-        bbolt_write_bucket(w, empty[i]);
+    bbolt_write_bucket(w, "alarm");
+    etcdfile_write_auth(w, m->auth, alloc);
+    bbolt_write_bucket(w, "cluster");
 }
 
 struct leases {
@@ -66,7 +59,7 @@ static void write_lease(void *context, int64_t id, int64_t ttl_s, int64_t noted_
     uint8_t key[8];
     if (s->negative != (id < 0))
         return;
-    put_number(key, (uint64_t)id);
+    etcdfile_put_number(key, (uint64_t)id);
     buf_reset(&s->value);
     pb_stored_lease_encode(&l, &s->value);
     bbolt_write(s->w, span_of(key, 8), buf_all(&s->value));
@@ -91,8 +84,8 @@ void etcdfile_write_back(struct bbolt_writer *w, const struct machine *m, int64_
     write_leases(w, m, alloc);
     bbolt_write_bucket(w, "members"); /* a restore writes those of its own cluster */
     bbolt_write_bucket(w, "members_removed");
-    put_number(index, m->applied_index);
-    put_number(term, m->applied_term);
+    etcdfile_put_number(index, m->applied_index);
+    etcdfile_put_number(term, m->applied_term);
     bbolt_write(w, SPAN("consistent_index"), span_of(index, 8));
     if (compact_revision > 0) {
         struct span told = etcdfile_revision(&compact, revision);
