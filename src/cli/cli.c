@@ -50,10 +50,9 @@ static const struct command commands[] = {
       "takes the place of what was set before",
       "confman quota set prefix team-a/ --max-keys 10000 --max-bytes 100000000 --rate 500", 1, 3,
       run_quota },
-    { "import", "etcd",
-      "from-endpoint from-snapshot from-data-dir " SOURCE " help",
-      "make a data directory of all that an etcd has, with its revisions: from a live one, from its "
-      "snapshot, or from its data directory; with the server's --data-dir, --name, "
+    { "import", "etcd", "from-endpoint from-snapshot from-data-dir " SOURCE " help",
+      "make a data directory of all that an etcd has, with its revisions: from a live one, its "
+      "snapshot, or its data directory; with the server's --data-dir, --name, "
       "--initial-cluster, --initial-cluster-token. For a cluster take a snapshot once, and import "
       "it once for each member",
       "confman import etcd --from-endpoint 10.0.0.1:2379 --data-dir data", 1, 1, run_import },

@@ -17,7 +17,8 @@ struct snapshot_info {
 enum err snapshot_read(const char *file, struct machine *m, struct snapshot_info *out,
                        char *why) MUST_CHECK;
 
-/* Whether a data directory can be made there: it is not there, or empty. ERR_BAD_REQUEST, ERR_IO. */
+/* Whether a data directory can be made there: nothing is, or nothing in it. ERR_BAD_REQUEST,
+ * ERR_IO. */
 enum err snapshot_must_be_free(const char *dir, char *why) MUST_CHECK;
 
 struct snapshot_restore {

@@ -95,11 +95,15 @@ class MovingTest(unittest.TestCase):
             self.assertEqual(everything(one.endpoint, revision),
                              everything(other.endpoint, revision))
 
-    def check_snapshot(self, compact):
+    def test_snapshot_restored_by_etcd(self):
         node = self.node().start()
-        lease = fill(node.endpoint, 3, compact)
+        lease = fill(node.endpoint, 3, True)
         file = self.path("snapshot")
-        ctl(node.endpoint, "snapshot", "save", file)
+        done = self.confman("snapshot", "save", file, "--etcd", "--endpoint", node.endpoint)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        ctl(node.endpoint, "snapshot", "save", self.path("same"))
+        with open(file, "rb") as one, open(self.path("same"), "rb") as other:
+            self.assertTrue(one.read() == other.read())
         said = json.loads(ctl(node.endpoint, "snapshot", "status", file, "-w", "json"))
         self.assertEqual(said["revision"], hash_kv(node.endpoint)[1])
         other = self.restored(file)
@@ -107,12 +111,6 @@ class MovingTest(unittest.TestCase):
         said = ctl(other.endpoint, "lease", "timetolive", lease, "--keys")
         self.assertRegex(said, r"TTL\(5000s\).*attached keys\(\[leased\]\)")
         self.assertRegex(ctl(other.endpoint, "lease", "list"), "found 2 leases")
-
-    def test_snapshot_restored_by_etcd(self):
-        self.check_snapshot(compact=False)
-
-    def test_snapshot_after_compaction_restored_by_etcd(self):
-        self.check_snapshot(compact=True)
 
     def test_snapshot_of_nothing(self):
         """A store in which nothing has been written is a database too."""
@@ -139,20 +137,25 @@ class MovingTest(unittest.TestCase):
     def confman(self, *args):
         return subprocess.run([confman_bin(), *args], text=True, capture_output=True, timeout=60)
 
-    def source(self, seed, compact=True):
-        """An etcd with something in it, and its lease."""
-        etcd = self.node(kind="etcd").start()
-        return etcd, fill(etcd.endpoint, seed, compact)
-
-    def check_import(self, etcd, lease, *words):
+    def imported(self, etcd, *words):
+        """A node that has taken over what etcd has; what was said about it."""
         node = self.node()
         done = self.confman("import", "etcd", *words, "--data-dir", node.data)
         self.assertEqual(done.returncode, 0, done.stderr)
         if not etcd.alive():
             etcd.start()
-        said = hash_kv(etcd.endpoint)
-        self.assertIn("HashKV     %d" % said[0], done.stdout)
         node.start()
+        said = hash_kv(etcd.endpoint)
+        self.assertEqual(hash_kv(node.endpoint), said)
+        self.assertIn("HashKV     %d" % said[0], done.stdout)
+        return node, done.stdout
+
+    def test_import(self):
+        """From a live etcd, from its snapshot, from the directory that it leaves when it stops."""
+        etcd = self.node(kind="etcd").start()
+        lease = fill(etcd.endpoint, 11, True)
+        node, said = self.imported(etcd, "--from-endpoint", etcd.endpoint)
+        self.assertIn("the same as the source's", said)
         self.same(etcd, node)
         said = ctl(node.endpoint, "lease", "timetolive", lease, "--keys")
         self.assertRegex(said, r"TTL\(5000s\).*attached keys\(\[leased\]\)")
@@ -161,56 +164,73 @@ class MovingTest(unittest.TestCase):
         self.assertEqual(node.stop(), 0)
         node.start()    # from a checkpoint of its own
         self.assertEqual(hash_kv(node.endpoint)[1], hash_kv(etcd.endpoint)[1] + 1)
-        return done
 
-    def test_import_live(self):
-        etcd, lease = self.source(11)
-        done = self.check_import(etcd, lease, "--from-endpoint", etcd.endpoint)
-        self.assertIn("the same as the source's", done.stdout)
-
-    def test_import_snapshot(self):
-        etcd, lease = self.source(12)
         file = self.path("snapshot")
         ctl(etcd.endpoint, "snapshot", "save", file)
-        self.check_import(etcd, lease, "--from-snapshot", file)
+        self.imported(etcd, "--from-snapshot", file)
 
-    def test_import_data_directory(self):
-        """A running etcd has it locked; one that was killed has more in its log."""
-        etcd, lease = self.source(13, compact=False)
         words = ("import", "etcd", "--from-data-dir", etcd.data, "--data-dir", self.path("no"))
         done = self.confman(*words)
         self.assertEqual(done.returncode, 1)
         self.assertIn("stop that etcd first", done.stderr)
-        ctl(etcd.endpoint, "put", "last", "word")
-        etcd.kill()
-        done = self.confman(*words)
-        if done.returncode:     # unless it had written it out just then
-            self.assertIn("its log has changes", done.stderr)
-            self.assertFalse(os.path.exists(self.path("no")))
-        etcd.start()
         ctl(etcd.endpoint, "put", "last", "of all")
         etcd.stop()
-        self.check_import(etcd, lease, "--from-data-dir", etcd.data)
+        self.imported(etcd, "--from-data-dir", etcd.data)
+
+    def test_import_of_a_killed_etcd(self):
+        """What its log has and its database has not would be lost: refused."""
+        etcd = self.node(kind="etcd").start()
+        words = ("import", "etcd", "--from-data-dir", etcd.data, "--data-dir", self.path("no"))
+        for _ in range(20):     # etcd writes out every 100 ms
+            ctl(etcd.endpoint, "put", "last", "word")
+            etcd.kill()
+            done = self.confman(*words)
+            if done.returncode:
+                break
+            shutil.rmtree(self.path("no"))
+            etcd.start()
+        self.assertIn("its log has changes", done.stderr)
+        self.assertFalse(os.path.exists(self.path("no")))
+        etcd.start()
 
     def test_import_users(self):
         etcd = self.node(kind="etcd").start()
         for words in (("user", "add", "root:secret"), ("user", "add", "anna:apple"),
                       ("role", "add", "reader"),
                       ("role", "grant-permission", "reader", "read", "a", "b"),
-                      ("user", "grant-role", "anna", "reader"), ("put", "a", "1"), ("put", "z", "2"),
-                      ("user", "grant-role", "root", "root"), ("auth", "enable")):
+                      ("user", "grant-role", "anna", "reader"),
+                      ("user", "grant-role", "root", "root"),
+                      ("put", "a", "1"), ("put", "z", "2")):
+            ctl(etcd.endpoint, *words)
+        node = self.node()
+        file = self.path("snapshot")
+        ctl(etcd.endpoint, "snapshot", "save", file)
+        done = self.confman("import", "etcd", "--from-snapshot", file, "--data-dir", node.data)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(done.stdout, "auth +disabled")
+        node.start()
+        self.assertEqual(ctl(node.endpoint, "user", "list"), "anna\nroot\n")
+        file = self.path("back")
+        ctl(node.endpoint, "snapshot", "save", file)
+        back = self.restored(file)
+        ctl(back.endpoint, "auth", "enable")
+        self.check_users(back)
+
+    def test_import_while_users_log_in(self):
+        """That they have to is taken over too: nobody gets in without."""
+        etcd = self.node(kind="etcd").start()
+        for words in (("user", "add", "root:secret"), ("user", "grant-role", "root", "root"),
+                      ("auth", "enable")):
             ctl(etcd.endpoint, *words)
         node = self.node()
         file = self.path("snapshot")
         ctl(etcd.endpoint, "--user", "root:secret", "snapshot", "save", file)
         done = self.confman("import", "etcd", "--from-snapshot", file, "--data-dir", node.data)
-        self.assertEqual(done.returncode, 0, done.stderr)
         self.assertRegex(done.stdout, "auth +enabled")
         node.start()
-        self.check_users(node)
-        file = self.path("back")
-        ctl(node.endpoint, "--user", "root:secret", "snapshot", "save", file)
-        self.check_users(self.restored(file))
+        done = etcdctl(node.endpoint, "snapshot", "save", self.path("no"))
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("user name is empty", done.stderr)
 
     def check_users(self, node):
         self.assertEqual(ctl(node.endpoint, "--user", "anna:apple", "get", "a"), "a\n1\n")

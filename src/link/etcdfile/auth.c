@@ -1,5 +1,5 @@
-/* Users and roles: buckets "auth" (enabled, revision), "authRoles" and "authUsers" with the messages
- * of authpb by name. They come in as the records that auth_load takes, so that it checks them. */
+/* Users and roles: buckets "auth" (enabled, revision), "authRoles" and "authUsers" with messages of
+ * authpb by name. They come in as the records that auth_load takes, so that it checks them. */
 #include "link/etcdfile/etcdfile_int.h"
 #include "wire/protobuf/etcdfile_pb.h"
 
