@@ -160,7 +160,8 @@ int cli_docs(void)
     printf("# Command line\n\nMade from the table in `src/cli/cli.c` by `make docs`. The commands "
            "but snapshot and quota speak to the etcd door, so they work against any etcd v3 "
            "server.\n\nExit status: 0 done, 1 refused or not found, 2 wrong usage, 3 the server "
-           "cannot be reached or did not answer in time. In JSON, keys and values are strings when they are UTF-8, "
+           "cannot be reached or did not answer in time. In JSON, keys and values are strings when "
+           "they are UTF-8, "
            "else `{\"base64\": ...}`.\n");
     for (int i = 0; i < COUNT; i++)
         options_help(&commands[i], true);
