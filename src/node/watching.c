@@ -81,7 +81,8 @@ static void emit_text(void *context, struct span text)
     call_text(context, text);
 }
 
-static void send_events(struct watch_stream *s, const struct watch_batch *batch)
+static void send_events(struct watch_stream *s, const struct watch_batch *batch,
+                        struct etcd_events *alike)
 {
     struct node *n = s->node;
     int64_t revision = kv_revision(n->machine.kv);
@@ -94,7 +95,7 @@ static void send_events(struct watch_stream *s, const struct watch_batch *batch)
     size_t size_max = (size_t)n->params.request_bytes_max;
     for (size_t next = 0; next < batch->n;) {
         struct buf *message = call_message_begin(s->call);
-        etcd_watch_events(&n->header, revision, batch, &next, size_max, message);
+        etcd_watch_events(&n->header, revision, batch, &next, size_max, alike, message);
         call_message_end(s->call);
     }
     s->spoke = true;
@@ -129,11 +130,12 @@ void watching_deliver(struct node *n, const struct kv_change *changes, size_t co
 {
     struct watch_batch *batches;
     size_t n_batches;
+    struct etcd_events alike = { .arena = &n->apply };
     watch_match(n->watch, changes, count, &n->apply, &batches, &n_batches);
     for (size_t i = 0; i < n_batches; i++) {
         struct watch_stream *s = batches[i].watcher->owner;
         if (has_room(s)) {
-            send_events(s, &batches[i]);
+            send_events(s, &batches[i], &alike);
         } else {
             watch_fall_behind(n->watch, batches[i].watcher,
                               batches[i].changes[0]->now->mod_revision);
@@ -182,7 +184,7 @@ bool watching_catch_up(struct node *n)
             end_compacted(s, w);
         } else {
             if (batch.n)
-                send_events(s, &batch);
+                send_events(s, &batch, NULL);
             answer_progress(s);
         }
         arena_reset(&n->apply);

@@ -67,7 +67,8 @@ static inline void drive_read_back(struct drive *d, const struct etcd_method *me
 }
 
 /* Every event of the batch once and in order, in responses that say which is the last. */
-static inline void drive_batch(struct drive *d, const struct watch_batch *batch)
+static inline void drive_batch(struct drive *d, const struct watch_batch *batch,
+                               struct etcd_events *alike)
 {
     size_t next = 0;
     struct pb_watch_response m;
@@ -75,7 +76,7 @@ static inline void drive_batch(struct drive *d, const struct watch_batch *batch)
         size_t first = next;
         buf_reset(&d->out);
         etcd_watch_events(&drive_header, kv_revision(d->m.kv), batch, &next, DRIVE_EVENTS_BYTES,
-                          &d->out);
+                          alike, &d->out);
         drive_read_back(d, drive_method("/etcdserverpb.Watch/Watch"));
         CHECK(pb_watch_response_decode(buf_all(&d->out), &d->arena, &m) == ERR_OK);
         CHECK(next > first && m.n_events == next - first && m.watch_id == batch->watcher->id);
@@ -85,6 +86,8 @@ static inline void drive_batch(struct drive *d, const struct watch_batch *batch)
             CHECK(span_equal(m.events[i].kv->key, kv_key(v)));
             CHECK(m.events[i].kv->mod_revision == v->mod_revision);
             CHECK((m.events[i].type == PB_EVENT_DELETE) == v->tombstone);
+            CHECK(batch->watcher->prev_kv || !m.events[i].prev_kv);
+            CHECK(v->tombstone || span_equal(m.events[i].kv->value, kv_value(v)));
         }
         d->events += m.n_events;
     }
@@ -94,11 +97,12 @@ static inline void drive_tell(struct drive *d, const struct kv_change *changes, 
 {
     struct watch_batch *batches;
     size_t count;
+    struct etcd_events alike = { .arena = &d->arena };
     if (!n)
         return;
     watch_match(d->hub, changes, n, &d->arena, &batches, &count);
     for (size_t i = 0; i < count; i++)
-        drive_batch(d, &batches[i]);
+        drive_batch(d, &batches[i], &alike);
 }
 
 /* The reason of a refusal, or NULL; then the watcher is there when there was room for it. */
@@ -117,7 +121,7 @@ static inline const char *drive_watch(struct drive *d, const struct watch_reques
     bool compacted;
     watch_catch_up(d->hub, d->m.kv, d->newest, &d->arena, &batch, &compacted);
     if (!compacted && batch.n)
-        drive_batch(d, &batch);
+        drive_batch(d, &batch, NULL);
     return NULL;
 }
 

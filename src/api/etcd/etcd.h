@@ -83,13 +83,22 @@ void etcd_watch_canceled(const struct etcd_header *h, int64_t revision, int64_t 
 void etcd_watch_progress(const struct etcd_header *h, int64_t revision, int64_t id,
                          struct buf *out);
 
+/* What watchers hear alike, encoded once: keep one for all batches of a revision. The first two who
+ * hear the same are told in full, what is common is kept in the arena for all others. */
+struct etcd_events {
+    struct arena *arena;
+    const struct kv_change **changes; /* of the newest batch */
+    bool prev_kv;
+    struct span header, events; /* .data NULL: not kept yet */
+};
+
 /* Events [*next, ...) of the batch as one response, moving *next on: all of them, or, when the
  * watcher asked for fragments, as many as fit size_max (at least one), with fragment set on all
  * but the last. Call again while *next < batch->n. Events of one revision are never split
- * without fragment. */
+ * without fragment. alike may be NULL; h and revision do not change while one is in use. */
 void etcd_watch_events(const struct etcd_header *h, int64_t revision,
                        const struct watch_batch *batch, size_t *next, size_t size_max,
-                       struct buf *out);
+                       struct etcd_events *alike, struct buf *out);
 
 /* Refusals of a create, in etcd's order (v3rpc/watch.go): NULL when fine, else the reason to put
  * into etcd_watch_canceled(created). id_taken: the stream already has this id. */

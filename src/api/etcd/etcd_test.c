@@ -505,6 +505,48 @@ TEST(etcd_watch_events_have_what_was_before)
     EXPECT(drive_close(&d));
 }
 
+/* Those who hear the same are told from what was encoded once: drive_batch reads every answer, and
+ * the last of each kind has to be as one that was made for it alone. */
+TEST(etcd_watch_events_for_many_alike)
+{
+    struct drive d;
+    struct pb_watch_response m;
+    drive_open(&d);
+    for (int64_t id = 0; id < 12; id++) {
+        struct watch_request one = { .key = SPAN("k"),
+                                     .id = id == 5 ? -5 : id,
+                                     .prev_kv = id >= 4 && id < 8,
+                                     .fragment = id == 9 };
+        EXPECT(!drive_watch(&d, &one));
+    }
+    EXPECT(put(&d, "k", "1") == ERR_OK && d.events == 12);
+    EXPECT(put(&d, "k", "2") == ERR_OK && d.events == 24);
+    EXPECT(ASK(&d, PATH_KV "DeleteRange", delete_range_request, .key = SPAN("k")) == ERR_OK);
+    EXPECT(d.events == 36);
+    EXPECT(put(&d, "elsewhere", "1") == ERR_OK && d.events == 36);
+    struct watch_batch batch = { .watcher = d.newest };
+    const struct kv_change *changes, *one[1];
+    size_t n, next;
+    struct kv_put p = { .key = SPAN("k"), .value = SPAN("3") };
+    struct kv_put_result result;
+    kv_begin(d.m.kv, 1, SPAN_NONE);
+    EXPECT(kv_put(d.m.kv, &p, &result) == ERR_OK);
+    kv_end(d.m.kv, &changes, &n);
+    one[0] = &changes[0];
+    batch.changes = one;
+    batch.n = 1;
+    struct etcd_events alike = { .arena = &d.arena };
+    for (int i = 0; i < 4; i++) {
+        struct buf *out = i ? &d.again : &d.out;
+        buf_reset(out);
+        next = 0;
+        etcd_watch_events(&drive_header, 9, &batch, &next, 1000, &alike, out);
+        EXPECT(next == 1 && span_equal(buf_all(out), buf_all(&d.out)));
+    }
+    EXPECT(alike.events.len > 0 && ANSWER(&d, watch_response, &m) && m.watch_id == 11);
+    EXPECT(drive_close(&d));
+}
+
 /* Without fragments one revision is one response, however large; with them each but a single event
  * keeps the bound; drive_batch checks that each event comes once and in order. */
 TEST(etcd_watch_fragments)

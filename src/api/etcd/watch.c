@@ -83,25 +83,68 @@ static size_t how_many(const struct watch_batch *batch, size_t next, size_t size
     return n;
 }
 
-void etcd_watch_events(const struct etcd_header *h, int64_t revision,
-                       const struct watch_batch *batch, size_t *next, size_t size_max,
-                       struct buf *out)
+static void put_events(const struct watch_batch *batch, size_t from, size_t n, struct buf *out)
 {
-    CHECK(*next < batch->n);
-    size_t n = how_many(batch, *next, size_max);
-    struct pb_watch_response m = { .watch_id = batch->watcher->id,
-                                   .fragment = *next + n < batch->n };
-    encode(h, revision, &m, out);
     for (size_t i = 0; i < n; i++) { /* field 11 is the last: the bytes are as one encoder's */
         struct shape s;
-        shape_of(batch->changes[*next + i], batch->watcher->prev_kv, &s);
+        shape_of(batch->changes[from + i], batch->watcher->prev_kv, &s);
         size_t size = pb_event_size(&s.event);
         uint8_t *p = buf_room(out, pb_bytes_size(EVENTS_TAG, size));
         uint8_t *end = pb_put_varint(pb_put_varint(p, EVENTS_TAG), size);
         end = pb_event_put(end, &s.event);
         out->len += (size_t)(end - p);
     }
+}
+
+enum { HEADER_TAG = 1 << 3 | 2, WATCH_ID_TAG = 2 << 3 };
+
+static bool is_alike(const struct etcd_events *alike, const struct watch_batch *batch)
+{
+    return alike->changes == batch->changes && alike->prev_kv == batch->watcher->prev_kv;
+}
+
+/* Only the id differs, and it stands between the header and the events. */
+static void put_alike(const struct etcd_events *alike, int64_t id, struct buf *out)
+{
+    buf_span(out, alike->header);
+    if (id) {
+        buf_u8(out, WATCH_ID_TAG);
+        buf_varint(out, (uint64_t)id);
+    }
+    buf_span(out, alike->events);
+}
+
+/* message: what a watcher has just been told. */
+static void keep_alike(struct etcd_events *alike, struct span message, size_t events_at)
+{
+    CHECK(message.len > 2 && message.data[0] == HEADER_TAG && message.data[1] < 0x80);
+    alike->header = arena_copy(alike->arena, span_of(message.data, 2u + message.data[1]));
+    alike->events = arena_copy(alike->arena, span_from(message, events_at));
+}
+
+void etcd_watch_events(const struct etcd_header *h, int64_t revision,
+                       const struct watch_batch *batch, size_t *next, size_t size_max,
+                       struct etcd_events *alike, struct buf *out)
+{
+    CHECK(*next < batch->n);
+    const struct watcher *w = batch->watcher;
+    bool shared = alike && !w->fragment, again = shared && is_alike(alike, batch);
+    if (again && alike->events.data) {
+        put_alike(alike, w->id, out);
+        *next = batch->n;
+        return;
+    }
+    size_t n = how_many(batch, *next, size_max), start = out->len;
+    struct pb_watch_response m = { .watch_id = w->id, .fragment = *next + n < batch->n };
+    encode(h, revision, &m, out);
+    size_t events_at = out->len - start;
+    put_events(batch, *next, n, out);
     *next += n;
+    if (again)
+        keep_alike(alike, span_from(buf_all(out), start), events_at);
+    else if (shared)
+        *alike = (struct etcd_events){ alike->arena, batch->changes, w->prev_kv, SPAN_NONE,
+                                       SPAN_NONE };
 }
 
 const char *etcd_watch_refusal(const struct watch_request *w, bool id_taken)
