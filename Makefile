@@ -10,7 +10,7 @@
 # make sim         whole clusters in a false world for SECONDS=60; SEED=7 replays one, step by step
 # make mutants     puts known bugs into Raft, one at a time: its simulator has to find each
 # make race        unit tests and a server run under ThreadSanitizer
-# make conformance the black-box suite against Debian's etcd and against ./confman
+# make conformance the black-box suite, and those of packaged clients, on Debian's etcd and ./confman
 # make formal      spin checks the model of Raft: minutes; T=ask_early runs one search
 # make soak        what takes long: 50 kill rounds, 100,000 compared operations, 60 s of each fuzz
 # make bench       ./confman beside Debian's etcd on this machine; NODES=3: clusters of both
@@ -122,9 +122,10 @@ race:
 	@CONFMAN_BIN=build/tsan/confman /usr/bin/python3 tests/server/run.py \
 		python http rest stream hostile door full
 conformance: all
-	@tools/deps.sh test
+	@tools/deps.sh conformance
 	@/usr/bin/python3 tests/server/run.py --target etcd
 	@/usr/bin/python3 tests/server/run.py
+	@/usr/bin/python3 tests/server/packaged.py
 formal:
 	@tools/deps.sh soak
 	@tests/formal/run $(T)

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Installs the Debian packages that are missing, and nothing else:
-# deps.sh build|test|soak|cover|format.
+# deps.sh build|test|conformance|soak|cover|format.
 #   build   what it takes to build and run       test    that, and what the tests use
+#   conformance   test, and the clients whose own suites are run
 #   soak    that, and spin                       cover   test, and gcovr
 #   format  clang-format alone
 # Silent and quick when all is there. Says what it does; uses sudo when it is not run by root.
@@ -12,19 +13,22 @@ build="gcc make python3 libc6-dev libnghttp2-dev libssl-dev libjansson-dev libws
 test="clang-14 libclang-rt-14-dev pmccabe protobuf-compiler curl openssl
       ca-certificates etcd-server etcd-client python3-etcd3 python3-grpcio python3-protobuf
       python3-websockets"
+suites="python3-etcd3gw python3-tooz python3-oslotest python3-testtools python3-fixtures
+        python3-ddt"
 
 case "${1:-}" in
 build) want="$build" ;;
 test) want="$build $test" ;;
+conformance) want="$build $test $suites" ;;
 soak) want="$build $test spin" ;;
 cover) want="$build $test gcovr" ;;
 format) want="clang-format-14" ;;
-*) echo "usage: tools/deps.sh build|test|soak|cover|format" >&2; exit 2 ;;
+*) echo "usage: tools/deps.sh build|test|conformance|soak|cover|format" >&2; exit 2 ;;
 esac
 
 # Any node will do for the JavaScript client's tests; Debian's is taken only when there is none.
 case "$1" in
-test | soak | cover)
+test | conformance | soak | cover)
     command -v node >/dev/null || want="$want nodejs"
     command -v npm >/dev/null || want="$want npm"
     ;;

@@ -280,6 +280,10 @@ void call_answer(struct call *call, const struct reply *reply)
         answer_grpc(call, reply);
         return;
     }
+    if (call->probe) {
+        health_read(call, reply->err);
+        return;
+    }
     struct rest_answer a;
     n->metrics.requests_refused += reply->err != ERR_OK;
     count_refusal(&n->metrics, reply->err);
@@ -571,15 +575,17 @@ void call_read_now(struct call *call, int64_t lease)
     if (!call_back(call))
         return;
     if (lease) {
+        struct conn *c = call->conn;
         renew(call, lease);
+        conn_feed_rest(c);
         return;
     }
     if (call->caller.login) {
         login_read(call);
         return;
     }
-    enum err e = held_request(call, &r);
-    if (e != ERR_OK)
+    enum err e = call->probe ? ERR_OK : held_request(call, &r);
+    if (e != ERR_OK || call->probe)
         call_fail_late(call, e);
     else if (r.type != REQUEST_LEASE_LOOK || n->update.role == RAFT_LEADER)
         read_held(call, &r);

@@ -137,8 +137,11 @@ static void take_next(struct call *call)
 {
     struct gate *g = call->gate;
     struct span json = jsonr_first(&g->rest);
-    if (!json.len && (g->messages > 0 || call->method->kind != ETCD_UNARY))
-        return; /* only white space was left; a unary call without a body has an empty message */
+    bool one = !gateway_listens(call->method);
+    if (one)
+        g->rest = SPAN_NONE; /* as etcd, which looks at nothing behind it */
+    if (!json.len && !one)
+        return; /* only white space was left; for one message, it is one that is empty */
     if (++g->messages > GATE_MESSAGES_MAX)
         call_finish(call, err_grpc(ERR_BODY_TOO_LARGE), "the body has more than 1000 messages");
     else
@@ -184,7 +187,7 @@ static void on_websocket_message(void *context, struct span text)
 {
     struct conn *c = context;
     struct call *call = c->call;
-    if (!call || call->ended)
+    if (!call || call->ended || (!gateway_listens(call->method) && call->gate->messages++))
         return;
     if (!login_waits(call)) {
         take(call, text);

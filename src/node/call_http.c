@@ -157,6 +157,8 @@ void call_open_rest(struct call *call, const struct http_request *r)
     }
     if (!may_call(call, r))
         return;
+    if (health_page(call, r))
+        return;
     if (small_answer(n, r, &n->turn, &a)) {
         call_answer_http(call, &a);
         return;

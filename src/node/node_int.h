@@ -285,6 +285,7 @@ struct call {
     struct conn *conn;                /* NULL: gone; waits only for its proposal */
     struct h2_stream *stream;         /* NULL over HTTP/1.1 */
     const struct etcd_method *method; /* NULL: REST and the small HTTP answers */
+    struct probe *probe; /* a page about health that waits for a read; else NULL */
     struct gate *gate; /* its messages come and go as JSON; NULL: they do not */
     struct grpc_reader reader;
     struct arena arena; /* REST: request and answer */
@@ -375,9 +376,15 @@ void server_stop(struct node *n); /* as SIGTERM does */
 
 void ready_turn(struct node *n); /* tells, once, that we serve */
 
-/* ---- small.c: /metrics, /health..., /version ---- */
+/* ---- small.c: /metrics, /health/..., /version ---- */
 
 /* False: not one of its paths. */
 bool small_answer(struct node *n, const struct http_request *r, struct arena *arena,
                   struct rest_answer *out);
 bool small_ready(const struct node *n, const char **why);
+
+/* ---- health.c: /health, /livez, /readyz ---- */
+
+/* False: not one of its paths. */
+bool health_page(struct call *call, const struct http_request *r);
+void health_read(struct call *call, enum err e); /* the linearizable read that it waited for */

@@ -1,4 +1,4 @@
-/* The small HTTP answers: /metrics, /health and its kin, /version. */
+/* The small HTTP answers: /metrics, /health/live and /health/ready, /version. */
 #include "node/node_int.h"
 #include "base/check.h"
 #include "node/peers.h"
@@ -64,31 +64,6 @@ static void ready(struct node *n, struct arena *arena, struct rest_answer *out)
     plain(out, ok ? 200 : 503, "text/plain; charset=utf-8", text_of(arena, &b));
 }
 
-/* etcd's form; alarms make it unhealthy, and so does a disk or memory that is full. */
-static void health(struct node *n, struct arena *arena, struct rest_answer *out)
-{
-    const char *why;
-    bool ok = small_ready(n, &why);
-    const struct alarms *alarms = &n->machine.alarms;
-    if (ok && (n->nospace || alarms->n)) {
-        ok = false;
-        why = alarm_any(alarms, ALARM_CORRUPT) ? "ALARM CORRUPT" : "ALARM NOSPACE";
-    }
-    n->metrics.health_good += ok;
-    n->metrics.health_bad += !ok;
-    struct buf b;
-    struct jsonw w;
-    buf_open(&b, &n->alloc);
-    jsonw_open(&w, &b);
-    jsonw_object(&w);
-    jsonw_name(&w, "health");
-    jsonw_text(&w, ok ? SPAN("true") : SPAN("false"));
-    jsonw_name(&w, "reason");
-    jsonw_text(&w, span_text(why));
-    jsonw_object_end(&w);
-    plain(out, ok ? 200 : 503, "application/json", text_of(arena, &b));
-}
-
 static void version(struct node *n, struct arena *arena, struct rest_answer *out)
 {
     (void)n, (void)arena;
@@ -102,8 +77,9 @@ static const struct {
     const char *path;
     void (*answer)(struct node *n, struct arena *arena, struct rest_answer *out);
 } table[] = {
-    { "/metrics", metrics }, { "/health/live", live }, { "/health/ready", ready },
-    { "/livez", live },      { "/readyz", ready },     { "/health", health },
+    { "/metrics", metrics },
+    { "/health/live", live },
+    { "/health/ready", ready },
     { "/version", version },
 };
 
@@ -116,7 +92,7 @@ bool small_answer(struct node *n, const struct http_request *r, struct arena *ar
         if (span_is(r->method, "GET") || span_is(r->method, "HEAD"))
             table[i].answer(n, arena, out);
         else
-            rest_problem(ERR_METHOD_NOT_ALLOWED, "only GET and HEAD", arena, out);
+            rest_problem(ERR_METHOD_NOT_ALLOWED, "GET, HEAD", arena, out);
         return true;
     }
     return false;

@@ -2,6 +2,7 @@
 own JSON as the judge of what messages look like."""
 import asyncio
 import base64
+import hashlib
 import http.client
 import json
 import random
@@ -130,6 +131,18 @@ class GatewayTest(ServerTest):
         first, second = [json.loads(line)["result"] for line in answer.body.splitlines()]
         self.assertEqual((first["ID"], first["TTL"]), (lease, "60"))
         self.assertEqual((second["ID"], second.get("TTL")), ("12345", None))
+
+    @confman_only
+    def test_snapshot(self):
+        """The blobs are one file and its sum; each says how much of the file is behind it."""
+        told = [json.loads(line)["result"] for line in
+                self.post("/maintenance/snapshot", b"").body.splitlines()]
+        *blobs, digest = [base64.b64decode(t["blob"]) for t in told]
+        self.assertEqual(hashlib.sha256(b"".join(blobs)).digest(), digest)
+        left = sum(len(b) for b in blobs)
+        for blob, part in zip(blobs, told):
+            left -= len(blob)
+            self.assertEqual(int(part.get("remaining_bytes", "0")), left)
 
     @confman_only
     def test_too_many_messages(self):

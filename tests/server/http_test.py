@@ -1,9 +1,12 @@
 """The HTTP side for people and monitors: health, metrics, unknown paths, both HTTP versions."""
 import http.client
+import json
 import re
 import socket
+import subprocess
+import unittest
 
-from node import ServerTest, confman_only, main, target
+from node import Node, ServerTest, confman_only, free_port, main, target
 from web import curl
 
 LABEL = r'[a-zA-Z0-9_]+="[^"]*"'
@@ -40,6 +43,29 @@ class HttpTest(ServerTest):
         for path in ("/health/live", "/health/ready"):
             self.assertEqual(self.get(path).status, 200)
 
+    def test_health_as_etcd_has_it(self):
+        for query in ("", "?serializable=true", "?exclude=NOSPACE&exclude=CORRUPT"):
+            answer = self.get("/health" + query)
+            self.assertEqual((answer.status, answer.json["health"]), (200, "true"))
+
+    @confman_only
+    def test_checks(self):
+        live, ready = {"serializable_read"}, {"data_corruption", "serializable_read",
+                                              "linearizable_read", "non_learner"}
+        for page, checks in (("/livez", live), ("/readyz", ready)):
+            self.assertEqual((self.get(page).status, self.get(page).body), (200, b"ok\n"))
+            lines = self.get(page + "?verbose").body.decode().splitlines()
+            self.assertEqual(set(lines), {"[+]%s ok" % c for c in checks} | {"ok"})
+            lines = self.get(page + "?verbose&exclude=serializable_read&exclude=x").body
+            self.assertNotIn(b"serializable_read", lines)
+            for check in checks:
+                answer = self.get(page + "/" + check)
+                self.assertEqual((answer.status, answer.body), (200, b"ok\n"))
+        self.assertEqual(self.get("/readyz/nothing").status, 404)
+        self.assertEqual(self.get("/livez/non_learner").status, 404)
+        refused = self.get("/readyz", "-X", "POST")
+        self.assertEqual((refused.status, refused.headers["allow"]), (405, "GET, HEAD"))
+
     @confman_only
     def test_unknown_path(self):
         answer = self.get("/nothing/here")
@@ -62,6 +88,53 @@ class HttpTest(ServerTest):
 class Http2Test(HttpTest):
     flags = ("--http2-prior-knowledge",)
     version = "2"
+
+
+@confman_only
+class AloneTest(unittest.TestCase):
+    """One of two members, the other never comes: nothing to read but what it has itself."""
+
+    def test_without_a_leader(self):
+        node = Node()
+        names = "one=127.0.0.1:%d,two=127.0.0.1:%d" % (free_port(), free_port())
+        node.args = ["--name", "one", "--initial-cluster", names]
+        node.ready = lambda: self.status(node, "/livez") == (200, b"ok\n")
+        with node:
+            status, body = self.status(node, "/readyz?verbose")
+            self.assertEqual(status, 503)
+            self.assertIn(b"[-]linearizable_read failed: etcdserver: no leader\n", body)
+            self.assertIn(b"[+]serializable_read ok\n", body)
+            self.assertEqual(self.status(node, "/readyz?exclude=linearizable_read")[0], 200)
+            self.assertEqual(self.status(node, "/health"),
+                             (503, b'{"health":"false","reason":"RAFT NO LEADER"}'))
+            self.assertEqual(self.status(node, "/health?serializable=true")[0], 200)
+
+    def status(self, node, path):
+        try:
+            answer = curl(node.url + path)
+            return answer.status, answer.body
+        except subprocess.CalledProcessError:
+            return None
+
+
+@confman_only
+class AlarmTest(ServerTest):
+    def alarm(self, action, kind):
+        answer = curl(self.node.url + "/v3/maintenance/alarm", body=json.dumps(
+            {"action": action, "alarm": kind, "memberID": "5"}).encode())
+        self.assertEqual(answer.status, 200)
+
+    def test_alarms(self):
+        for kind in ("NOSPACE", "CORRUPT"):
+            self.alarm("ACTIVATE", kind)
+            answer = curl(self.node.url + "/health")
+            self.assertEqual((answer.status, answer.json["reason"]), (503, "ALARM " + kind))
+            excluded = curl(self.node.url + "/health?serializable=true&exclude=" + kind)
+            self.assertEqual(excluded.status, 200)
+            self.assertEqual(curl(self.node.url + "/readyz").status,
+                             503 if kind == "CORRUPT" else 200)
+            self.alarm("DEACTIVATE", kind)
+        self.assertEqual(curl(self.node.url + "/health").status, 200)
 
 
 class ConnectionTest(ServerTest):

@@ -14,10 +14,10 @@ static const struct {
 /* By the number of the method. */
 static const struct {
     const struct pb_shape *request, *response;
-    bool streams;
+    bool listens, streams;
 } shapes[] = {
 #define PB_METHOD(path, service, name, request, response, ins, outs)                               \
-    { &pb_##request##_shape, &pb_##response##_shape, outs },
+    { &pb_##request##_shape, &pb_##response##_shape, ins, outs },
 #include "wire/protobuf/etcd_methods.def"
 #undef PB_METHOD
 };
@@ -49,6 +49,11 @@ const struct etcd_method *gateway_method(struct span path)
 bool gateway_streams(const struct etcd_method *method)
 {
     return shapes[method->number].streams;
+}
+
+bool gateway_listens(const struct etcd_method *method)
+{
+    return shapes[method->number].listens;
 }
 
 /* The name that a header has as metadata; empty: it does not go through. */

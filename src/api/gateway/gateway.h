@@ -22,6 +22,7 @@ bool gateway_takes(struct span path);
 /* NULL: nothing answers on this path. */
 const struct etcd_method *gateway_method(struct span path);
 bool gateway_streams(const struct etcd_method *method); /* many answers */
+bool gateway_listens(const struct etcd_method *method); /* to many requests */
 
 /* The request's head as gRPC would have had it, in the arena: a POST to the method with the
  * metadata that goes through: Authorization, Grpc-Timeout, and Grpc-Metadata-X as X. */
