@@ -1,12 +1,23 @@
-/* confman: the words of the command line. `server` runs a node, `snapshot status` and `restore`
- * and `import` work on a node's files; everything else is the client. */
+/* confman: the words of the command line. `server` and `etcd` run a node, `snapshot status`,
+ * `restore` and `import` work on a node's files; everything else is the client. */
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include "cli/cli.h"
 #include "node/node.h"
 
+static bool is_called(const char *path, const char *name)
+{
+    const char *slash = strrchr(path, '/');
+    return strcmp(slash ? slash + 1 : path, name) == 0;
+}
+
 int main(int argc, char **argv)
 {
+    if (argc > 0 && is_called(argv[0], "etcd"))
+        return node_run_etcd(argc - 1, argv + 1);
+    if (argc > 1 && strcmp(argv[1], "etcd") == 0)
+        return node_run_etcd(argc - 2, argv + 2);
     if (argc > 1 && strcmp(argv[1], "server") == 0)
         return node_run(argc - 2, argv + 2);
     if (argc > 2 && strcmp(argv[1], "snapshot") == 0 &&

@@ -3,6 +3,7 @@
 #include <string.h>
 #include "base/err.h"
 #include "base/version.h"
+#include "node/etcdflag.h"
 #include "node/metric.h"
 #include "node/node.h"
 #include "node/param.h"
@@ -81,6 +82,7 @@ int node_docs(const char *what)
                   { "rest", rest },
                   { "errors", errors },
                   { "peer", peer },
+                  { "etcd-flags", etcdflag_markdown },
                   { "man", man } };
     for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++)
         if (strcmp(pages[i].name, what) == 0) {

@@ -142,6 +142,9 @@ static bool open_one(struct node *n, const char *text, unsigned serves)
         return refuse("listen: not a loopback address, and clients are not asked for certificates; "
                       "give cert-file, key-file and trusted-ca-file, or allow-insecure-listen",
                       text);
+    if (!asks && !tcp_is_loopback(&a))
+        slog(SLOG_WARN, "serving client traffic insecurely; this is strongly discouraged!",
+             "address=%s", slog_quote(text));
     if (tcp_listen(&a, &l.fd, why) != ERR_OK)
         return refuse("cannot listen", why);
     struct listener *kept = mem_zero(&n->alloc, sizeof(*kept));

@@ -8,6 +8,10 @@
  * parameters. */
 int node_run(int argc, char **argv);
 
+/* `confman etcd ...`, or started by the name etcd: argv without those words. As node_run; 1 also
+ * when the flags do not fit one another, as etcd has it. */
+int node_run_etcd(int argc, char **argv);
+
 /* `confman snapshot status FILE [--output json]`, and `confman snapshot restore FILE` with
  * parameters of the server: argv from "status" or "restore" on. 0; 1: refused; 2: wrong usage. */
 int node_snapshot(int argc, char **argv);

@@ -85,6 +85,19 @@ struct disk_job {
     enum err err;
 };
 
+/* What was the newest revision at some time. */
+struct past {
+    int64_t at_ms, revision;
+};
+
+struct compactor {
+    int64_t keep_ms, keep_revisions; /* one of them, or none: 0 */
+    int64_t next_ms;                 /* when to look again */
+    int64_t asked;                   /* the newest revision that we have asked to compact */
+    struct past *past;               /* a ring */
+    size_t first, n;
+};
+
 struct node {
     struct alloc own_alloc;     /* of this struct */
     struct alloc alloc;         /* connections, queues */
@@ -137,6 +150,8 @@ struct node {
     uint64_t ready_index; /* applied up to here, all that was on disk at the start is seen */
     bool again;           /* there is more to do at once */
     struct loop_timer lease_timer, sweep_timer, space_timer, progress_timer, raft_timer, stop_timer;
+
+    struct compactor compactor;
 
     /* doors */
     struct tls_context *tls;
@@ -371,6 +386,12 @@ struct node *node_open(const struct params *p, uint32_t segment_bytes);
 bool node_serve(struct node *n); /* until it has stopped; false: it never began, as with NULL */
 void node_close(struct node *n);
 void server_stop(struct node *n); /* as SIGTERM does */
+
+/* ---- compactor.c ---- */
+
+bool compactor_open(struct node *n); /* false: it is logged why not */
+void compactor_close(struct node *n);
+void compactor_sweep(struct node *n);
 
 /* ---- ready.c ---- */
 

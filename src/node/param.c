@@ -250,6 +250,25 @@ enum err param_read(struct params *p, int argc, char **argv, char *why)
     return e;
 }
 
+enum err param_begin(struct params *p, char *why)
+{
+    set_defaults(p);
+    return read_environment(p, why);
+}
+
+enum err param_set(struct params *p, const char *name, const char *value, const char *where,
+                   char *why)
+{
+    const struct param *row = find(name, strlen(name));
+    CHECK(row);
+    return set(p, row, value, where, why);
+}
+
+bool param_exists(const char *name)
+{
+    return find(name, strlen(name)) != NULL;
+}
+
 static void default_text(const struct param *row, char out[64])
 {
     if (row->type == TEXT)

@@ -24,6 +24,13 @@ struct params {
 enum { PARAM_WHY_MAX = 1024 };
 enum err param_read(struct params *p, int argc, char **argv, char *why) MUST_CHECK;
 
+/* For other ways to say the same: the defaults and what CONFMAN_ variables say; then one parameter,
+ * which must be there; where: for *why. */
+enum err param_begin(struct params *p, char *why) MUST_CHECK;
+enum err param_set(struct params *p, const char *name, const char *value, const char *where,
+                   char *why) MUST_CHECK;
+bool param_exists(const char *name);
+
 void param_help(void);     /* `confman server --help`, on standard output */
 void param_markdown(void); /* docs/reference/parameters.md */
 void param_man(void);      /* the OPTIONS section of the man page */

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "io/file/file.h"
 #include "io/process/process.h"
+#include "node/etcdstart.h"
 #include "node/node_int.h"
 #include "node/peers.h"
 #include "wire/json/json.h"
@@ -423,6 +424,7 @@ static void close_parts(struct node *n)
     thread_close(n->writer);
     pump_give_up(n);
     upkeep_close(n);
+    compactor_close(n);
     transfer_close(n);
     download_close(n);
     storage_close(n->storage);
@@ -499,7 +501,8 @@ struct node *node_open(const struct params *p, uint32_t segment_bytes)
     n->segment_bytes = segment_bytes;
     open_allocators(n);
     open_parts(n);
-    return listen_open_tls(n) && open_logins(n) == 0 && begin(n) == 0 ? n : NULL;
+    return listen_open_tls(n) && open_logins(n) == 0 && compactor_open(n) && begin(n) == 0 ? n
+                                                                                           : NULL;
 }
 
 bool node_serve(struct node *n)
@@ -551,4 +554,49 @@ int node_run(int argc, char **argv)
         snprintf(why, sizeof(why), "metrics must be basic or extensive");
     fprintf(stderr, "confman server: %s\n", why);
     return 2;
+}
+
+static enum err read_etcd(struct etcd_given *g, int argc, char **argv, struct params *p,
+                          int *status)
+{
+    char why[PARAM_WHY_MAX];
+    enum err e = etcdflag_read(g, argc, argv, why);
+    *status = 2;
+    if (e != ERR_OK || g->help || g->version) {
+        if (e != ERR_OK)
+            fprintf(stderr, "etcd: %s\n", why);
+        return e;
+    }
+    e = etcdstart_params(g, p, why);
+    *status = 1;
+    if (e != ERR_OK || !open_log(p, why)) {
+        slog(SLOG_ERROR, "failed to verify flags", "error=%s", slog_quote(why));
+        return ERR_BAD_REQUEST;
+    }
+    etcdstart_tell(g);
+    return ERR_OK;
+}
+
+int node_run_etcd(int argc, char **argv)
+{
+    static struct params params;
+    struct etcd_given given;
+    char why[SLOG_WHY_MAX];
+    int status;
+    CHECK(slog_open("json", "stderr", why));
+    if (argc > 0 && (strcmp(argv[0], "gateway") == 0 || strcmp(argv[0], "grpc-proxy") == 0)) {
+        fprintf(stderr, "etcd %s: there is no proxy here; clients take several endpoints\n",
+                argv[0]);
+        return 2;
+    }
+    enum err e = read_etcd(&given, argc, argv, &params, &status);
+    bool help = given.help, version = given.version;
+    etcdflag_close(&given);
+    if (e != ERR_OK)
+        return status;
+    if (help)
+        etcdflag_help();
+    if (version)
+        printf("etcd Version: " ETCD_VERSION "\nconfman Version: " CONFMAN_VERSION "\n");
+    return help || version ? 0 : run(&params);
 }

@@ -259,6 +259,7 @@ static void on_sweep(void *context)
     conn_sweep(n);
     listen_sweep(n);
     login_sweep(n);
+    compactor_sweep(n);
     pump_sweep(n);
     cluster_sweep(n);
     leasing_sweep(n);
