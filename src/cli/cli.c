@@ -8,7 +8,8 @@
 
 struct alloc cli_heap;
 
-#define COMMON "endpoint output timeout cacert cert key insecure-skip-verify help"
+#define COMMON                                                                                     \
+    "endpoint output timeout cacert cert key insecure-skip-verify user password-file token help"
 #define SOURCE "source-cacert source-cert source-key source-insecure-skip-verify"
 #define RANGE "prefix from-key range-end"
 
@@ -56,6 +57,20 @@ static const struct command commands[] = {
       "--initial-cluster, --initial-cluster-token. For a cluster take a snapshot once, and import "
       "it once for each member",
       "confman import etcd --from-endpoint 10.0.0.1:2379 --data-dir data", 1, 1, run_import },
+    { "auth", "enable|disable|status", COMMON,
+      "whether requests are asked who makes them; enable wants a user root that has the role root",
+      "confman auth enable", 1, 1, run_auth },
+    { "user",
+      "add NAME|delete NAME|get NAME|list|passwd NAME|grant-role NAME ROLE|revoke-role NAME ROLE",
+      "no-password new-password-file " COMMON,
+      "who may ask: add and passwd take the password from NAME:PASSWORD, --new-password-file, or "
+      "ask for it",
+      "confman user add ann --user root", 1, 3, run_user },
+    { "role",
+      "add NAME|delete NAME|get NAME|list|grant-permission NAME read|write|readwrite KEY|"
+      "revoke-permission NAME KEY",
+      RANGE " " COMMON, "what those may do who have the role",
+      "confman role grant-permission app readwrite app/ --prefix", 1, 4, run_role },
     { "status", "", COMMON, "version, revision, sizes and leader of the server",
       "confman status --output json", 0, 0, run_status },
     { "compact", "REVISION", "physical " COMMON, "forget what is older than a revision",
@@ -92,7 +107,7 @@ static int help(void)
         "  confman version       what this is\n\n"
         "confman COMMAND --help tells its options and an example. Every command takes --endpoint\n"
         "HOST:PORT (or CONFMAN_ENDPOINT; 127.0.0.1:2379 when neither is there), --output json,\n"
-        "--timeout SECONDS. Exit status: 0 done, 1 refused or not found, 2 wrong usage, 3 the\n"
+        "--timeout SECONDS, --user NAME. Exit status: 0 done, 1 refused or not found, 2 wrong usage, 3 the\n"
         "server cannot be reached or did not answer in time.\n");
     return EXIT_DONE;
 }

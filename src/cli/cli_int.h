@@ -16,15 +16,17 @@ struct options {
     const char *endpoint, *output, *cacert, *cert, *key;
     const char *range_end, *sort_by, *order;
     const char *peer, *data_dir;
+    const char *user, *password_file, *token, *new_password_file;
     int64_t max_keys, max_bytes, rate, burst;
     const char *from_endpoint, *from_snapshot, *from_data_dir;
     const char *source_cacert, *source_cert, *source_key;
     int64_t timeout, limit, revision, lease, nodes, base_port;
     bool insecure_skip_verify, prefix, from_key, keys_only, count_only, serializable;
     bool print_value_only, prev_kv, ignore_value, ignore_lease, progress, physical, once, keys;
+    bool no_password;
     bool learner, source_insecure_skip_verify, etcd;
     bool help, json;
-    const char *args[3];
+    const char *args[4];
     int n_args;
 };
 
@@ -73,6 +75,15 @@ int client_download(struct client *c, const char *path, int (*take)(void *, stru
 int client_http(struct client *c, const char *method, const char *path, struct span body,
                 struct span *answer);
 
+/* ---- who we are ---- */
+
+/* The user and password that the options name, read once; "" no user. EXIT_USAGE: no password can
+ * be had (then told). */
+int credentials_read(const struct options *o, struct span *user, struct span *password);
+/* A password from the first line of a file ("-": standard input), or, without one, asked for on the
+ * terminal without being shown, twice if so. EXIT_USAGE, told. */
+int credentials_password(const char *file, const char *prompt, bool twice, struct buf *out);
+
 /* Opens, calls, decodes nothing: EXIT_DONE and the response copied into the arena. */
 int call_once(const struct options *o, const char *path, const struct buf *request,
               struct arena *arena, struct span *response);
@@ -104,6 +115,9 @@ int run_cluster(const struct options *o, struct arena *arena);
 int run_snapshot(const struct options *o, struct arena *arena);
 int run_quota(const struct options *o, struct arena *arena);
 int run_import(const struct options *o, struct arena *arena);
+int run_auth(const struct options *o, struct arena *arena);
+int run_user(const struct options *o, struct arena *arena);
+int run_role(const struct options *o, struct arena *arena);
 int run_status(const struct options *o, struct arena *arena);
 int run_compact(const struct options *o, struct arena *arena);
 bool get_request(const struct options *o, struct span key, struct arena *arena,

@@ -20,6 +20,9 @@ struct client {
     struct h2_stream *stream;
     struct grpc_reader reader;
     struct buf in, wire, plain, text, given;
+    const struct options *options;
+    struct buf token;
+    bool proven;      /* who we are, as far as the options say */
     struct span rest; /* of in, not yet cut into messages */
     int code;         /* grpc-status; -1: none yet */
     bool over;        /* the call has ended */
@@ -204,6 +207,8 @@ struct client *client_open(const struct options *o)
     buf_open(&c->plain, &cli_heap);
     buf_open(&c->text, &cli_heap);
     buf_open(&c->given, &cli_heap);
+    buf_open(&c->token, &cli_heap);
+    c->options = o;
     grpc_reader_open(&c->reader, &cli_heap);
     snprintf(list, sizeof(list), "%s", o->endpoint);
     for (char *one; !connected && (one = strsep(&rest, ",")) != NULL;) {
@@ -236,6 +241,7 @@ void client_close(struct client *c)
     buf_close(&c->plain);
     buf_close(&c->text);
     buf_close(&c->given);
+    buf_close(&c->token);
     grpc_reader_close(&c->reader);
     mem_free(&cli_heap, c, sizeof(*c));
 }
@@ -252,10 +258,72 @@ static void clear(struct client *c)
     buf_reset(&c->text);
 }
 
+static int ended(struct client *c, struct span *message)
+{
+    *message = SPAN_NONE;
+    if (c->code == 0)
+        return EXIT_DONE;
+    if (c->code < 0)
+        return cli_complain(EXIT_UNREACHABLE, "%s: the call was cut off", c->endpoint);
+    int status = c->code == 14 || c->code == 4 ? EXIT_UNREACHABLE : EXIT_REFUSED;
+    return cli_complain(status, "%.*s", (int)c->text.len, (const char *)c->text.data);
+}
+
+/* A login's answer is a token; with authentication off none is needed (etcd's clients go on, too). */
+static int take_token(struct client *c)
+{
+    struct pb_authenticate_response r;
+    struct span message = SPAN_NONE;
+    struct arena arena;
+    bool got;
+    if (c->code == 9 && span_is(buf_all(&c->text), err_text(ERR_AUTH_NOT_ENABLED)))
+        return EXIT_DONE;
+    if (c->code != 0)
+        return ended(c, &message);
+    c->rest = buf_all(&c->in);
+    arena_open(&arena, &cli_heap);
+    bool ok = grpc_reader_next(&c->reader, &c->rest, MESSAGE_MAX, &message, &got) == ERR_OK &&
+              got && pb_authenticate_response_decode(message, &arena, &r) == ERR_OK;
+    if (ok)
+        buf_span(&c->token, r.token);
+    arena_close(&arena);
+    return ok ? EXIT_DONE
+              : cli_complain(EXIT_UNREACHABLE, "%s: an answer that makes no sense", c->endpoint);
+}
+
+/* Before the first call: who we are. */
+static int prove(struct client *c)
+{
+    struct buf request;
+    struct pb_authenticate_request r = { .name = SPAN_NONE };
+    if (c->proven)
+        return EXIT_DONE;
+    c->proven = true;
+    if (c->options->token) {
+        buf_text(&c->token, c->options->token);
+        return EXIT_DONE;
+    }
+    int status = credentials_read(c->options, &r.name, &r.password);
+    if (status != EXIT_DONE || !r.name.len)
+        return status;
+    buf_open(&request, &cli_heap);
+    pb_authenticate_request_encode(&r, &request);
+    status = client_ask(c, "/etcdserverpb.Auth/Authenticate", &request);
+    explicit_bzero(request.data, request.cap);
+    buf_close(&request);
+    while (!c->over && status == EXIT_DONE)
+        status = turn(c, false);
+    return status == EXIT_DONE ? take_token(c) : status;
+}
+
 int client_begin(struct client *c, const char *path)
 {
+    int status = prove(c);
+    if (status != EXIT_DONE)
+        return status;
     clear(c);
-    c->stream = grpc_request(c->h2, span_text(c->authority), span_text(path), c->tls != NULL);
+    c->stream = grpc_request(c->h2, span_text(c->authority), span_text(path), c->tls != NULL,
+                             buf_all(&c->token));
     return c->stream ? EXIT_DONE
                      : cli_complain(EXIT_UNREACHABLE, "%s: takes no more calls", c->endpoint);
 }
@@ -271,17 +339,6 @@ int client_send(struct client *c, const struct buf *message)
     h2_write_end(c->stream, false);
     return send_all(c) ? EXIT_DONE
                        : cli_complain(EXIT_UNREACHABLE, "%s: the connection broke", c->endpoint);
-}
-
-static int ended(struct client *c, struct span *message)
-{
-    *message = SPAN_NONE;
-    if (c->code == 0)
-        return EXIT_DONE;
-    if (c->code < 0)
-        return cli_complain(EXIT_UNREACHABLE, "%s: the call was cut off", c->endpoint);
-    int status = c->code == 14 || c->code == 4 ? EXIT_UNREACHABLE : EXIT_REFUSED;
-    return cli_complain(status, "%.*s", (int)c->text.len, (const char *)c->text.data);
 }
 
 int client_next(struct client *c, bool for_ever, struct span *message)
@@ -359,17 +416,28 @@ static int download(struct client *c, int (*take)(void *, struct span), void *co
     return status;
 }
 
-static bool begin_http(struct client *c, const char *method, const char *path, bool over)
+static int begin_http(struct client *c, const char *method, const char *path, bool over)
 {
+    struct buf bearer;
+    int status = prove(c);
+    if (status != EXIT_DONE)
+        return status;
+    buf_open(&bearer, &cli_heap);
+    buf_text(&bearer, "Bearer ");
+    buf_span(&bearer, buf_all(&c->token));
     const struct http_header headers[] = {
         { SPAN(":method"), span_text(method) },
         { SPAN(":scheme"), span_text(c->tls ? "https" : "http") },
         { SPAN(":authority"), span_text(c->authority) },
         { SPAN(":path"), span_text(path) },
+        { SPAN("authorization"), buf_all(&bearer) },
     };
     clear(c);
-    c->stream = h2_request(c->h2, headers, sizeof(headers) / sizeof(headers[0]), over);
-    return c->stream != NULL;
+    c->stream =
+        h2_request(c->h2, headers, sizeof(headers) / sizeof(headers[0]) - !c->token.len, over);
+    buf_close(&bearer);
+    return c->stream ? EXIT_DONE
+                     : cli_complain(EXIT_UNREACHABLE, "%s: takes no more calls", c->endpoint);
 }
 
 /* What the problem says (RFC 9457), or all of an answer that is none. */
@@ -390,11 +458,11 @@ static int complain_of_problem(int http, struct span answer)
 int client_http(struct client *c, const char *method, const char *path, struct span body,
                 struct span *answer)
 {
-    if (!begin_http(c, method, path, !body.len))
-        return cli_complain(EXIT_UNREACHABLE, "%s: takes no more calls", c->endpoint);
+    int status = begin_http(c, method, path, !body.len);
+    if (status != EXIT_DONE)
+        return status;
     if (body.len)
         h2_write(c->stream, body, true);
-    int status = EXIT_DONE;
     while (status == EXIT_DONE && !c->over)
         status = turn(c, false);
     if (status != EXIT_DONE)
@@ -408,9 +476,9 @@ int client_http(struct client *c, const char *method, const char *path, struct s
 int client_download(struct client *c, const char *path, int (*take)(void *, struct span),
                     void *context)
 {
-    if (!begin_http(c, "GET", path, true))
-        return cli_complain(EXIT_UNREACHABLE, "%s: takes no more calls", c->endpoint);
-    int status = download(c, take, context);
+    int status = begin_http(c, "GET", path, true);
+    if (status == EXIT_DONE)
+        status = download(c, take, context);
     if (status != EXIT_DONE)
         return status;
     if (c->http != 200 && c->http != 0)

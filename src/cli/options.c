@@ -24,6 +24,11 @@ static const struct option {
     OPTION("cert", cert, TEXT, "FILE", "certificate to show (PEM)"),
     OPTION("key", key, TEXT, "FILE", "its private key (PEM)"),
     OPTION("insecure-skip-verify", insecure_skip_verify, FLAG, "", "TLS, but trust any server"),
+    OPTION("user", user, TEXT, "NAME[:PASSWORD]",
+           "who asks (CONFMAN_USER); without PASSWORD it is asked for"),
+    OPTION("password-file", password_file, TEXT, "FILE",
+           "the password of --user is its first line; - is standard input"),
+    OPTION("token", token, TEXT, "TOKEN", "what a login was answered with (CONFMAN_TOKEN)"),
     OPTION("help", help, FLAG, "", "this text"),
     OPTION("prefix", prefix, FLAG, "", "all keys that begin with KEY"),
     OPTION("from-key", from_key, FLAG, "", "KEY and all keys behind it"),
@@ -62,6 +67,9 @@ static const struct option {
     OPTION("source-key", source_key, TEXT, "FILE", "its private key (PEM)"),
     OPTION("source-insecure-skip-verify", source_insecure_skip_verify, FLAG, "",
            "TLS, but trust any server there"),
+    OPTION("no-password", no_password, FLAG, "", "add: may come with a certificate alone"),
+    OPTION("new-password-file", new_password_file, TEXT, "FILE",
+           "add, passwd: the new password is its first line; - is standard input"),
     OPTION("keys", keys, FLAG, "", "timetolive: the keys that hang on it"),
 };
 enum { COUNT = sizeof(table) / sizeof(table[0]) };
@@ -146,11 +154,19 @@ static int check(const struct command *c, struct options *out)
     return EXIT_DONE;
 }
 
+static const char *variable(const char *name)
+{
+    const char *value = getenv(name);
+    return value && value[0] ? value : NULL;
+}
+
 int options_read(const struct command *c, int argc, char **argv, struct options *out)
 {
-    const char *endpoint = getenv("CONFMAN_ENDPOINT");
+    const char *endpoint = variable("CONFMAN_ENDPOINT");
     *out = (struct options){ .output = "table", .timeout = 5 };
-    out->endpoint = endpoint && endpoint[0] ? endpoint : "127.0.0.1:2379";
+    out->endpoint = endpoint ? endpoint : "127.0.0.1:2379";
+    out->user = variable("CONFMAN_USER");
+    out->token = variable("CONFMAN_TOKEN");
     bool only_words = false;
     for (int i = 0; i < argc; i++) {
         const char *word = argv[i];

@@ -101,7 +101,8 @@ void grpc_finish(struct h2_stream *s, bool begun, int code, const char *text)
     }
 }
 
-struct h2_stream *grpc_request(struct h2 *h, struct span authority, struct span path, bool secure)
+struct h2_stream *grpc_request(struct h2 *h, struct span authority, struct span path, bool secure,
+                               struct span token)
 {
     struct http_header headers[] = {
         { SPAN(":method"), SPAN("POST") },
@@ -111,8 +112,9 @@ struct h2_stream *grpc_request(struct h2 *h, struct span authority, struct span 
         head_type,
         { SPAN("te"), SPAN("trailers") },
         { SPAN("user-agent"), SPAN("confman") },
+        { SPAN("token"), token },
     };
-    return h2_request(h, headers, sizeof(headers) / sizeof(headers[0]), false);
+    return h2_request(h, headers, sizeof(headers) / sizeof(headers[0]) - !token.len, false);
 }
 
 static int hex(uint8_t c)

@@ -27,8 +27,10 @@ void grpc_finish(struct h2_stream *s, bool begun, int code, const char *text);
 
 /* ---- client ---- */
 
-/* POST path with the headers that gRPC wants, ready for messages. */
-struct h2_stream *grpc_request(struct h2 *h, struct span authority, struct span path, bool secure);
+/* POST path with the headers that gRPC wants, ready for messages. token: etcd's metadata of that
+ * name, who asks; "" nobody. */
+struct h2_stream *grpc_request(struct h2 *h, struct span authority, struct span path, bool secure,
+                               struct span token);
 
 /* The status in trailers or in a head without body: -1 when there is none; text is decoded into
  * out. */

@@ -148,7 +148,7 @@ static bool carry(struct side *a, struct side *b, size_t step)
 
 static void send(struct side *client, struct span message)
 {
-    client->stream = grpc_request(client->h2, SPAN("test"), SPAN("/a.B/C"), false);
+    client->stream = grpc_request(client->h2, SPAN("test"), SPAN("/a.B/C"), false, SPAN_NONE);
     struct buf *out = h2_write_begin(client->stream);
     size_t start = grpc_message_begin(out);
     buf_span(out, message);
@@ -201,7 +201,7 @@ TEST(grpc_an_answer_may_come_before_the_end)
     side_open(&server, H2_SERVER);
     side_open(&client, H2_CLIENT);
     server.refuse = true;
-    client.stream = grpc_request(client.h2, SPAN("test"), SPAN("/a.B/C"), false);
+    client.stream = grpc_request(client.h2, SPAN("test"), SPAN("/a.B/C"), false, SPAN_NONE);
     EXPECT(carry(&client, &server, 7)); /* and the client has not ended its side */
     EXPECT(client.code == 12 && client.closed == 1 && client.close_code == H2_NO_ERROR);
     EXPECT(server.closed == 1 && h2_streams(server.h2) == 0);

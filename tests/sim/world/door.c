@@ -198,7 +198,7 @@ void door_call(struct door *d, const char *path, struct span message, bool last)
     buf_reset(&d->text);
     grpc_reader_close(&d->reader);
     grpc_reader_open(&d->reader, &world_heap);
-    d->stream = grpc_request(d->h2, span_text(d->to->address), span_text(path), false);
+    d->stream = grpc_request(d->h2, span_text(d->to->address), span_text(path), false, SPAN_NONE);
     if (d->stream)
         put(d, message, last);
     else /* the node stops and takes no new calls */
