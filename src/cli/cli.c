@@ -107,8 +107,8 @@ static int help(void)
         "  confman version       what this is\n\n"
         "confman COMMAND --help tells its options and an example. Every command takes --endpoint\n"
         "HOST:PORT (or CONFMAN_ENDPOINT; 127.0.0.1:2379 when neither is there), --output json,\n"
-        "--timeout SECONDS, --user NAME. Exit status: 0 done, 1 refused or not found, 2 wrong usage, 3 the\n"
-        "server cannot be reached or did not answer in time.\n");
+        "--timeout SECONDS, --user NAME. Exit status: 0 done, 1 refused or not found, 2 wrong\n"
+        "usage, 3 the server cannot be reached or did not answer in time.\n");
     return EXIT_DONE;
 }
 
