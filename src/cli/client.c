@@ -269,7 +269,7 @@ static int ended(struct client *c, struct span *message)
     return cli_complain(status, "%.*s", (int)c->text.len, (const char *)c->text.data);
 }
 
-/* A login's answer is a token; with authentication off none is needed: etcd's clients go on, too. */
+/* A login's answer is a token; with authentication off none is needed, as for etcd's clients. */
 static int take_token(struct client *c)
 {
     struct pb_authenticate_response r;
