@@ -483,6 +483,9 @@ class TlsTest(StartTest):
         if not ETCD:
             self.assertEqual(os.stat(self.path("data/fixtures/client/key.pem")).st_mode & 0o77, 0)
             self.works(self.url, "--cacert", made)
+            for trust in (("--cacert", made), ("--insecure-skip-tls-verify",)):
+                got = run(confman_bin(), "get", "k", "--endpoint", self.url, *trust).stdout
+                self.assertIn(b"v", got)
 
     @confman_only
     def test_handshake_that_hangs(self):
