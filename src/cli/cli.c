@@ -71,6 +71,13 @@ static const struct command commands[] = {
       "revoke-permission NAME KEY",
       RANGE " " COMMON, "what those may do who have the role",
       "confman role grant-permission app readwrite app/ --prefix", 1, 4, run_role },
+    { "mirror", "SOURCE",
+      "source-prefix target-prefix mark overwrite until-caught-up " SOURCE " " COMMON,
+      "keep keys of another etcd v3 server (HOST:PORT) the same here, each of its revisions in one "
+      "transaction, until interrupted; goes on where it was. Revisions are the target's own; "
+      "leases stay at the source",
+      "confman mirror 10.0.0.1:2379 --endpoint 127.0.0.1:2379 --until-caught-up", 1, 1,
+      run_mirror },
     { "status", "", COMMON, "version, revision, sizes and leader of the server",
       "confman status --output json", 0, 0, run_status },
     { "compact", "REVISION", "physical " COMMON, "forget what is older than a revision",

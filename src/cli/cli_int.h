@@ -20,6 +20,8 @@ struct options {
     int64_t max_keys, max_bytes, rate, burst;
     const char *from_endpoint, *from_snapshot, *from_data_dir;
     const char *source_cacert, *source_cert, *source_key;
+    const char *source_prefix, *target_prefix, *mark;
+    bool overwrite, until_caught_up;
     int64_t timeout, limit, revision, lease, nodes, base_port;
     bool insecure_skip_verify, prefix, from_key, keys_only, count_only, serializable;
     bool print_value_only, prev_kv, ignore_value, ignore_lease, progress, physical, once, keys;
@@ -114,6 +116,7 @@ int run_member(const struct options *o, struct arena *arena);
 int run_cluster(const struct options *o, struct arena *arena);
 int run_snapshot(const struct options *o, struct arena *arena);
 int run_quota(const struct options *o, struct arena *arena);
+int run_mirror(const struct options *o, struct arena *arena);
 int run_import(const struct options *o, struct arena *arena);
 int run_auth(const struct options *o, struct arena *arena);
 int run_user(const struct options *o, struct arena *arena);

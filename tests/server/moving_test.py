@@ -1,4 +1,5 @@
 """In and out: etcd's snapshot of us, and a Debian etcd restored from it."""
+import base64
 import json
 import os
 import random
@@ -42,7 +43,7 @@ def words(random_, operations):
         else:
             size = random_.choice((0, 1, 30, 30, 5000))
             lines.append("put key-%02d %s" % (key, '"%s"' % ("v" * size)))
-    return "\n\n%s\n\n\n" % "\n".join(lines)
+    return "\n%s\n\n\n" % "\n".join(lines)
 
 
 def fill(endpoint, seed, compact):
@@ -262,6 +263,80 @@ class MovingTest(unittest.TestCase):
             self.assertEqual(done.returncode, status, done.stderr)
             self.assertIn(why, done.stderr)
         self.assertEqual(sorted(os.listdir(self.folder)), ["file", "there"])
+
+    # ---- following ----
+
+    def mirror(self, source, target, *words):
+        return self.confman("mirror", source.endpoint, "--endpoint", target.endpoint, *words)
+
+    def values(self, node, prefix=""):
+        said = json.loads(ctl(node.endpoint, "get", prefix, "--prefix", "-w", "json"))
+        return {kv["key"]: kv.get("value") for kv in said.get("kvs", [])
+                if kv["key"] != base64.b64encode(b"confman/mirror").decode()}
+
+    def caught_up(self, source, target, *words):
+        done = self.mirror(source, target, "--until-caught-up", *words)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("every key is the same", done.stdout)
+        return done.stdout
+
+    def test_mirror(self):
+        etcd, node = self.node(kind="etcd").start(), self.node().start()
+        fill(etcd.endpoint, 17, True)
+        self.caught_up(etcd, node)
+        self.assertEqual(self.values(node), self.values(etcd))
+
+        process = subprocess.Popen([confman_bin(), "mirror", etcd.endpoint, "--endpoint",
+                                    node.endpoint], stdout=subprocess.PIPE, text=True)
+        self.addCleanup(process.stdout.close)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        self.assertIn("following", process.stdout.readline())
+        ctl(etcd.endpoint, "txn", stdin="\nput three-a 1\nput three-b 2\ndel leased\n\n\n")
+        wait_until(lambda: ctl(node.endpoint, "get", "three-b"), 10, "the change is mirrored")
+        said = json.loads(ctl(node.endpoint, "get", "three", "--prefix", "-w", "json"))["kvs"]
+        said += json.loads(ctl(node.endpoint, "get", "confman/mirror", "-w", "json"))["kvs"]
+        self.assertEqual(len({kv["mod_revision"] for kv in said}), 1)   # one transaction
+        self.assertEqual(ctl(node.endpoint, "get", "leased"), "")
+        process.kill()
+
+        ctl(etcd.endpoint, "del", "three-a")
+        for i in range(5):
+            ctl(etcd.endpoint, "put", "later-%d" % i, "x" * 30000)
+        self.assertNotIn("anew", self.caught_up(etcd, node))    # from its mark on
+        self.assertEqual(self.values(node), self.values(etcd))
+
+        ctl(etcd.endpoint, "del", "later", "--prefix")
+        ctl(etcd.endpoint, "compact", str(hash_kv(etcd.endpoint)[1]))
+        self.assertIn("anew", self.caught_up(etcd, node))   # etcd tells no deletion from there on
+        self.assertEqual(self.values(node), self.values(etcd))
+
+    def test_mirror_of_a_prefix(self):
+        one, other = self.node().start(), self.node().start()
+        many = ["put a/%03d %d" % (i, i) for i in range(450)]    # more than a page
+        for i in range(0, 450, 100):
+            ctl(one.endpoint, "txn", stdin="\n%s\n\n\n" % "\n".join(many[i:i + 100]))
+        ctl(one.endpoint, "put", "b", "not this one")
+        ctl(other.endpoint, "put", "x/010", "older")
+        ctl(other.endpoint, "put", "x/zzz", "gone")
+        ctl(other.endpoint, "put", "y", "stays")
+        words = ("--source-prefix", "a/", "--target-prefix", "x/")
+        done = self.mirror(one, other, *words)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("the target has 2 keys there", done.stderr)
+        self.caught_up(one, other, *words, "--overwrite")
+        want = {base64.b64encode(b"x/%03d" % i).decode(): base64.b64encode(b"%d" % i).decode()
+                for i in range(450)}
+        self.assertEqual(self.values(other, "x/"), want)
+        self.assertEqual(ctl(other.endpoint, "get", "y"), "y\nstays\n")
+        ctl(one.endpoint, "del", "a/", "--prefix")  # one revision, more than a transaction takes
+        self.caught_up(one, other, *words)
+        self.assertEqual(self.values(other, "x/"), {})
+        done = self.mirror(other, other, *words)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("another source", done.stderr)
+        done = self.mirror(one, one, "--mark", "m")
+        self.assertIn("are the same keys", done.stderr)
 
 
 if __name__ == "__main__":
