@@ -20,6 +20,7 @@ struct options {
     int64_t max_keys, max_bytes, rate, burst;
     const char *from_endpoint, *from_snapshot, *from_data_dir;
     const char *source_cacert, *source_cert, *source_key;
+    const char *source_user, *source_password_file, *source_token;
     const char *source_prefix, *target_prefix, *mark;
     bool overwrite, until_caught_up;
     int64_t timeout, limit, revision, lease, nodes, base_port;

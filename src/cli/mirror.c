@@ -509,6 +509,9 @@ static void name_all(struct mirror *m)
     m->source_options.cert = o->source_cert;
     m->source_options.key = o->source_key;
     m->source_options.insecure_skip_verify = o->source_insecure_skip_verify;
+    m->source_options.user = o->source_user; /* nothing of the target's is told there */
+    m->source_options.password_file = o->source_password_file;
+    m->source_options.token = o->source_token;
 }
 
 int run_mirror(const struct options *o, struct arena *arena)

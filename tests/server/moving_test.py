@@ -232,6 +232,9 @@ class MovingTest(unittest.TestCase):
         done = etcdctl(node.endpoint, "snapshot", "save", self.path("no"))
         self.assertNotEqual(done.returncode, 0)
         self.assertIn("user name is empty", done.stderr)
+        self.assertEqual(ctl(node.endpoint, "--user", "root:secret", "user", "list"), "root\n")
+        done = etcdctl(node.endpoint, "--user", "root:guess", "user", "list")
+        self.assertIn("invalid user ID or password", done.stderr)
 
     def check_users(self, node):
         self.assertEqual(ctl(node.endpoint, "--user", "anna:apple", "get", "a"), "a\n1\n")
