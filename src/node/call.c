@@ -24,7 +24,8 @@ struct call *call_new(struct conn *c, struct h2_stream *s)
 static void call_free(struct call *call)
 {
     struct node *n = call->node;
-    CHECK(!call->watch && !call->range_stream && call->waiting == 0 && !call->conn);
+    CHECK(!call->watch && !call->range_stream && !call->locking && call->waiting == 0 &&
+          !call->conn);
     grpc_reader_close(&call->reader);
     if (call->gate)
         call_gate_free(call);
@@ -73,6 +74,8 @@ void call_settle(struct call *call)
     }
     if (call->range_stream)
         range_stream_gone(call->range_stream);
+    if (call->locking)
+        locking_gone(call->locking);
     if ((call->rest && call->rest->kind == REST_SNAPSHOT) ||
         (call->method && call->method->kind == ETCD_SNAPSHOT))
         download_gone(n, call);
@@ -320,10 +323,16 @@ void call_fail_late(struct call *call, enum err e)
 void call_replied(struct call *call, const struct reply *reply)
 {
     struct reply filled;
+    if (call->locking && (!call->conn || call->ended))
+        locking_late(call->locking, reply);
     if (!call_back(call) || !login_replied(call, reply, &filled))
         return;
     if (call->verdict != ERR_OK) { /* the alarm stands, or could not be raised */
         call_fail_late(call, call->verdict);
+        return;
+    }
+    if (call->locking) {
+        locking_replied(call->locking, reply);
         return;
     }
     if (call->wants_physical && reply->err == ERR_OK) {
@@ -500,6 +509,11 @@ static void read_now(struct call *call, const struct request *r)
         call_answer_own(call, r);
         return;
     }
+    if (r->type == REQUEST_LEADER || r->type == REQUEST_OBSERVE) {
+        locking_read(call, r);
+        arena_reset(&n->apply);
+        return;
+    }
     if (call->method && call->method->kind == ETCD_RANGE_STREAM) {
         range_stream_begin(call, r);
         arena_reset(&n->apply);
@@ -517,7 +531,8 @@ static void read_now(struct call *call, const struct request *r)
 
 static bool reads_state(const struct request *r)
 {
-    return !request_writes(r) && r->type < REQUEST_LEASE_RENEW;
+    return (!request_writes(r) && r->type < REQUEST_LEASE_RENEW) || r->type == REQUEST_LEADER ||
+           r->type == REQUEST_OBSERVE;
 }
 
 /* Kept until the read index comes: the message, or what of a REST request points elsewhere. */
@@ -676,6 +691,8 @@ void call_take(struct call *call, struct request *r, struct span message)
         call_change_members(call, r);
     else if (login_wants(r))
         login_begin(call, r);
+    else if (locking_wants(r))
+        locking_begin(call, r);
     else if (request_writes(r))
         call_propose(call, r);
     else if (reads_state(r) || (r->type == REQUEST_MEMBERS && !r->serializable))

@@ -20,6 +20,7 @@
 #include "node/cluster.h"
 #include "node/download.h"
 #include "node/forward.h"
+#include "node/locking.h"
 #include "node/login.h"
 #include "node/metric.h"
 #include "node/param.h"
@@ -163,6 +164,7 @@ struct node {
     int64_t conn_count, call_count, watch_stream_count;
     VEC(struct renewal) renewals; /* waiting for a revoke, or for a note to be cleared */
     bool renewals_due;            /* what some of them wait for has come */
+    struct lockings lockings;
     VEC(struct range_stream *) range_streams;
     size_t range_stream_at;      /* whose turn it is */
     VEC(struct call *) physical; /* compactions waiting for memory to be freed */
@@ -309,6 +311,7 @@ struct call {
     struct buf body; /* REST: of the request; gRPC: a message that waits for its turn */
     struct watch_stream *watch;
     struct range_stream *range_stream;
+    struct locking *locking;
     unsigned waiting;  /* proposals that will come back here */
     unsigned renewing; /* renewals of it in node.renewals */
     size_t message_start;

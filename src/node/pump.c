@@ -164,14 +164,17 @@ static void apply_command(struct node *n, const struct raft_entry *e, struct pro
             watching_judge(n);
     }
     count_changes(&n->metrics, changes, count);
-    if (count)
+    if (count) {
+        locking_changed(n, changes, count);
         watching_deliver(n, changes, count);
+    }
     if (reply.type == REQUEST_LEASE_GRANT)
         leasing_timer(n);
     if (revokes(reply.type) || reply.type == REQUEST_LEASE_NOTE)
         n->renewals_due = true;
     if (p.call)
         call_replied(p.call, &reply);
+    locking_settle(n);
     arena_reset(&n->apply);
 }
 

@@ -318,6 +318,7 @@ static void open_parts(struct node *n)
     transfer_open(n);
     machine_open(&n->machine, &n->store_alloc);
     n->watch = watch_open(&n->alloc);
+    locking_open(n);
     n->raft = raft_open(&n->store_alloc);
     jsonr_use(&n->json_alloc);
     open_limits(n);
@@ -430,6 +431,7 @@ static void close_parts(struct node *n)
     storage_close(n->storage);
     machine_close(&n->machine);
     watch_close(n->watch);
+    locking_close(n);
     raft_close(n->raft);
     if (n->tls)
         tls_context_close(n->tls);

@@ -51,6 +51,13 @@ METHODS = {
     "Alarm": ("Maintenance", "AlarmRequest", "AlarmResponse", "unary_unary"),
     "Defragment": ("Maintenance", "DefragmentRequest", "DefragmentResponse", "unary_unary"),
     "Downgrade": ("Maintenance", "DowngradeRequest", "DowngradeResponse", "unary_unary"),
+    "Lock": ("v3lockpb.Lock", "LockRequest", "LockResponse", "unary_unary"),
+    "Unlock": ("v3lockpb.Lock", "UnlockRequest", "UnlockResponse", "unary_unary"),
+    "Campaign": ("v3electionpb.Election", "CampaignRequest", "CampaignResponse", "unary_unary"),
+    "Proclaim": ("v3electionpb.Election", "ProclaimRequest", "ProclaimResponse", "unary_unary"),
+    "Leader": ("v3electionpb.Election", "LeaderRequest", "LeaderResponse", "unary_unary"),
+    "Observe": ("v3electionpb.Election", "LeaderRequest", "LeaderResponse", "unary_stream"),
+    "Resign": ("v3electionpb.Election", "ResignRequest", "ResignResponse", "unary_unary"),
     "RangeStream": ("KV", "RangeRequest", "RangeStreamResponse", "unary_stream"),
 }
 
@@ -65,7 +72,7 @@ class Api:
             ("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)])
         for method, (service, request, response, kind) in METHODS.items():
             call = getattr(self.channel, kind)(
-                "/etcdserverpb.%s/%s" % (service, method),
+                "/%s/%s" % (service if "." in service else "etcdserverpb." + service, method),
                 request_serializer=getattr(pb, request).SerializeToString,
                 response_deserializer=getattr(pb, response).FromString)
             setattr(self, method, call)

@@ -5,7 +5,7 @@ import subprocess
 import grpc
 
 from etcd_api import Api, pb, prefix_end
-from node import ServerTest, confman_only, main, wait_until
+from node import ServerTest, confman_only, main, target, wait_until
 from web import curl
 
 FULL = ("RESOURCE_EXHAUSTED", "etcdserver: mvcc: database space exceeded")
@@ -39,7 +39,8 @@ class Maintenance(ServerTest):
     def alarm(self, action, kind, member=0):
         answer = self.api.Alarm(pb.AlarmRequest(action=action, alarm=kind, memberID=member),
                                 timeout=20)
-        self.assertNotEqual(answer.header.cluster_id, 0)
+        if target() == "confman":       # etcd 3.4 leaves it empty
+            self.assertNotEqual(answer.header.cluster_id, 0)
         return [(a.memberID, a.alarm) for a in answer.alarms]
 
     def ctl(self, *args, code=0):
@@ -86,13 +87,15 @@ class AlarmTest(Maintenance):
                                   pb.RequestOp(request_put=pb.PutRequest(key=b"k"))])),
                               (self.api.Compact, pb.CompactionRequest(revision=2)),
                               (self.api.LeaseGrant, pb.LeaseGrantRequest(TTL=60)),
-                              (self.api.LeaseRevoke, pb.LeaseRevokeRequest(ID=lease)),
-                              (self.api.Range, pb.RangeRequest(key=b"k"))):
+                              (self.api.LeaseRevoke, pb.LeaseRevokeRequest(ID=lease))):
             self.assertEqual(self.refused(call, request), CORRUPT, request)
+        if target() == "confman":       # etcd still reads
+            self.assertEqual(self.refused(self.api.Range, pb.RangeRequest(key=b"k")), CORRUPT)
         self.alarm(DEACTIVATE, pb.CORRUPT, 7)
         self.assertIsNone(self.put(b"k"))
 
-    def test_none_and_many(self):
+    @confman_only
+    def test_none(self):
         self.assertEqual(self.alarm(ACTIVATE, pb.NONE, 7), [])
         self.assertEqual(self.alarm(DEACTIVATE, pb.NONE, 7), [])
         self.assertEqual(self.alarm(GET, pb.NONE), [])

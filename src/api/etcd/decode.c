@@ -409,6 +409,74 @@ static enum err decode_role_revoke(struct span in, struct arena *arena, struct r
     return e;
 }
 
+/* ---- locks and elections ---- */
+
+static enum err decode_lock(struct span in, struct arena *arena, struct request *out)
+{
+    struct pb_lock_request m;
+    enum err e = pb_lock_request_decode(in, arena, &m);
+    out->election.name = m.name;
+    out->election.lease = m.lease;
+    return e;
+}
+
+static enum err decode_unlock(struct span in, struct arena *arena, struct request *out)
+{
+    struct pb_unlock_request m;
+    enum err e = pb_unlock_request_decode(in, arena, &m);
+    out->election.key = m.key;
+    return e;
+}
+
+static enum err decode_campaign(struct span in, struct arena *arena, struct request *out)
+{
+    struct pb_campaign_request m;
+    enum err e = pb_campaign_request_decode(in, arena, &m);
+    out->election.name = m.name;
+    out->election.lease = m.lease;
+    out->election.value = m.value;
+    return e;
+}
+
+static void leader_of(const struct pb_leader_key *m, struct request *out)
+{
+    if (!m)
+        return;
+    out->election.has_leader = true;
+    out->election.name = m->name;
+    out->election.key = m->key;
+    out->election.revision = m->rev;
+    out->election.lease = m->lease;
+}
+
+static enum err decode_proclaim(struct span in, struct arena *arena, struct request *out)
+{
+    struct pb_proclaim_request m;
+    enum err e = pb_proclaim_request_decode(in, arena, &m);
+    if (e != ERR_OK)
+        return e;
+    leader_of(m.leader, out);
+    out->election.value = m.value;
+    return ERR_OK;
+}
+
+static enum err decode_resign(struct span in, struct arena *arena, struct request *out)
+{
+    struct pb_resign_request m;
+    enum err e = pb_resign_request_decode(in, arena, &m);
+    if (e == ERR_OK)
+        leader_of(m.leader, out);
+    return e;
+}
+
+static enum err decode_leader(struct span in, struct arena *arena, struct request *out)
+{
+    struct pb_leader_request m;
+    enum err e = pb_leader_request_decode(in, arena, &m);
+    out->election.name = m.name;
+    return e;
+}
+
 /* Refusals of a stream that a range does not have (etcd v3rpc/key.go); what is wrong with the range
  * itself comes before them, from request_check. */
 static enum err check_stream(const struct kv_range *r)
@@ -440,6 +508,13 @@ enum err etcd_decode(const struct etcd_method *method, struct span message, stru
         [REQUEST_HASH_ALL] = decode_hash_all,
         [REQUEST_ALARM] = decode_alarm,
         [REQUEST_DOWNGRADE] = decode_downgrade,
+        [REQUEST_LOCK] = decode_lock,
+        [REQUEST_UNLOCK] = decode_unlock,
+        [REQUEST_CAMPAIGN] = decode_campaign,
+        [REQUEST_PROCLAIM] = decode_proclaim,
+        [REQUEST_RESIGN] = decode_resign,
+        [REQUEST_LEADER] = decode_leader,
+        [REQUEST_OBSERVE] = decode_leader,
         [REQUEST_HEALTH] = decode_health,
         [REQUEST_MEMBERS] = decode_members,
         [REQUEST_MEMBER_ADD] = decode_member_add,

@@ -400,6 +400,37 @@ static void encode_permissions(struct pb_response_header *h, const struct reply 
     pb_auth_role_get_response_encode(&m, out);
 }
 
+/* ---- locks and elections ---- */
+
+static void encode_lock(struct pb_response_header *h, const struct reply *r, struct arena *arena,
+                        struct buf *out)
+{
+    struct pb_lock_response m = { .header = h, .key = r->leader.key };
+    (void)arena;
+    pb_lock_response_encode(&m, out);
+}
+
+static void encode_campaign(struct pb_response_header *h, const struct reply *r,
+                            struct arena *arena, struct buf *out)
+{
+    struct pb_leader_key leader = { .name = r->leader.name,
+                                    .key = r->leader.key,
+                                    .rev = r->leader.revision,
+                                    .lease = r->leader.lease };
+    struct pb_campaign_response m = { .header = h, .leader = &leader };
+    (void)arena;
+    pb_campaign_response_encode(&m, out);
+}
+
+static void encode_leader(struct pb_response_header *h, const struct reply *r, struct arena *arena,
+                          struct buf *out)
+{
+    struct pb_leader_response m = { .header = h };
+    if (r->leading)
+        m.kv = pairs_of(&r->leading, 1, false, arena);
+    pb_leader_response_encode(&m, out);
+}
+
 void etcd_encode(const struct etcd_method *method, const struct etcd_header *header,
                  const struct reply *reply, struct arena *arena, struct buf *out)
 {
@@ -438,6 +469,13 @@ void etcd_encode(const struct etcd_method *method, const struct etcd_header *hea
         [REQUEST_DOWNGRADE] = encode_downgrade,
         [REQUEST_HASH_ALL] = encode_hash_all,
         [REQUEST_ALARM] = encode_alarms,
+        [REQUEST_LOCK] = encode_lock,
+        [REQUEST_UNLOCK] = encode_header,
+        [REQUEST_CAMPAIGN] = encode_campaign,
+        [REQUEST_PROCLAIM] = encode_header,
+        [REQUEST_RESIGN] = encode_header,
+        [REQUEST_LEADER] = encode_leader,
+        [REQUEST_OBSERVE] = encode_leader,
     };
     enum request_type type = etcd_type(method);
     CHECK(encoders[type] && reply->err == ERR_OK);

@@ -19,6 +19,7 @@ enum etcd_kind {
     ETCD_WATCH,        /* Watch.Watch: watch requests in, watch responses out */
     ETCD_KEEP_ALIVE,   /* Lease.LeaseKeepAlive: one answer a message */
     ETCD_RANGE_STREAM, /* KV.RangeStream: one request, then the range in pieces */
+    ETCD_OBSERVE,      /* Election.Observe: one request, then each leader and its values */
     ETCD_HEALTH_WATCH, /* grpc.health.v1.Health/Watch: the status now and at each change */
     ETCD_SNAPSHOT,     /* Maintenance.Snapshot: one message in, a file in parts out */
     ETCD_NOT_BUILT,    /* a method of the contract that this build does not have: Unimplemented */

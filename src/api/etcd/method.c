@@ -51,6 +51,13 @@ static const struct built built[] = {
     { "/etcdserverpb.Maintenance/Alarm", ETCD_UNARY, REQUEST_ALARM },
     { "/etcdserverpb.Maintenance/Defragment", ETCD_UNARY, REQUEST_DEFRAGMENT },
     { "/etcdserverpb.Maintenance/Downgrade", ETCD_UNARY, REQUEST_DOWNGRADE },
+    { "/v3lockpb.Lock/Lock", ETCD_UNARY, REQUEST_LOCK },
+    { "/v3lockpb.Lock/Unlock", ETCD_UNARY, REQUEST_UNLOCK },
+    { "/v3electionpb.Election/Campaign", ETCD_UNARY, REQUEST_CAMPAIGN },
+    { "/v3electionpb.Election/Proclaim", ETCD_UNARY, REQUEST_PROCLAIM },
+    { "/v3electionpb.Election/Leader", ETCD_UNARY, REQUEST_LEADER },
+    { "/v3electionpb.Election/Observe", ETCD_OBSERVE, REQUEST_OBSERVE },
+    { "/v3electionpb.Election/Resign", ETCD_UNARY, REQUEST_RESIGN },
     { "/grpc.health.v1.Health/Check", ETCD_UNARY, REQUEST_HEALTH },
     { "/grpc.health.v1.Health/Watch", ETCD_HEALTH_WATCH, REQUEST_HEALTH },
 };

@@ -98,6 +98,13 @@ enum request_type {
     REQUEST_MOVE_LEADER,
     REQUEST_DEFRAGMENT,
     REQUEST_DOWNGRADE,
+    REQUEST_LOCK, /* these are made of others, which are asked for one by one */
+    REQUEST_UNLOCK,
+    REQUEST_CAMPAIGN,
+    REQUEST_PROCLAIM,
+    REQUEST_RESIGN,
+    REQUEST_LEADER,
+    REQUEST_OBSERVE,
     REQUEST_TYPE_COUNT
 };
 
@@ -165,6 +172,11 @@ struct request {
             struct span version;
             bool cancel; /* else validate or enable, which say the same */
         } downgrade;
+        struct {
+            struct span name, key, value;
+            int64_t lease, revision; /* revision: that key was created at */
+            bool has_leader;         /* PROCLAIM, RESIGN: somebody is named */
+        } election;                  /* LOCK to OBSERVE */
         struct watch_request watch;
         int64_t watch_id; /* WATCH_REMOVE */
         struct auth_request auth;
@@ -234,6 +246,11 @@ struct reply {
             const struct alarm *items;
             size_t n;
         } alarms; /* LIST: those asked for; ALARM: the one that was raised or disarmed, or none */
+        struct {
+            struct span name, key;
+            int64_t revision, lease;
+        } leader;                         /* LOCK: the key alone; CAMPAIGN */
+        const struct kv_version *leading; /* LEADER, OBSERVE */
         struct {
             const char *version;
             int64_t size_bytes, size_in_use_bytes, quota_bytes;

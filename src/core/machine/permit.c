@@ -202,6 +202,13 @@ enum err machine_permits(const struct machine *m, const struct request *r)
         [REQUEST_STATUS] = login,
         [REQUEST_MEMBERS] = login,
         [REQUEST_HEALTH] = anybody,
+        [REQUEST_LOCK] = anybody, /* of these, what they do is asked for: see node/locking.h */
+        [REQUEST_UNLOCK] = anybody,
+        [REQUEST_CAMPAIGN] = anybody,
+        [REQUEST_PROCLAIM] = anybody,
+        [REQUEST_RESIGN] = anybody,
+        [REQUEST_LEADER] = anybody,
+        [REQUEST_OBSERVE] = anybody,
     };
     CHECK(r->type > REQUEST_NONE && r->type < REQUEST_TYPE_COUNT);
     if (!auth_enabled(m->auth) || r->auth_revision == REQUEST_BY_NODE)

@@ -60,6 +60,8 @@ enum err request_check(const struct request *r, struct arena *arena)
         return limit_check(&r->limit);
     if (r->type == REQUEST_LEASE_GRANT && r->lease.ttl_s > LEASE_TTL_MAX_S)
         return ERR_LEASE_TTL_TOO_LARGE;
+    if ((r->type == REQUEST_PROCLAIM || r->type == REQUEST_RESIGN) && !r->election.has_leader)
+        return ERR_LEADER_KEY_MISSING;
     if (r->type == REQUEST_DOWNGRADE && !r->downgrade.cancel)
         return check_downgrade(r->downgrade.version);
     return ERR_OK;
