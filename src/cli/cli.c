@@ -10,10 +10,8 @@ struct alloc cli_heap;
 
 #define COMMON                                                                                     \
     "endpoint output timeout cacert cert key insecure-skip-tls-verify user password-file token help"
-#define SOURCE "source-cacert source-cert source-key source-insecure-skip-tls-verify"
-    "endpoint output timeout cacert cert key insecure-skip-verify user password-file token help"
 #define SOURCE                                                                                     \
-    "source-cacert source-cert source-key source-insecure-skip-verify source-user "                \
+    "source-cacert source-cert source-key source-insecure-skip-tls-verify source-user "            \
     "source-password-file source-token"
 #define RANGE "prefix from-key range-end"
 

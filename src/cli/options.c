@@ -75,8 +75,6 @@ static const struct option {
     OPTION("source-user", source_user, TEXT, "NAME[:PASSWORD]", "who asks there"),
     OPTION("source-password-file", source_password_file, TEXT, "FILE", "its password"),
     OPTION("source-token", source_token, TEXT, "TOKEN", "a token of the source's instead"),
-    OPTION("source-insecure-skip-verify", source_insecure_skip_verify, FLAG, "",
-           "TLS, but trust any server there"),
     OPTION("no-password", no_password, FLAG, "", "add: may come with a certificate alone"),
     OPTION("new-password-file", new_password_file, TEXT, "FILE",
            "add, passwd: the new password is its first line; - is standard input"),
