@@ -72,6 +72,7 @@ static const struct option {
     OPTION("source-cert", source_cert, TEXT, "FILE", "certificate to show there (PEM)"),
     OPTION("source-key", source_key, TEXT, "FILE", "its private key (PEM)"),
     OPTION("source-insecure-skip-tls-verify", source_insecure_skip_verify, FLAG, "",
+           "TLS, but trust any server there"),
     OPTION("source-user", source_user, TEXT, "NAME[:PASSWORD]", "who asks there"),
     OPTION("source-password-file", source_password_file, TEXT, "FILE", "its password"),
     OPTION("source-token", source_token, TEXT, "TOKEN", "a token of the source's instead"),
