@@ -4,6 +4,7 @@
  * not before the proposals that it waits for have come back. Messages are decoded, asked and
  * answered at once where they can be; what goes through the log is answered by call_replied. */
 #include "node/call_int.h"
+#include <stdio.h>
 #include "base/check.h"
 #include "node/peers.h"
 
@@ -101,6 +102,7 @@ void call_gone(struct call *call)
     if (call->method && !call->ended)
         metric_grpc_end(call, 1);
     call_settle(call);
+    admit_call_gone(call);
     call->conn = NULL;
     call->stream = NULL;
     if (call->waiting == 0)
@@ -152,7 +154,7 @@ void call_finish(struct call *call, int code, const char *text)
         return;
     }
     call->ended = true;
-    grpc_finish(call->stream, call->begun, code, text);
+    grpc_finish_later(call->stream, call->begun, code, text, call->retry_ms);
     if (!call->input_over)
         h2_hear_no_more(call->stream);
     conn_touch(call->conn);
@@ -161,13 +163,24 @@ void call_finish(struct call *call, int code, const char *text)
 
 /* ---- HTTP answers ---- */
 
-size_t call_headers(const struct call *call, const struct http_header *own, size_t n,
+/* RFC 9110 10.2.3: in whole seconds. */
+static struct http_header call_retry_header(struct call *call)
+{
+    char text[24];
+    snprintf(text, sizeof(text), "%lld", (long long)(call->retry_ms + 999) / 1000);
+    return (struct http_header){ SPAN("retry-after"), arena_copy(&call->arena, span_text(text)) };
+}
+
+size_t call_headers(struct call *call, const struct http_header *own, size_t n,
                     struct http_header *out)
 {
-    CHECK(n + call->n_cors <= CALL_HEADERS_MAX);
+    CHECK(n + call->n_cors < CALL_HEADERS_MAX);
     memcpy(out, own, n * sizeof(*out));
     memcpy(out + n, call->cors, call->n_cors * sizeof(*out));
-    return n + call->n_cors;
+    n += call->n_cors;
+    if (call->retry_ms)
+        out[n++] = call_retry_header(call);
+    return n;
 }
 
 void call_answer_http(struct call *call, const struct rest_answer *a)
@@ -279,6 +292,12 @@ static void answer_grpc(struct call *call, const struct reply *reply)
 void call_answer(struct call *call, const struct reply *reply)
 {
     struct node *n = call->node;
+    struct rest_answer a;
+    enum err e = admit_answer(call, reply);
+    if (e != ERR_OK) {
+        call_end(call, e);
+        return;
+    }
     if (call->method) {
         answer_grpc(call, reply);
         return;
@@ -287,7 +306,6 @@ void call_answer(struct call *call, const struct reply *reply)
         health_read(call, reply->err);
         return;
     }
-    struct rest_answer a;
     n->metrics.requests_refused += reply->err != ERR_OK;
     count_refusal(&n->metrics, reply->err);
     rest_answer(call->rest, n->machine.kv, reply, &call->arena, &a);
@@ -683,24 +701,29 @@ void call_take(struct call *call, struct request *r, struct span message)
         e = request_check(r, &n->turn);
     if (e == ERR_OK)
         e = may_take(call, r);
-    if (e != ERR_OK)
+    if (e == ERR_OK)
+        e = admit_request(call, r);
+    if (e != ERR_OK) {
+        audit_refused(call, r, e);
         call_end(call, e);
-    else if (r->type == REQUEST_LEASE_RENEW)
+    } else if (r->type == REQUEST_LEASE_RENEW) {
         take_renewal(call, r->lease.id);
-    else if (r->type >= REQUEST_MEMBER_ADD && r->type <= REQUEST_MOVE_LEADER)
+    } else if (r->type >= REQUEST_MEMBER_ADD && r->type <= REQUEST_MOVE_LEADER) {
+        audit_refused(call, r, ERR_OK); /* as it was asked */
         call_change_members(call, r);
-    else if (login_wants(r))
+    } else if (login_wants(r)) {
         login_begin(call, r);
-    else if (locking_wants(r))
+    } else if (locking_wants(r)) {
         locking_begin(call, r);
-    else if (request_writes(r))
+    } else if (request_writes(r)) {
         call_propose(call, r);
-    else if (reads_state(r) || (r->type == REQUEST_MEMBERS && !r->serializable))
+    } else if (reads_state(r) || (r->type == REQUEST_MEMBERS && !r->serializable)) {
         read_request(call, r, message);
-    else if (r->type == REQUEST_HEALTH)
+    } else if (r->type == REQUEST_HEALTH) {
         call_answer_health(call, r);
-    else
+    } else {
         call_answer_own(call, r);
+    }
 }
 
 /* ---- calls of methods, as gRPC or as JSON ---- */

@@ -29,7 +29,7 @@ void call_message(struct call *call, struct span message); /* one request messag
 void call_finish(struct call *call, int code, const char *text); /* its gRPC status, once */
 /* An answer's own headers and those that every one over HTTP has, in room for CALL_HEADERS_MAX. */
 enum { CALL_HEADERS_MAX = 16 };
-size_t call_headers(const struct call *call, const struct http_header *own, size_t n,
+size_t call_headers(struct call *call, const struct http_header *own, size_t n,
                     struct http_header *out);
 /* The head of an answer that comes in pieces; over HTTP/1.1, http1_can_stream was asked. */
 void call_begin_texts(struct call *call, const struct http_header *own, size_t n);

@@ -63,6 +63,7 @@ static void conn_free(struct conn *c)
     buf_close(&c->plain);
     buf_close(&c->author);
     login_conn_close(c);
+    admit_conn_sent(c);
     mem_free(&n->alloc, c, sizeof(*c));
 }
 
@@ -354,6 +355,8 @@ static void send_output(struct conn *c)
     }
     if (!c->out.len)
         buf_close(&c->out);
+    if (c->answer_bytes && !conn_queued(c))
+        admit_conn_sent(c);
 }
 
 /* Reading pauses while the peer does not take what we made or said too much ahead. */

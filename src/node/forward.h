@@ -18,6 +18,7 @@
 #include "link/peer/peer.h"
 
 struct node;
+struct audit_note;
 struct call;
 struct disk_job;
 
@@ -34,6 +35,7 @@ struct proposal {
     int64_t lease;     /* of an expiry or a note to be cleared, to be tried again; else 0 */
     uint64_t peer, id; /* it came from another member, as its question id; else 0 */
     int64_t since_ms;
+    struct audit_note *note; /* of an audit; NULL: none */
 };
 
 struct awaited {

@@ -17,6 +17,8 @@
 #include "io/tcp/tcp.h"
 #include "io/thread/thread.h"
 #include "io/tls/tls.h"
+#include "node/admit.h"
+#include "node/audit.h"
 #include "node/cluster.h"
 #include "node/download.h"
 #include "node/forward.h"
@@ -48,7 +50,6 @@ enum {
     GATE_EXTRA_BYTES = 64 << 10, /* of JSON around the largest message's bytes */
     ACCEPT_PER_TURN = 64,
     DESCRIPTORS_KEPT = 128, /* for files, members and what else is not a client */
-    PENDING_MAX = 50000,    /* writes between proposal and answer */
     EXPIRE_PER_TURN = 1000, /* leases revoked in one turn (etcd lease/lessor.go) */
     COMPACT_STEP = 512,     /* history entries looked at in one turn */
     CATCH_UP_PER_TURN = 16, /* watchers that are behind served in one turn */
@@ -129,6 +130,7 @@ struct node {
     struct buf commands;       /* of this turn, end to end */
     VEC(size_t) command_ends;
     VEC(struct proposal) submitted; /* beside command_ends */
+    struct audit *audit;          /* NULL: none is asked for */
     struct awaited_queue awaited; /* places in the log that somebody waits for */
     struct forward forward;
     struct cluster cluster;
@@ -143,6 +145,7 @@ struct node {
 
     /* upkeep.c: space, compaction, checkpoints, time-outs */
     bool nospace;
+    size_t answer_bytes, answer_bytes_max; /* large answers on their way */
     int64_t store_bytes_max;
     struct upkeep *upkeep;
     uint64_t spare;       /* number of a segment that is ready; 0: none */
@@ -280,6 +283,7 @@ struct conn {
     struct buf out;    /* made but not yet taken by the socket */
     struct buf plain;  /* TLS: made but not yet encrypted */
     uint8_t client_version; /* a place in metrics.clients, from 1; 0: it has not said */
+    size_t answer_bytes; /* HTTP/1.1: of large answers, until all is sent */
     struct buf author; /* common name of the client certificate */
     struct proven proven;
 };
@@ -320,6 +324,8 @@ struct call {
     bool input_over;
     size_t standing_place;      /* in the node's list of them, from 1; 0: not there */
     bool watches_health;
+    size_t answer_bytes;        /* of a large answer, until it is gone */
+    int64_t retry_ms;           /* it may be asked again after this; 0: nothing is said */
     int64_t began_ms;           /* gRPC: for metrics */
     struct loop_timer deadline; /* gRPC: of the caller's time-out */
     bool asked;     /* a unary call has had its message */

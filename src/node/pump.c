@@ -9,22 +9,14 @@
 
 /* ---- proposals ---- */
 
-static bool overloaded(struct node *n)
-{
-    bool is = awaited_count(&n->awaited) + n->submitted.n >= PENDING_MAX ||
-              n->forward.asks.n - n->forward.asks_head >= ASKS_MAX ||
-              n->commands.len + n->records.len >= RAFT_UNCOMMITTED_BYTES_MAX / 2;
-    n->metrics.requests_overloaded += is;
-    return is;
-}
-
 static enum err may_propose(struct node *n, const struct request *r, const struct call *call)
 {
     if (n->stopping && call)
         return ERR_STOPPED;
     if (n->nospace && request_cost(r) > 0) /* what frees space goes on */
         return ERR_NOSPACE;
-    return overloaded(n) ? ERR_TOO_MANY_REQUESTS : ERR_OK;
+    bool urgent = !call || r->type == REQUEST_LEASE_REVOKE;
+    return admit_overloaded(n, urgent) ? ERR_TOO_MANY_REQUESTS : ERR_OK;
 }
 
 /* Lease ids are positive; one that lives already is drawn again. */
@@ -55,6 +47,8 @@ enum err pump_propose(struct node *n, const struct request *r, struct call *call
     struct proposal p = {
         .call = call, .own = leaders_own(r), .lease = lease, .since_ms = loop_now_ms(n->loop)
     };
+    if (call)
+        p.note = audit_begin(call, r);
     VEC_PUSH(&n->command_ends, &n->alloc, n->commands.len);
     VEC_PUSH(&n->submitted, &n->alloc, p);
     return ERR_OK;
@@ -76,7 +70,7 @@ enum err pump_propose_bytes(struct node *n, struct span command, struct proposal
 {
     if (n->update.role != RAFT_LEADER)
         return ERR_NO_LEADER;
-    if (overloaded(n))
+    if (admit_overloaded(n, false))
         return ERR_TOO_MANY_REQUESTS;
     enum err e = check_foreign(n, command);
     if (e != ERR_OK)
@@ -90,6 +84,7 @@ enum err pump_propose_bytes(struct node *n, struct span command, struct proposal
 void proposal_failed(struct node *n, const struct proposal *p, enum err e)
 {
     n->metrics.proposals_failed++;
+    audit_end(n, p->note, e, NULL, NULL, 0);
     if (p->lease) {
         lease_not_proposed(n->machine.lease, p->lease);
         n->renewals_due = true;
@@ -164,6 +159,7 @@ static void apply_command(struct node *n, const struct raft_entry *e, struct pro
             watching_judge(n);
     }
     count_changes(&n->metrics, changes, count);
+    audit_end(n, p.note, reply.err, &reply, changes, count);
     if (count) {
         locking_changed(n, changes, count);
         watching_deliver(n, changes, count);
@@ -386,6 +382,7 @@ static void submit_there(struct node *n)
             continue;
         forward_command(n, command_at(n, i), p);
         n->submitted.items[i].call = NULL;
+        n->submitted.items[i].note = NULL; /* they went with it */
     }
     submitted_fail(n, count, ERR_NO_LEADER); /* those that only a leader may submit */
 }

@@ -286,6 +286,12 @@ static int64_t memory_bound(const struct params *p)
     return sysconf(_SC_PHYS_PAGES) / 4 * 3 * sysconf(_SC_PAGESIZE);
 }
 
+static int64_t answer_bound(const struct params *p)
+{
+    return p->answer_bytes_max ? p->answer_bytes_max
+                               : sysconf(_SC_PHYS_PAGES) / 4 * sysconf(_SC_PAGESIZE);
+}
+
 static void open_limits(struct node *n)
 {
     const struct params *p = &n->params;
@@ -299,6 +305,7 @@ static void open_limits(struct node *n)
     n->ws_limits.message_bytes_max = WS_MESSAGE_BYTES;
     n->gate_ws_limits.message_bytes_max = gate;
     n->store_bytes_max = memory_bound(p);
+    n->answer_bytes_max = (size_t)answer_bound(p);
     conn_limit(n);
 }
 
@@ -397,6 +404,7 @@ static bool on_turn(void *context)
     n->metrics.turns++;
     bool more = upkeep_turn(n);
     pump_turn(n);
+    audit_turn(n);
     cluster_turn(n);
     peers_turn(n);
     conn_turn(n);
@@ -424,6 +432,7 @@ static void close_parts(struct node *n)
     thread_close(n->disk);
     thread_close(n->writer);
     pump_give_up(n);
+    audit_close(n);
     upkeep_close(n);
     compactor_close(n);
     transfer_close(n);
@@ -480,6 +489,8 @@ static int begin(struct node *n)
     n->disk = thread_open(&n->alloc, n->loop, "confman-disk", THREAD_NORMAL);
     n->writer = thread_open(&n->alloc, n->loop, "confman-writer", THREAD_BACKGROUND);
     upkeep_open(n);
+    if (!audit_open(n))
+        return 1;
     if (!asked)
         loop_on_signal(n->loop, on_signal, n);
     if (n->update.timeout_ms != INT64_MAX)

@@ -317,6 +317,8 @@ static enum err quotas(struct parsing *p)
 
 static enum err quota(struct parsing *p)
 {
+    if (!is_json(p->http))
+        return refuse(p, ERR_MEDIA_TYPE, NULL);
     return quota_read(p->http, p->arena, p->call, p->detail);
 }
 

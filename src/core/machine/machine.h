@@ -195,6 +195,9 @@ bool request_of_auth(enum request_type type);
 /* Whether it goes through the log: puts, deletes, transactions that have one of them, and so on. */
 bool request_writes(const struct request *r);
 
+/* As its command is called; NULL: it has none. */
+const char *request_name(enum request_type type);
+
 /* The checks that need no state (etcd v3rpc/key.go, lease limits): before the log or a read. */
 enum err request_check(const struct request *r, struct arena *arena) MUST_CHECK;
 

@@ -45,6 +45,17 @@ static enum err check_downgrade(struct span version)
     return good ? ERR_DOWNGRADE_TARGET : ERR_DOWNGRADE_FORMAT;
 }
 
+const char *request_name(enum request_type type)
+{
+    static const char *const names[REQUEST_TYPE_COUNT] = {
+#define COMMAND(number, NAME, name, text) [REQUEST_##NAME] = #name,
+#include "core/machine/command.def"
+#undef COMMAND
+    };
+    CHECK(type > REQUEST_NONE && type < REQUEST_TYPE_COUNT);
+    return names[type];
+}
+
 enum err request_check(const struct request *r, struct arena *arena)
 {
     CHECK(r->type > REQUEST_NONE && r->type < REQUEST_TYPE_COUNT);

@@ -83,22 +83,38 @@ static struct span escape(const char *text, uint8_t *out)
     return span_of(out, n);
 }
 
+/* Decimal, from the end of out on. */
+static struct span digits_of(int64_t v, uint8_t out[20])
+{
+    size_t at = 20;
+    do
+        out[--at] = (uint8_t)('0' + v % 10);
+    while ((v /= 10) > 0);
+    return span_of(out + at, 20 - at);
+}
+
+void grpc_finish_later(struct h2_stream *s, bool begun, int code, const char *text,
+                       int64_t retry_ms)
+{
+    CHECK(code >= 0 && code <= 16 && retry_ms >= 0);
+    uint8_t digits[20], later[20], escaped[GRPC_STATUS_TEXT_MAX];
+    struct http_header headers[6] = { head_status, head_type, head_accept };
+    size_t n = 3;
+    headers[n++] = (struct http_header){ SPAN("grpc-status"), digits_of(code, digits) };
+    if (*text)
+        headers[n++] = (struct http_header){ SPAN("grpc-message"), escape(text, escaped) };
+    if (retry_ms)
+        headers[n++] =
+            (struct http_header){ SPAN("grpc-retry-pushback-ms"), digits_of(retry_ms, later) };
+    if (begun)
+        h2_trailers(s, headers + 3, n - 3);
+    else
+        h2_respond(s, headers, n, true);
+}
+
 void grpc_finish(struct h2_stream *s, bool begun, int code, const char *text)
 {
-    CHECK(code >= 0 && code <= 16);
-    uint8_t digits[2] = { (uint8_t)('0' + code / 10), (uint8_t)('0' + code % 10) };
-    uint8_t escaped[GRPC_STATUS_TEXT_MAX];
-    struct span number = span_of(digits + (code < 10), code < 10 ? 1 : 2);
-    struct http_header status = { SPAN("grpc-status"), number };
-    struct http_header message = { SPAN("grpc-message"), escape(text, escaped) };
-    size_t n = message.value.len ? 2 : 1;
-    if (begun) {
-        struct http_header trailers[] = { status, message };
-        h2_trailers(s, trailers, n);
-    } else {
-        struct http_header headers[] = { head_status, head_type, head_accept, status, message };
-        h2_respond(s, headers, 3 + n, true);
-    }
+    grpc_finish_later(s, begun, code, text, 0);
 }
 
 struct h2_stream *grpc_request(struct h2 *h, struct span authority, struct span path, bool secure,

@@ -24,6 +24,9 @@ enum err grpc_head(const struct http_request *head, struct grpc_head *out) MUST_
 void grpc_respond(struct h2_stream *s); /* the head of an answer that has messages */
 /* Ends the stream with a status; begun: grpc_respond was called before. */
 void grpc_finish(struct h2_stream *s, bool begun, int code, const char *text);
+/* And when to try again (gRPC A6, "pushback"); 0: nothing is said of that. */
+void grpc_finish_later(struct h2_stream *s, bool begun, int code, const char *text,
+                       int64_t retry_ms);
 
 /* ---- client ---- */
 

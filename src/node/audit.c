@@ -1,0 +1,332 @@
+#include "node/audit.h"
+#include <stdio.h>
+#include <time.h>
+#include "base/check.h"
+#include "io/file/file.h"
+#include "node/node_int.h"
+#include "wire/json/json.h"
+#include "wire/protobuf/protobuf.h"
+
+enum { PATH_BYTES = PARAM_TEXT_MAX + 16 };
+
+struct audit {
+    struct job job;
+    struct node *node;
+    struct worker *worker;
+    struct buf lines;   /* the loop's */
+    struct buf writing; /* the worker's while it is busy */
+    struct file *file;  /* the worker's; NULL: to be opened */
+    uint64_t size;
+    uint64_t bytes_max;
+    int files;
+    enum err err;
+    bool busy, failed;
+    char why[256];
+    char path[PARAM_TEXT_MAX];
+};
+
+struct audit_note {
+    struct buf text; /* members of the line's object that are known at once */
+};
+
+/* ---- lines ---- */
+
+static const char *const of_members_names[] = {
+    "member_add", "member_remove", "member_update", "member_promote", "move_leader",
+};
+
+static bool of_members(const struct request *r)
+{
+    return r->type >= REQUEST_MEMBER_ADD && r->type <= REQUEST_MOVE_LEADER;
+}
+
+/* NULL: it changes nothing. */
+static const char *name_of(const struct request *r)
+{
+    if (of_members(r))
+        return of_members_names[r->type - REQUEST_MEMBER_ADD];
+    return request_writes(r) ? request_name(r->type) : NULL;
+}
+
+static void write_text(struct jsonw *w, const char *name, const char *text)
+{
+    jsonw_name(w, name);
+    jsonw_text(w, span_text(text));
+}
+
+/* Bytes that are not UTF-8 as {"base64": ...}, as everywhere. */
+static void write_bytes(struct jsonw *w, struct span s)
+{
+    if (s.len > AUDIT_KEY_BYTES_MAX)
+        s.len = AUDIT_KEY_BYTES_MAX;
+    if (pb_utf8(s)) {
+        jsonw_text(w, s);
+        return;
+    }
+    struct buf b;
+    buf_open(&b, w->out->alloc);
+    jsonw_base64(s, false, &b);
+    jsonw_object(w);
+    jsonw_name(w, "base64");
+    jsonw_text(w, buf_all(&b));
+    jsonw_object_end(w);
+    buf_close(&b);
+}
+
+static void write_named(struct jsonw *w, const char *name, struct span s)
+{
+    jsonw_name(w, name);
+    write_bytes(w, s);
+}
+
+static void write_id(struct jsonw *w, const char *name, int64_t id)
+{
+    char text[20];
+    snprintf(text, sizeof(text), "%llx", (unsigned long long)id);
+    write_text(w, name, text);
+}
+
+static void write_auth(struct jsonw *w, const struct auth_request *q)
+{
+    if (q->user.len)
+        write_named(w, "about_user", q->user);
+    if (q->role.len)
+        write_named(w, "about_role", q->role);
+    if (q->permission.key.len)
+        write_named(w, "key", q->permission.key);
+    if (q->permission.range_end.len)
+        write_named(w, "range_end", q->permission.range_end);
+}
+
+/* What it is about, in a few words. */
+static void write_subject(struct jsonw *w, const struct request *r)
+{
+    if (r->type == REQUEST_PUT) {
+        write_named(w, "key", r->put.key);
+    } else if (r->type == REQUEST_DELETE) {
+        write_named(w, "key", r->del.key);
+        if (r->del.range_end.len)
+            write_named(w, "range_end", r->del.range_end);
+    } else if (r->type == REQUEST_COMPACT) {
+        jsonw_name(w, "compact_revision");
+        jsonw_number(w, r->compact.revision);
+    } else if (r->type == REQUEST_LEASE_GRANT || r->type == REQUEST_LEASE_REVOKE) {
+        write_id(w, "lease", r->lease.id);
+    } else if (r->type == REQUEST_LIMIT_SET || r->type == REQUEST_LIMIT_DELETE) {
+        write_named(w, r->limit.kind == LIMIT_USER ? "about_user" : "prefix", r->limit.name);
+    } else if (of_members(r)) {
+        write_id(w, "about_member", (int64_t)r->member.id);
+    } else if (request_of_auth(r->type)) {
+        write_auth(w, &r->auth);
+    }
+}
+
+struct audit_note *audit_begin(struct call *call, const struct request *r)
+{
+    struct node *n = call->node;
+    struct jsonw w;
+    char from[TCP_ADDRESS_MAX] = "";
+    if (!n->audit || !name_of(r))
+        return NULL;
+    struct audit_note *note = mem_zero(&n->alloc, sizeof(*note));
+    buf_open(&note->text, &n->alloc);
+    jsonw_open(&w, &note->text);
+    if (call->conn)
+        tcp_peer(call->conn->fd, from);
+    write_text(&w, "door", call->gate ? "gateway" : call->method ? "etcd" : "rest");
+    write_text(&w, "from", from);
+    jsonw_name(&w, "user");
+    jsonw_text(&w, r->author);
+    write_text(&w, "request", name_of(r));
+    write_subject(&w, r);
+    return note;
+}
+
+static void write_time(struct jsonw *w, int64_t ms)
+{
+    char text[40];
+    time_t seconds = (time_t)(ms / 1000);
+    struct tm t;
+    gmtime_r(&seconds, &t);
+    size_t len = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &t);
+    snprintf(text + len, sizeof(text) - len, ".%03dZ", (int)(ms % 1000));
+    write_text(w, "time", text);
+}
+
+static void write_keys(struct jsonw *w, const char *name, const struct kv_change *changes, size_t n,
+                       bool deletions)
+{
+    size_t told = 0, all = 0;
+    for (size_t i = 0; i < n; i++)
+        all += changes[i].now->tombstone == deletions;
+    if (!all)
+        return;
+    jsonw_name(w, name);
+    jsonw_array(w);
+    for (size_t i = 0; i < n && told < AUDIT_KEYS_MAX; i++)
+        if (changes[i].now->tombstone == deletions) {
+            write_bytes(w, kv_key(changes[i].now));
+            told++;
+        }
+    jsonw_array_end(w);
+    if (all > told) {
+        jsonw_name(w, deletions ? "deleted_more" : "put_more");
+        jsonw_number(w, (int64_t)(all - told));
+    }
+}
+
+void audit_end(struct node *n, struct audit_note *note, enum err e, const struct reply *reply,
+               const struct kv_change *changes, size_t n_changes)
+{
+    struct audit *a = n->audit;
+    struct jsonw w;
+    if (!note)
+        return;
+    CHECK(a != NULL);
+    if (a->lines.len >= AUDIT_WAITING_BYTES_MAX) {
+        n->metrics.audit_dropped++;
+    } else {
+        jsonw_open(&w, &a->lines);
+        jsonw_object(&w);
+        write_time(&w, loop_wall_ms(n->loop));
+        write_id(&w, "member", (int64_t)n->header.member_id);
+        buf_u8(&a->lines, ',');
+        buf_span(&a->lines, buf_all(&note->text));
+        write_text(&w, "result", reply || e != ERR_OK ? err_code(e) : "asked");
+        if (reply) {
+            jsonw_name(&w, "revision");
+            jsonw_number(&w, reply->revision);
+            write_keys(&w, "put", changes, n_changes, false);
+            write_keys(&w, "deleted", changes, n_changes, true);
+        }
+        jsonw_object_end(&w);
+        buf_u8(&a->lines, '\n');
+        n->metrics.audit_lines++;
+    }
+    buf_close(&note->text);
+    mem_free(&n->alloc, note, sizeof(*note));
+}
+
+void audit_refused(struct call *call, const struct request *r, enum err e)
+{
+    audit_end(call->node, audit_begin(call, r), e, NULL, NULL, 0);
+}
+
+/* ---- the file ---- */
+
+static enum err open_file(struct audit *a)
+{
+    enum err e = file_open(a->path, FILE_LOCK, &a->file);
+    if (e == ERR_OK)
+        e = file_size(a->file, &a->size);
+    return e;
+}
+
+/* audit.log.1 is the newest of those before. */
+static enum err rotate(struct audit *a)
+{
+    char from[PATH_BYTES], to[PATH_BYTES];
+    file_close(a->file);
+    a->file = NULL;
+    for (int i = a->files - 1; i >= 0; i--) {
+        snprintf(to, sizeof(to), "%s.%d", a->path, i + 1);
+        snprintf(from, sizeof(from), i ? "%s.%d" : "%s", a->path, i);
+        enum err e = file_rename(from, to);
+        if (e != ERR_OK && e != ERR_NOT_FOUND)
+            return e;
+    }
+    return open_file(a);
+}
+
+static enum err write_lines(struct audit *a)
+{
+    enum err e = a->file ? ERR_OK : open_file(a);
+    if (e == ERR_OK && a->size && a->size + a->writing.len > a->bytes_max)
+        e = rotate(a);
+    if (e == ERR_OK)
+        e = file_write(a->file, a->size, buf_all(&a->writing));
+    if (e == ERR_OK)
+        a->size += a->writing.len;
+    return e;
+}
+
+static void run(struct job *job)
+{
+    struct audit *a = (struct audit *)job;
+    a->err = write_lines(a);
+    if (a->err != ERR_OK)
+        snprintf(a->why, sizeof(a->why), "%s", file_why());
+}
+
+static size_t count_lines(struct span s)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < s.len; i++)
+        n += s.data[i] == '\n';
+    return n;
+}
+
+static void done(struct job *job)
+{
+    struct audit *a = (struct audit *)job;
+    struct node *n = a->node;
+    a->busy = false;
+    if (a->err != ERR_OK) {
+        n->metrics.audit_dropped += count_lines(buf_all(&a->writing));
+        if (!a->failed)
+            slog(SLOG_ERROR, "the audit log cannot be written; lines are lost until it can",
+                 "error=%s", slog_quote(a->why));
+    }
+    a->failed = a->err != ERR_OK;
+    buf_shrink(&a->writing, KEEP_BYTES);
+}
+
+void audit_turn(struct node *n)
+{
+    struct audit *a = n->audit;
+    if (!a || a->busy || !a->lines.len)
+        return;
+    struct buf empty = a->writing;
+    a->writing = a->lines;
+    a->lines = empty;
+    a->busy = true;
+    a->job = (struct job){ .run = run, .done = done };
+    thread_submit(a->worker, &a->job);
+}
+
+bool audit_open(struct node *n)
+{
+    if (!n->params.audit_log[0])
+        return true;
+    struct audit *a = mem_zero(&n->alloc, sizeof(*a));
+    a->node = n;
+    snprintf(a->path, sizeof(a->path), "%s", n->params.audit_log);
+    a->bytes_max = (uint64_t)n->params.audit_log_bytes;
+    a->files = (int)n->params.audit_log_files;
+    buf_open(&a->lines, &n->alloc);
+    buf_open(&a->writing, &n->alloc);
+    if (open_file(a) != ERR_OK) {
+        slog(SLOG_ERROR, "the audit log cannot be opened", "error=%s", slog_quote(file_why()));
+        return false;
+    }
+    a->worker = thread_open(&n->alloc, n->loop, "confman-audit", THREAD_BACKGROUND);
+    n->audit = a;
+    return true;
+}
+
+void audit_close(struct node *n)
+{
+    struct audit *a = n->audit;
+    if (!a)
+        return;
+    thread_drain(a->worker);
+    audit_turn(n);
+    thread_drain(a->worker);
+    thread_close(a->worker);
+    if (a->file)
+        file_close(a->file);
+    buf_close(&a->lines);
+    buf_close(&a->writing);
+    n->audit = NULL;
+    mem_free(&n->alloc, a, sizeof(*a));
+}

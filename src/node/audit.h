@@ -1,0 +1,35 @@
+/* audit: who changed what, as lines of JSON in a file (audit-log): every write that came to this
+ * node, when its outcome is known here: from where, by which door, by whom, what it asked, the
+ * revision, the keys that it changed. Never a value, a password, a token.
+ *
+ * Lines are gathered by the loop's thread and written by one of their own; if it does not keep up,
+ * or the disk does not take them, they are dropped, and counted. */
+#pragma once
+#include <stddef.h>
+#include "base/err.h"
+#include "core/machine/machine.h"
+
+struct audit;
+struct audit_note; /* one write whose outcome is not known yet */
+struct call;
+struct node;
+
+enum {
+    AUDIT_WAITING_BYTES_MAX = 8 << 20, /* lines not yet written; more are dropped */
+    AUDIT_KEYS_MAX = 100,              /* that one line names */
+    AUDIT_KEY_BYTES_MAX = 1024,        /* of one of them; longer ones are cut */
+};
+
+/* NULL in n->audit when it is not asked for. False: it cannot be opened, and why is in the log. */
+bool audit_open(struct node *n);
+void audit_close(struct node *n); /* writes what waits */
+void audit_turn(struct node *n);
+
+/* NULL: nobody asked for an audit. */
+struct audit_note *audit_begin(struct call *call, const struct request *r);
+/* Gives the note back; NULL is fine. reply: what was applied, and its changes; NULL: e says why
+ * not, or that nobody knows (ERR_TIMEOUT, ERR_LEADER_FAILED), or, ERR_OK, that it was asked. */
+void audit_end(struct node *n, struct audit_note *note, enum err e, const struct reply *reply,
+               const struct kv_change *changes, size_t n_changes);
+/* Both at once. */
+void audit_refused(struct call *call, const struct request *r, enum err e);
