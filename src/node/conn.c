@@ -326,35 +326,62 @@ static void on_ready(void *context, int fd, int events)
 
 /* ---- sending ---- */
 
+/* One buffer serves all connections whose sockets take at once what was made. */
+static struct buf *borrow(struct conn *c, struct buf *b)
+{
+    if (!b->cap) {
+        *b = c->node->output_spare;
+        buf_open(&c->node->output_spare, &c->node->alloc);
+    }
+    return b;
+}
+
+static void give_back(struct conn *c, struct buf *b)
+{
+    if (!b->cap)
+        return;
+    if (c->node->output_spare.cap || b->cap > 2 * OUTPUT_BYTES) {
+        buf_close(b);
+        return;
+    }
+    c->node->output_spare = *b;
+    buf_reset(&c->node->output_spare);
+    buf_open(b, &c->node->alloc);
+}
+
 static void make_output(struct conn *c)
 {
     if (c->h2 && conn_queued(c) < OUTPUT_BYTES)
-        h2_output(c->h2, c->tls ? &c->plain : &c->out, OUTPUT_BYTES);
+        h2_output(c->h2, borrow(c, c->tls ? &c->plain : &c->out), OUTPUT_BYTES);
     if (c->tls && c->plain.len && tls_ready(c->tls)) {
         if (tls_write(c->tls, buf_all(&c->plain), &c->out) != ERR_OK)
             c->closing = true;
-        buf_close(&c->plain);
+        buf_reset(&c->plain);
     }
+    if (!c->plain.len)
+        give_back(c, &c->plain);
 }
 
 static void send_output(struct conn *c)
 {
     bool was_full = c->events & LOOP_WRITE;
-    while (c->out.len) {
-        long sent = tcp_write(c->fd, buf_all(&c->out));
+    size_t done = 0;
+    while (done < c->out.len) {
+        long sent = tcp_write(c->fd, span_from(buf_all(&c->out), done));
         if (sent == TCP_AGAIN)
             break;
         if (sent < 0) {
             c->gone = true;
             return;
         }
-        c->node->metrics.sent_bytes += (uint64_t)sent;
+        done += (size_t)sent;
         if (c->ws && was_full)
             heard_ws(c); /* it takes what it had no room for, though we may not be reading */
-        buf_consume(&c->out, (size_t)sent);
     }
+    c->node->metrics.sent_bytes += done;
+    buf_consume(&c->out, done);
     if (!c->out.len)
-        buf_close(&c->out);
+        give_back(c, &c->out);
     if (c->answer_bytes && !conn_queued(c))
         admit_conn_sent(c);
 }

@@ -179,6 +179,7 @@ struct node {
     struct ws_limits ws_limits, gate_ws_limits;
     struct gateway_access access;
     uint8_t *read_buffer;
+    struct buf output_spare; /* lent to the connection that is being written to */
     bool told_ready;
     bool stopping;
     bool joining; /* not yet one of a cluster: nothing is open but what asks for that */

@@ -321,6 +321,7 @@ static void open_parts(struct node *n)
     n->disk_job.node = n;
     buf_open(&n->disk_job.records, &n->alloc);
     n->read_buffer = mem_alloc(&n->alloc, READ_BYTES);
+    buf_open(&n->output_spare, &n->alloc);
     forward_open(n);
     transfer_open(n);
     machine_open(&n->machine, &n->store_alloc);
@@ -450,6 +451,7 @@ static void close_parts(struct node *n)
     buf_close(&n->records);
     buf_close(&n->disk_job.records);
     mem_free(&n->alloc, n->read_buffer, READ_BYTES);
+    buf_close(&n->output_spare);
     awaited_close(&n->awaited, &n->alloc);
     forward_close(n);
     VEC_CLOSE(&n->command_ends, &n->alloc);
@@ -544,6 +546,7 @@ static bool open_log(const struct params *p, char *why)
 
 static int run(const struct params *p)
 {
+    process_keep_memory();
     struct node *n = node_open(p, LOG_SEGMENT_BYTES);
     if (!n || !node_serve(n))
         return 1;

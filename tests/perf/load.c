@@ -10,6 +10,7 @@
 #include "wire/protobuf/protobuf.h"
 
 enum { CONNECTIONS_MAX = 1024, SERVERS_MAX = 8 };
+enum { PAGE = 1000, GRANT_TTL_S = 60, LEASES_FROM = 1000 };
 
 struct load {
     const char *workload, *host;
@@ -36,9 +37,9 @@ static struct load l;
 static int usage(void)
 {
     fprintf(stderr,
-            "load put|range|txn|fill|fanout|idle --port P[,P...] [--host H] [-c N] [-s N] [-d S]\n"
-            "     [--keys N] [--key-bytes N] [--value-bytes N] [--linearizable]\n"
-            "     [--watchers N] [--server-pid PID[,PID...]]\n");
+            "load put|range|page|txn|grant|renew|fill|fanout|idle --port P[,P...]\n"
+            "     [--host H] [-c N] [-s N] [-d S] [--keys N] [--key-bytes N] [--value-bytes N]\n"
+            "     [--linearizable] [--watchers N] [--server-pid PID[,PID...]]\n");
     return 2;
 }
 
@@ -70,6 +71,39 @@ static void begin_range(struct wire_stream *s)
     field_bytes(&l.message, 1, make_key(s->key));
     field_number(&l.message, 7, !l.linearizable);
     wire_call(s, "/etcdserverpb.KV/Range", buf_all(&l.message), true);
+}
+
+/* As Kubernetes lists: keys in order, PAGE of them. */
+static void begin_page(struct wire_stream *s)
+{
+    buf_reset(&l.message);
+    field_bytes(&l.message, 1, make_key(s->key));
+    field_bytes(&l.message, 2, SPAN("\0"));
+    field_number(&l.message, 3, PAGE);
+    field_number(&l.message, 7, !l.linearizable);
+    wire_call(s, "/etcdserverpb.KV/Range", buf_all(&l.message), true);
+}
+
+static void begin_grant(struct wire_stream *s, int64_t id)
+{
+    buf_reset(&l.message);
+    field_number(&l.message, 1, GRANT_TTL_S);
+    field_number(&l.message, 2, id);
+    wire_call(s, "/etcdserverpb.Lease/LeaseGrant", buf_all(&l.message), true);
+}
+
+/* Each stream keeps a lease of its own alive, on one call that stays. */
+static void renew(struct wire_stream *s)
+{
+    buf_reset(&l.message);
+    field_number(&l.message, 1, LEASES_FROM + s->key);
+    if (s->id) {
+        s->began_us = clock_us();
+        wire_more(s, buf_all(&l.message));
+        return;
+    }
+    s->keep = true;
+    wire_call(s, "/etcdserverpb.Lease/LeaseKeepAlive", buf_all(&l.message), false);
 }
 
 static void nest(struct buf *out, uint32_t field, struct buf *inner)
@@ -116,35 +150,70 @@ static int64_t header_revision(const struct buf *answer)
     return 0;
 }
 
-static void next_call(struct wire_stream *s)
+static bool is(const char *workload)
 {
-    if (strcmp(l.workload, "fill") == 0) {
-        if (l.filled == l.fill)
-            return;
-        s->key = l.filled++;
-        begin_put(s);
-    } else if (strcmp(l.workload, "put") == 0) {
-        s->key = (int64_t)prng_below(&l.prng, (uint64_t)l.keys);
-        begin_put(s);
-    } else if (strcmp(l.workload, "range") == 0) {
-        s->key = (int64_t)prng_below(&l.prng, (uint64_t)l.keys);
-        begin_range(s);
-    } else {
-        begin_txn(s); /* each stream has its own key */
-    }
+    return strcmp(l.workload, workload) == 0;
 }
 
-static void on_end(void *context, struct wire_stream *s, bool ok)
+static void next_call(struct wire_stream *s)
+{
+    bool any_key = is("put") || is("range");
+    if (is("fill") && l.filled == l.fill)
+        return;
+    if (is("fill"))
+        s->key = l.filled++;
+    else if (any_key || is("page"))
+        s->key = (int64_t)prng_below(&l.prng, (uint64_t)(any_key ? l.keys : l.keys - PAGE));
+    if (is("fill") || is("put"))
+        begin_put(s);
+    else if (is("range"))
+        begin_range(s);
+    else if (is("page"))
+        begin_page(s);
+    else if (is("grant"))
+        begin_grant(s, 0);
+    else if (is("renew") && !s->keep) /* there may be one from the run before */
+        begin_grant(s, LEASES_FROM + s->key);
+    else if (is("renew"))
+        renew(s);
+    else
+        begin_txn(s); /* each stream has its own key */
+}
+
+static void count(const struct wire_stream *s, bool ok)
 {
     int64_t now = clock_us();
-    (void)context;
     l.done++;
     l.errors += !ok;
     if (now >= l.counting_from_us && s->began_us >= l.counting_from_us)
         latency_add(&l.latency, now - s->began_us);
-    if (strcmp(l.workload, "txn") == 0)
+}
+
+static void on_end(void *context, struct wire_stream *s, bool ok)
+{
+    (void)context;
+    if (is("renew") && !s->keep) {
+        renew(s);
+        return;
+    }
+    count(s, ok);
+    if (is("txn"))
         s->revision = header_revision(&s->message);
-    if (now < l.end_us)
+    if (clock_us() < l.end_us)
+        next_call(s);
+}
+
+/* The answers of calls that stay. */
+static void on_data(void *context, struct wire_stream *s)
+{
+    const uint8_t *p = s->message.data;
+    (void)context;
+    if (!is("renew") || s->message.len < 5 ||
+        s->message.len - 5 < ((size_t)p[1] << 24 | (size_t)p[2] << 16 | (size_t)p[3] << 8 | p[4]))
+        return;
+    buf_reset(&s->message);
+    count(s, true);
+    if (clock_us() < l.end_us)
         next_call(s);
 }
 
@@ -245,8 +314,8 @@ static void report(double took_s, double cpu_s, uint64_t count)
 
 static int run_calls(void)
 {
-    static const struct wire_events events = { .on_end = on_end };
-    bool filling = strcmp(l.workload, "fill") == 0;
+    static const struct wire_events events = { .on_end = on_end, .on_data = on_data };
+    bool filling = is("fill");
     open_all(&events);
     int64_t begin = clock_us();
     l.counting_from_us = filling ? begin : begin + (int64_t)(l.warm_seconds * 1e6);
@@ -333,7 +402,7 @@ static void create_watchers(bool one_key)
 static int run_watches(void)
 {
     static const struct wire_events events = { .on_end = on_watch_end, .on_data = on_watch_data };
-    bool fanout = strcmp(l.workload, "fanout") == 0;
+    bool fanout = is("fanout");
     l.streams++;
     open_all(&events);
     for (uint32_t i = 0; i < l.connections; i++)
@@ -416,7 +485,8 @@ static bool take_option(const char *name, const char *value)
 
 int main(int argc, char **argv)
 {
-    static const char *const workloads[] = { "put", "range", "txn", "fill", "fanout", "idle" };
+    static const char *const workloads[] = { "put",   "range", "page",   "txn", "grant",
+                                             "renew", "fill",  "fanout", "idle" };
     bool known = false;
     l = (struct load){ .host = "127.0.0.1",
                        .connections = 8,
@@ -440,6 +510,7 @@ int main(int argc, char **argv)
         else
             i++;
     }
+    known = known && (!is("page") || l.keys > PAGE);
     if (!known || !l.n_ports || l.connections > CONNECTIONS_MAX || !l.connections || !l.streams)
         return usage();
     alloc_heap(&l.heap);
@@ -448,6 +519,6 @@ int main(int argc, char **argv)
     buf_open(&l.value, &l.heap);
     for (int64_t i = 0; i < l.value_bytes; i++)
         buf_u8(&l.value, (uint8_t)('a' + prng_below(&l.prng, 26)));
-    bool watches = strcmp(l.workload, "fanout") == 0 || strcmp(l.workload, "idle") == 0;
+    bool watches = is("fanout") || is("idle");
     return watches ? run_watches() : run_calls();
 }

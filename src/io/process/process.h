@@ -15,6 +15,10 @@ int process_wait(int *status);
 /* Tells whoever started us, if it wants to hear (systemd's NOTIFY_SOCKET): "READY=1", "STOPPING=1"
  * (sd_notify(3)). */
 void process_notify(const char *state);
+/* Has the heap keep what a large answer gave back, to be used for the next: else every such answer
+ * gets fresh pages from the system and zeroes them. For a process that serves. */
+void process_keep_memory(void);
+
 struct process_usage {
     int64_t resident_bytes, virtual_bytes;
     int64_t descriptors, descriptors_max;
