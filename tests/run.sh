@@ -45,7 +45,7 @@ asan="build/asan/unit build/asan/confman"
 if step build_asan make $jobs --no-print-directory MODE=asan $asan; then
     step unit build/asan/unit
     step server_asan env CONFMAN_BIN=build/asan/confman \
-        /usr/bin/python3 tests/server/run.py hostile python rest stream http door
+        /usr/bin/python3 tests/server/run.py hostile python rest stream http door gateway
 fi
 for kind in story crash; do
     has "tests/$kind/*.c" || continue

@@ -24,6 +24,7 @@ PARTS = {
     "rolling": ("--rounds 1", ["--rounds 5", "--nodes 5 --rounds 3"]),
     "wiped": ("--early", ["", "--early"]),
     "leaderless": ("", [""]),
+    "json_door": (None, [""]),
     "upgrade": (None, [""]),
     "failover": (None, ["--rounds 20", "--nodes 5 --rounds 20"]),
     "catchup": (None, [""]),
