@@ -212,8 +212,8 @@ void call_open_gate(struct call *call, const struct http_request *r)
         refuse(call, ERR_METHOD_NOT_ALLOWED, err_grpc(ERR_METHOD_NOT_ALLOWED));
         return;
     }
-    if (websocket &&
-        !call_begin_websocket(call, r, &call->node->gate_ws_limits, on_websocket_message))
+    if (websocket && !call_begin_websocket(call, r, &call->node->gate_ws_limits, "Bearer",
+                                           on_websocket_message))
         return;
     call->gate = ARENA_NEW(&call->arena, struct gate);
     buf_open(&call->gate->message, &call->node->alloc);

@@ -43,12 +43,12 @@ void call_refuse_protocol(struct call *call)
 }
 
 bool call_begin_websocket(struct call *call, const struct http_request *r,
-                          const struct ws_limits *limits,
+                          const struct ws_limits *limits, const char *protocol,
                           void (*on_message)(void *context, struct span text))
 {
     struct conn *c = call->conn;
     struct node *n = call->node;
-    enum err e = call->stream ? ERR_BAD_REQUEST : ws_accept(r, conn_output(c));
+    enum err e = call->stream ? ERR_BAD_REQUEST : ws_accept(r, protocol, conn_output(c));
     if (e == ERR_UPGRADE_REQUIRED) {
         refuse_protocol(call, known_websocket, 3, "the version of WebSocket here is 13");
         return false;
@@ -82,7 +82,7 @@ static bool begin_watch(struct call *call, const struct http_request *r)
 {
     struct conn *c = call->conn;
     if (ws_wanted(r))
-        return call_begin_websocket(call, r, &call->node->ws_limits, on_websocket_message);
+        return call_begin_websocket(call, r, &call->node->ws_limits, NULL, on_websocket_message);
     if (!call->stream && !http1_can_stream(c->http1)) {
         call_refuse_protocol(call);
         return false;

@@ -35,7 +35,7 @@ size_t call_headers(struct call *call, const struct http_header *own, size_t n,
 void call_begin_texts(struct call *call, const struct http_header *own, size_t n);
 /* False: it was refused. on_message gets the connection. */
 bool call_begin_websocket(struct call *call, const struct http_request *r,
-                          const struct ws_limits *limits,
+                          const struct ws_limits *limits, const char *protocol,
                           void (*on_message)(void *context, struct span text));
 void call_refuse_protocol(struct call *call); /* 426: a stream needs HTTP/1.1 */
 

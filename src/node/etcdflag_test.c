@@ -172,5 +172,9 @@ TEST(etcdstart_what_begins)
     EXPECT(read_words("--max-concurrent-streams=4294967295 --quota-backend-bytes=0") == ERR_OK);
     EXPECT(etcdstart_params(&g, &p, why) == ERR_OK && p.streams_max == 1000000);
     EXPECT(p.quota_backend_bytes == 0);
+    EXPECT(strcmp(p.cors, "*") == 0 && strcmp(p.host_whitelist, "*") == 0);
+    EXPECT(read_words("--cors=http://a --host-whitelist=a.example") == ERR_OK);
+    EXPECT(etcdstart_params(&g, &p, why) == ERR_OK && strcmp(p.cors, "http://a") == 0);
+    EXPECT(strcmp(p.host_whitelist, "a.example") == 0);
     etcdflag_close(&g);
 }

@@ -348,6 +348,11 @@ enum err etcdstart_params(const struct etcd_given *g, struct params *p, char *wh
 {
     enum err e = param_begin(p, why);
     snprintf(p->initial_cluster_token, sizeof(p->initial_cluster_token), "etcd-cluster");
+    for (size_t i = 0; i < 2; i++) { /* etcd lets every page and every name in */
+        char *list = i ? p->cors : p->host_whitelist;
+        if (!list[0])
+            snprintf(list, PARAM_TEXT_MAX, "*");
+    }
     for (int i = 0; i < ETCD_FLAGS && e == ERR_OK; i++)
         e = take_row(g, (enum etcd_flag)i, p, why);
     return e == ERR_OK ? take_own(g, p, why) : e;

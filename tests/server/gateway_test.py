@@ -273,6 +273,43 @@ class StreamTest(ServerTest):
             lines.close()
 
 
+class AuthTest(ServerTest):
+    """Tokens, which come in a header or, from a page's WebSocket, as its protocols."""
+
+    def post(self, path, message, *args):
+        return curl(self.node.url + "/v3" + path, *args, body=json.dumps(message).encode())
+
+    async def over_websocket(self, token):
+        """The first answer."""
+        async with websockets.connect("ws://%s/v3/kv/range" % self.node.endpoint,
+                                      subprotocols=["Bearer", token]) as socket:
+            self.assertEqual(socket.subprotocol, "Bearer")
+            await socket.send('{"key":"YQ=="}')
+            return json.loads(await socket.recv())
+
+    def test_tokens(self):
+        root = {"name": "root", "password": "secret"}
+        for path, message in (("user/add", root), ("role/add", {"name": "root"}),
+                              ("user/grant", {"user": "root", "role": "root"}), ("enable", {})):
+            answer = self.post("/auth/" + path, message)
+            self.assertEqual(answer.status, 200, answer)
+        refused = self.post("/kv/range", {"key": "YQ=="})
+        self.assertEqual((refused.status, refused.json["error"]),
+                         (400, "etcdserver: user name is empty"))
+        wrong = self.post("/kv/range", {"key": "YQ=="}, "-H", "Authorization: nobody.1")
+        self.assertEqual((wrong.status, wrong.json["code"]), (401, 16))
+        token = self.post("/auth/authenticate", root).json["token"]
+        for value in (token,) + (("Bearer " + token,) if target() == "confman" else ()):
+            answer = self.post("/kv/range", {"key": "YQ=="}, "-H", "Authorization: " + value)
+            self.assertEqual(answer.status, 200)
+        if target() == "confman":
+            told = asyncio.run(asyncio.wait_for(self.over_websocket(token), SECONDS))
+            self.assertIn("header", told)
+            told = asyncio.run(asyncio.wait_for(self.over_websocket("nobody.1"), SECONDS))
+            self.assertEqual(told["code"], 16)
+        self.post("/auth/disable", {}, "-H", "Authorization: " + token)
+
+
 class JudgeTest(ServerTest):
     """The same requests over both doors; protobuf's own JSON says what each message is."""
 

@@ -65,6 +65,25 @@ static struct span metadata_name(struct span name)
     return span_starts(name, prefix) ? span_from(name, prefix.len) : SPAN_NONE;
 }
 
+/* Pages cannot set headers of a WebSocket: its protocols "Bearer, TOKEN" say it (wsproxy). */
+static bool token_of(const struct http_header *h, struct arena *arena, struct http_header *out)
+{
+    static const struct span word = { (const uint8_t *)"Bearer", 6 };
+    const uint8_t *comma = h->value.len ? memchr(h->value.data, ',', h->value.len) : NULL;
+    if (!comma || !span_is(h->name, "sec-websocket-protocol"))
+        return false;
+    size_t before = (size_t)(comma - h->value.data);
+    struct span token = http_trim(span_from(h->value, before + 1));
+    if (!span_equal(http_trim(span_of(h->value.data, before)), word))
+        return false;
+    uint8_t *p = arena_alloc(arena, word.len + 1 + token.len);
+    memcpy(p, "Bearer ", word.len + 1);
+    if (token.len)
+        memcpy(p + word.len + 1, token.data, token.len);
+    *out = (struct http_header){ SPAN("authorization"), span_of(p, word.len + 1 + token.len) };
+    return true;
+}
+
 void gateway_head(const struct http_request *http, const struct etcd_method *method,
                   struct arena *arena, struct http_request *out)
 {
@@ -75,7 +94,9 @@ void gateway_head(const struct http_request *http, const struct etcd_method *met
                                   .headers = headers };
     for (size_t i = 0; i < http->header_count; i++) {
         struct span name = metadata_name(http->headers[i].name);
-        if (name.len)
+        if (token_of(&http->headers[i], arena, &headers[out->header_count]))
+            out->header_count++;
+        else if (name.len)
             headers[out->header_count++] = (struct http_header){
                 arena_copy(arena, name), arena_copy(arena, http->headers[i].value)
             };

@@ -25,7 +25,8 @@ bool gateway_streams(const struct etcd_method *method); /* many answers */
 bool gateway_listens(const struct etcd_method *method); /* to many requests */
 
 /* The request's head as gRPC would have had it, in the arena: a POST to the method with the
- * metadata that goes through: Authorization, Grpc-Timeout, and Grpc-Metadata-X as X. */
+ * metadata that goes through: Authorization (or the WebSocket protocols "Bearer, TOKEN"),
+ * Grpc-Timeout, and Grpc-Metadata-X as X. */
 void gateway_head(const struct http_request *http, const struct etcd_method *method,
                   struct arena *arena, struct http_request *out);
 

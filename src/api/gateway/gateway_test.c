@@ -52,6 +52,13 @@ TEST(gateway_head_has_the_metadata)
     EXPECT(span_is(out.method, "POST") && span_is(out.path, "/etcdserverpb.KV/Range"));
     EXPECT(out.header_count == 3 && http_header_find(&out, "hasleader", &value));
     EXPECT(span_is(value, "true") && http_header_find(&out, "authorization", &value));
+    headers[0] = (struct http_header){ SPAN("sec-websocket-protocol"), SPAN("Bearer , abc.1") };
+    http.header_count = 1;
+    gateway_head(&http, gateway_method(SPAN("/v3/kv/range")), &arena, &out);
+    EXPECT(http_header_find(&out, "authorization", &value) && span_is(value, "Bearer abc.1"));
+    headers[0].value = SPAN("Bearers,abc.1");
+    gateway_head(&http, gateway_method(SPAN("/v3/kv/range")), &arena, &out);
+    EXPECT(out.header_count == 0);
     EXPECT(end());
 }
 

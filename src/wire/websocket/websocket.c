@@ -51,7 +51,22 @@ static bool is_key(struct span key)
     return key.len == 24 && memcmp(key.data + 22, "==", 2) == 0;
 }
 
-enum err ws_accept(const struct http_request *r, struct buf *out)
+static bool offers(const struct http_request *r, const char *protocol)
+{
+    struct span list;
+    if (!protocol || !find_one(r, "sec-websocket-protocol", &list))
+        return false;
+    while (list.len) {
+        const uint8_t *comma = memchr(list.data, ',', list.len);
+        size_t n = comma ? (size_t)(comma - list.data) : list.len;
+        if (span_is(http_trim(span_of(list.data, n)), protocol))
+            return true;
+        list = span_from(list, comma ? n + 1 : n);
+    }
+    return false;
+}
+
+enum err ws_accept(const struct http_request *r, const char *protocol, struct buf *out)
 {
     static const char salt[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"; /* RFC 6455 1.3 */
     struct span key, version;
@@ -72,6 +87,10 @@ enum err ws_accept(const struct http_request *r, struct buf *out)
              "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n"
              "sec-websocket-accept: ");
     buf_put(out, text, (size_t)n);
+    if (offers(r, protocol)) {
+        buf_text(out, "\r\nsec-websocket-protocol: ");
+        buf_text(out, protocol);
+    }
     buf_text(out, "\r\n\r\n");
     return ERR_OK;
 }

@@ -18,10 +18,12 @@ struct ws_limits {
 /* Whether a request wants to become a WebSocket. (http1 hides the wish of HTTP/1.0 requests.) */
 bool ws_wanted(const struct http_request *r);
 
-/* Checks the handshake (RFC 6455 4.2.1) and appends the whole 101 answer; on an error nothing is
- * appended. ERR_BAD_REQUEST; ERR_UPGRADE_REQUIRED: all is well but the version, which 426 with
+/* Checks the handshake (RFC 6455 4.2.1) and appends the whole 101 answer, with the protocol (NULL:
+ * none) if the peer offers it; on an error nothing is appended.
+ * ERR_BAD_REQUEST; ERR_UPGRADE_REQUIRED: all is well but the version, which 426 with
  * "sec-websocket-version: 13" answers (4.4); ERR_INTERNAL where OpenSSL has no SHA-1. */
-enum err ws_accept(const struct http_request *r, struct buf *out) MUST_CHECK;
+enum err ws_accept(const struct http_request *r, const char *protocol,
+                   struct buf *out) MUST_CHECK;
 
 /* on_message is called from ws_feed for each whole text message, which is valid UTF-8; ws_send and
  * ws_end may be called from it, ws_feed and ws_close not. */

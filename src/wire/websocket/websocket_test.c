@@ -16,7 +16,7 @@ static enum err accept(struct span method, const struct http_header *headers, si
                        struct buf *out)
 {
     const struct http_request r = { .method = method, .headers = headers, .header_count = n };
-    return ws_accept(&r, out);
+    return ws_accept(&r, "Bearer", out);
 }
 
 /* The key and its answer are RFC 6455's own (1.3). */
@@ -30,6 +30,26 @@ TEST(websocket_handshake)
     EXPECT(span_is(buf_all(&out), "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n"
                                   "connection: Upgrade\r\n"
                                   "sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"));
+    buf_close(&out);
+}
+
+TEST(websocket_handshake_with_a_protocol)
+{
+    struct alloc heap;
+    struct buf out;
+    struct http_header headers[HELLO + 1];
+    memcpy(headers, hello, sizeof(hello));
+    headers[HELLO] = (struct http_header){ SPAN("sec-websocket-protocol"), SPAN("t.1, Bearer") };
+    alloc_heap(&heap);
+    buf_open(&out, &heap);
+    EXPECT(accept(SPAN("GET"), headers, HELLO + 1, &out) == ERR_OK);
+    buf_u8(&out, 0);
+    EXPECT(strstr((const char *)out.data, "\r\nsec-websocket-protocol: Bearer\r\n\r\n"));
+    buf_reset(&out);
+    headers[HELLO].value = SPAN("bearer,Bearers,");
+    EXPECT(accept(SPAN("GET"), headers, HELLO + 1, &out) == ERR_OK);
+    buf_u8(&out, 0);
+    EXPECT(!strstr((const char *)out.data, "protocol"));
     buf_close(&out);
 }
 
