@@ -138,11 +138,13 @@ static bool open_one(struct node *n, const char *text, unsigned serves)
     bool near = tcp_is_loopback(&a);
     if (!near && !n->access.hosts[0])
         n->access.hosts = "*"; /* it has names that we cannot know */
+    asks = asks || (l.tls && n->auth_asked);
     if (!asks && !n->params.allow_insecure_listen && !near)
-        return refuse("listen: not a loopback address, and clients are not asked for certificates; "
-                      "give cert-file, key-file and trusted-ca-file, or allow-insecure-listen",
+        return refuse("listen: not a loopback address, and nobody is asked who it is; give "
+                      "cert-file and key-file, and trusted-ca-file or, first, `confman auth enable` "
+                      "on a loopback address; or allow-insecure-listen",
                       text);
-    if (!asks && !tcp_is_loopback(&a))
+    if (!asks && !near)
         slog(SLOG_WARN, "serving client traffic insecurely; this is strongly discouraged!",
              "address=%s", slog_quote(text));
     if (tcp_listen(&a, &l.fd, why) != ERR_OK)

@@ -151,6 +151,7 @@ struct node {
     uint64_t spare;       /* number of a segment that is ready; 0: none */
     uint64_t auth_index; /* of the newest change of auth that was on disk at the start: before it is
                           * applied, rights that were taken would hold again */
+    bool auth_asked; /* at the start: auth is enabled, as far as the disk tells */
     uint64_t ready_index; /* applied up to here, all that was on disk at the start is seen */
     bool again;           /* there is more to do at once */
     struct loop_timer lease_timer, sweep_timer, space_timer, progress_timer, raft_timer, stop_timer;

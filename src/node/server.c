@@ -213,6 +213,22 @@ static enum err take_members(struct recovered *r, struct raft_member *members, s
     return ERR_OK;
 }
 
+static void look_for_auth(struct recovered *r)
+{
+    struct node *n = r->node;
+    n->auth_asked = auth_enabled(n->machine.auth);
+    for (size_t i = 0; i < r->entries.n; i++) {
+        const struct raft_entry *e = &r->entries.items[i];
+        struct request q;
+        if (e->type != RAFT_COMMAND || !machine_command_of_auth(e->data))
+            continue;
+        n->auth_index = e->index;
+        if (machine_command_read(e->data, &r->arena, &q) == ERR_OK)
+            n->auth_asked = q.type == REQUEST_AUTH_ENABLE ||
+                            (n->auth_asked && q.type != REQUEST_AUTH_DISABLE);
+    }
+}
+
 static int recover(struct node *n, struct raft_member *members, size_t count)
 {
     char why[STORAGE_WHY_MAX];
@@ -237,10 +253,7 @@ static int recover(struct node *n, struct raft_member *members, size_t count)
              (unsigned long long)r.start.snapshot_index, r.entries.n,
              (long long)kv_revision(n->machine.kv),
              (long long)((loop_clock_us() - start_us) / 1000));
-        for (size_t i = 0; i < r.entries.n; i++)
-            if (r.entries.items[i].type == RAFT_COMMAND &&
-                machine_command_of_auth(r.entries.items[i].data))
-                n->auth_index = r.entries.items[i].index;
+        look_for_auth(&r);
         n->records_last = r.start.snapshot_index + r.entries.n;
         struct raft_event event = { .type = RAFT_START, .start = &r.start };
         e = pump_raft(n, &event);

@@ -573,6 +573,47 @@ class Cluster(unittest.TestCase):
                 node.close()
 
 
+class FarListener(unittest.TestCase):
+    def test_asks_for_tls_and_for_who_it_is(self):
+        """Addresses that others reach are served only when somebody watches the door."""
+        with Node(kind="confman", tls=True, args=CHEAP) as node:
+            far = "0.0.0.0:%d" % free_port()
+            secure = ["--cert-file", node.cert, "--key-file", node.key]
+
+            def start(*args):
+                """What it says before it ends; None: it serves."""
+                command = [confman_bin(), "server", "--data-dir", node.data, "--listen", far]
+                with subprocess.Popen(command + list(args), stderr=subprocess.PIPE,
+                                      text=True) as process:
+                    for line in process.stderr:
+                        if "message=\"listening\"" in line:
+                            process.terminate()
+                            process.stderr.read()
+                            return None
+                    return line
+
+            def door():
+                with open(node.cert, "rb") as f:
+                    return Door("localhost:%d" % node.port,
+                                grpc.ssl_channel_credentials(f.read()))
+            door().user("root", "root", role="root")
+            node.stop()
+            self.assertIn("not a loopback address", start(*secure))
+            self.assertIsNone(start(*secure, "--allow-insecure-listen"))
+            node.start()
+            door().auth("AuthEnable", pb.AuthEnableRequest())
+            node.kill()     # it stands in the log alone
+            self.assertIsNone(start(*secure))
+            self.assertIsNone(start(*secure))   # and now in the checkpoint
+            self.assertIn("not a loopback address", start())
+            node.start()
+            again = door()
+            again.auth("AuthDisable", pb.AuthDisableRequest(), again.login("root", "root"))
+            node.stop()
+            self.assertIn("confman auth enable", start(*secure))
+            node.start()
+
+
 # ---- the command line, and what is written down ----
 
 class CommandLine(ServerTest):
