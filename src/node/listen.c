@@ -124,12 +124,27 @@ static void tell_url(struct node *n, const struct tcp_address *a, const struct l
                  v6 ? "[" : "", a->host[0] ? a->host : "localhost", v6 ? "]" : "", tcp_port(l->fd));
 }
 
+/* What others reach asks them who they are: by certificate or, with auth enabled, by user. */
+static bool safe(const struct node *n, const char *text, bool tls)
+{
+    const struct params *p = &n->params;
+    if (tls && (p->trusted_ca_file[0] || p->client_cert_auth || n->auth_asked))
+        return true;
+    if (!p->allow_insecure_listen)
+        return refuse("listen: not a loopback address, and nobody is asked who it is; give "
+                      "cert-file and key-file, and trusted-ca-file or, first, "
+                      "`confman auth enable` on a loopback address; or allow-insecure-listen",
+                      text);
+    slog(SLOG_WARN, "serving client traffic insecurely; this is strongly discouraged!",
+         "address=%s", slog_quote(text));
+    return true;
+}
+
 static bool open_one(struct node *n, const char *text, unsigned serves)
 {
     struct tcp_address a;
     char why[TCP_WHY_MAX];
     struct listener l = { .node = n, .tls = listen_secure(text, n->tls != NULL), .serves = serves };
-    bool asks = l.tls && (n->params.trusted_ca_file[0] || n->params.client_cert_auth);
     if (tcp_parse(text, &a, NULL) != ERR_OK)
         return refuse("listen: not host:port", text);
     l.local = !a.port[0];
@@ -138,15 +153,8 @@ static bool open_one(struct node *n, const char *text, unsigned serves)
     bool near = tcp_is_loopback(&a);
     if (!near && !n->access.hosts[0])
         n->access.hosts = "*"; /* it has names that we cannot know */
-    asks = asks || (l.tls && n->auth_asked);
-    if (!asks && !n->params.allow_insecure_listen && !near)
-        return refuse("listen: not a loopback address, and nobody is asked who it is; give "
-                      "cert-file and key-file, and trusted-ca-file or, first, `confman auth enable` "
-                      "on a loopback address; or allow-insecure-listen",
-                      text);
-    if (!asks && !near)
-        slog(SLOG_WARN, "serving client traffic insecurely; this is strongly discouraged!",
-             "address=%s", slog_quote(text));
+    if (!near && !safe(n, text, l.tls))
+        return false;
     if (tcp_listen(&a, &l.fd, why) != ERR_OK)
         return refuse("cannot listen", why);
     struct listener *kept = mem_zero(&n->alloc, sizeof(*kept));
