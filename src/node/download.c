@@ -189,8 +189,18 @@ static void send_on(struct download *d)
 
 /* ---- life ---- */
 
+static size_t exports(const struct node *n)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < n->downloads.n; i++)
+        count += n->downloads.items[i]->etcd;
+    return count;
+}
+
 bool download_begin(struct node *n, struct call *call)
 {
+    if (call->method && exports(n) >= EXPORTS_MAX)
+        return false;
     if (n->downloads.n >= DOWNLOADS_MAX || n->machine.applied_index == 0)
         return false;
     struct download *d = mem_zero(&n->alloc, sizeof(*d));

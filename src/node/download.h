@@ -10,6 +10,7 @@ struct call;
 
 enum {
     DOWNLOADS_MAX = 8,                /* at once; more are refused */
+    EXPORTS_MAX = 2,                  /* of them as etcd's database, which takes memory */
     DOWNLOAD_PIECE_BYTES = 256 << 10, /* read at once */
     DOWNLOAD_BLOB_BYTES = 32 << 10,   /* in one message (etcd v3rpc/maintenance.go) */
 };

@@ -8,6 +8,8 @@ import subprocess
 import tempfile
 import unittest
 
+import grpc
+
 from node import Node, confman_bin, main, target, wait_until
 
 
@@ -119,6 +121,30 @@ class MovingTest(unittest.TestCase):
         file = self.path("snapshot")
         ctl(node.endpoint, "snapshot", "save", file)
         self.assertEqual(hash_kv(self.restored(file).endpoint)[1], 1)
+
+    def test_snapshots_at_once(self):
+        """Two; the next is refused until one is taken or given up. Who does not read holds nobody
+        up, and hears the whole later."""
+        node = self.node().start()
+        for i in range(12):
+            ctl(node.endpoint, "put", "big-%d" % i, stdin="v" * 1000000)
+        with grpc.insecure_channel(node.endpoint) as channel:
+            ask = channel.unary_stream("/etcdserverpb.Maintenance/Snapshot",
+                                       request_serializer=bytes, response_deserializer=bytes)
+            waiting = [ask(b""), ask(b"")]
+            for stream in waiting:
+                self.assertGreater(len(next(stream)), 4096)
+            with self.assertRaises(grpc.RpcError) as refused:
+                next(ask(b""))
+            self.assertEqual(refused.exception.code(), grpc.StatusCode.RESOURCE_EXHAUSTED)
+            ctl(node.endpoint, "put", "meanwhile", "x")
+            waiting[0].cancel()
+            size = sum(len(message) for message in waiting[1])
+            self.assertGreater(size, 12 * 1000000)
+            wait_until(lambda: self.saved(node), 10, "there is room again")
+
+    def saved(self, node):
+        return etcdctl(node.endpoint, "snapshot", "save", self.path("again")).returncode == 0
 
     def test_snapshot_damaged(self):
         """The checksum behind it covers every byte: etcdctl refuses what was changed."""

@@ -12,7 +12,8 @@
  *
  * Saved is what a finished compaction at that compact revision would have left, so the same state
  * gives the same bytes however far compaction has come. The history is not saved: it is all
- * versions from the compact revision on, in order of revision and sub. */
+ * versions from the compact revision on, in order of revision and sub. Behind the compact revision
+ * it is without gaps; of that revision a store that was imported may have a part. */
 #include "core/kv/kv_int.h"
 
 enum { FORMAT = 1 };

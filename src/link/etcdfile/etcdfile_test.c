@@ -85,6 +85,55 @@ TEST(etcdfile_reads_what_it_wrote)
     EXPECT(ok && heap.used == 0);
 }
 
+static enum err add_users(struct auth *a)
+{
+    struct auth_permission p = { AUTH_READ_WRITE, SPAN("a"), SPAN("b") };
+    enum err e = auth_user_add(a, SPAN("root"), SPAN("hash of root"), false);
+    e = e ? e : auth_user_add(a, SPAN("anna"), SPAN_NONE, true);
+    e = e ? e : auth_role_add(a, AUTH_ROOT);
+    e = e ? e : auth_role_add(a, SPAN("writer"));
+    e = e ? e : auth_role_grant(a, SPAN("writer"), &p);
+    e = e ? e : auth_user_grant(a, SPAN("root"), AUTH_ROOT);
+    e = e ? e : auth_user_grant(a, SPAN("anna"), SPAN("writer"));
+    return e ? e : auth_enable(a);
+}
+
+/* Users and roles come back as they were, to the byte. */
+TEST(etcdfile_has_the_users)
+{
+    struct alloc heap;
+    struct machine from, to;
+    struct etcdfile f;
+    struct bbolt_writer w;
+    struct buf file, before, after;
+    alloc_heap(&heap);
+    machine_open(&from, &heap);
+    machine_open(&to, &heap);
+    buf_open(&file, &heap);
+    buf_open(&before, &heap);
+    buf_open(&after, &heap);
+    CHECK(add_users(from.auth) == ERR_OK);
+    bbolt_write_begin(&w, &heap, NULL, NULL);
+    write_all(&w, &from, -1, versions, keys, 0, &heap);
+    struct bbolt_size counted = bbolt_write_end(&w);
+    bbolt_write_begin(&w, &heap, &file, &counted);
+    write_all(&w, &from, -1, versions, keys, 0, &heap);
+    bbolt_write_end(&w);
+    bool ok = etcdfile_open(&f, buf_all(&file), &to, &heap) == ERR_OK;
+    ok = ok && etcdfile_load(&f, 1) == ERR_END && f.info.auth;
+    if (ok)
+        etcdfile_close(&f);
+    auth_save(from.auth, &before);
+    auth_save(to.auth, &after);
+    ok = ok && span_equal(buf_all(&before), buf_all(&after)) && kv_revision(to.kv) == 1;
+    buf_close(&file);
+    buf_close(&before);
+    buf_close(&after);
+    machine_close(&from);
+    machine_close(&to);
+    EXPECT(ok && heap.used == 0);
+}
+
 /* ---- the log ---- */
 
 static void frame(struct buf *log, const char *record, size_t n)
