@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes C from a .proto text: structs, decoders, encoders, shapes, and the table of methods.
+"""Makes C from a .proto text: structs, decoders, encoders, shapes, descriptors, a table of methods.
 
 usage: protogen.py FILE.proto OUTDIR     writes OUTDIR/FILE_pb.h, FILE_pb.c and FILE_methods.def
 
@@ -49,22 +49,26 @@ class Field:
 
 
 def parse(text):
-    messages, enums, methods, wire = {}, {}, [], ""
+    """Also packages: of each message, top enum and service, the one that stands on the wire."""
+    messages, enums, methods, packages, wire, renamed = {}, {}, [], {}, "", ""
     current = message = oneof = service = enum = None
     for line in text.splitlines():
-        mark = re.match(r"// wire: (\S+)", line)
-        wire = mark.group(1) if mark else wire
+        if mark := re.match(r"// wire: (\S+)( \S+)?", line):
+            wire, renamed = mark.group(1), (mark.group(2) or "").strip()
         line = line.split("//")[0].strip()
         if m := re.match(r"message (\w+) \{", line):
             message = m.group(1)
+            packages[message] = wire
             current = messages.setdefault(message, [])
         elif m := re.match(r"oneof (\w+) \{", line):
             oneof = m.group(1)
         elif m := re.match(r"enum (\w+) \{", line):
             scope = f"{message}." if current is not None else ""
+            packages.setdefault(scope + m.group(1), wire)
             enum = enums.setdefault(scope + m.group(1), [])
         elif m := re.match(r"service (\w+) \{", line):
-            service = f"{wire}.{m.group(1)}"
+            service = f"{wire}.{renamed or m.group(1)}"
+            packages[service] = wire
         elif m := re.match(r"rpc (\w+)\((stream )?(\w+)\) returns \((stream )?(\w+)\);", line):
             methods.append(
                 (service, m.group(1), m.group(3), m.group(5), bool(m.group(2)), bool(m.group(4)))
@@ -86,7 +90,7 @@ def parse(text):
         for f in fields:
             f.resolve(name, enums)
         fields.sort(key=lambda f: f.number)
-    return messages, enums, methods
+    return messages, enums, methods, packages
 
 
 def header(messages, enums, stem):
@@ -101,6 +105,7 @@ def header(messages, enums, stem):
         out += [f"enum pb_{scope}{snake(name.split('.')[-1])} {{"]
         out += [f"    PB_{scope.upper()}{n} = {v}," for n, v in values] + ["};"]
     out += [f"struct pb_{snake(n)};" for n in messages] + [""]
+    out += [f"extern const struct pb_file {stem}_pb_files[];", ""]
     for name, fields in messages.items():
         out.append(f"struct pb_{snake(name)} {{")
         for oneof in dict.fromkeys(f.oneof for f in fields if f.oneof):
@@ -358,10 +363,133 @@ def shape(name, fields):
     return out
 
 
+# ---- descriptors, as google/protobuf/descriptor.proto has them: what reflection tells ----
+
+TYPES = {"int64": 3, "uint64": 4, "int32": 5, "bool": 8, "string": 9, "bytes": 12, "uint32": 13}
+MESSAGE, ENUM, OPTIONAL, REPEATED = 11, 14, 1, 3
+
+
+def varint(v):
+    out = b""
+    while v >= 0x80:
+        out += bytes([v & 0x7F | 0x80])
+        v >>= 7
+    return out + bytes([v])
+
+
+def number_field(number, v):
+    return varint(number << 3) + varint(v)
+
+
+def bytes_field(number, v):
+    v = v.encode() if isinstance(v, str) else v
+    return varint(number << 3 | 2) + varint(len(v)) + v
+
+
+def enum_descriptor(name, values):
+    out = bytes_field(1, name.split(".")[-1])
+    for label, number in values:
+        out += bytes_field(2, bytes_field(1, label) + number_field(2, int(number)))
+    return out
+
+
+def field_descriptor(f, oneofs, packages):
+    kind = f.enum or f.kind
+    out = bytes_field(1, f.label) + number_field(3, f.number)
+    out += number_field(4, REPEATED if f.repeated else OPTIONAL)
+    out += number_field(5, MESSAGE if f.message else ENUM if f.enum else TYPES[f.kind])
+    if f.message or f.enum:
+        out += bytes_field(6, f".{packages[kind]}.{kind}")
+    if f.oneof:
+        out += number_field(9, oneofs.index(f.oneof))
+    return out
+
+
+def message_descriptor(name, fields, enums, packages):
+    oneofs = list(dict.fromkeys(f.oneof for f in fields if f.oneof))
+    out = bytes_field(1, name)
+    for f in fields:
+        out += bytes_field(2, field_descriptor(f, oneofs, packages))
+    for e, values in enums.items():
+        if e.startswith(name + "."):
+            out += bytes_field(4, enum_descriptor(e, values))
+    for o in oneofs:
+        out += bytes_field(8, bytes_field(1, o))
+    return out
+
+
+def method_descriptor(method, packages):
+    _, name, request, response, ins, outs = method
+    out = bytes_field(1, name)
+    out += bytes_field(2, f".{packages[request]}.{request}")
+    out += bytes_field(3, f".{packages[response]}.{response}")
+    return out + (number_field(5, 1) if ins else b"") + (number_field(6, 1) if outs else b"")
+
+
+def needs(package, messages, methods, packages):
+    """The other packages that one speaks of."""
+    used = {f.enum or f.kind for m in messages if packages[m] == package for f in messages[m]}
+    for service, _, request, response, _, _ in methods:
+        if packages[service] == package:
+            used |= {request, response}
+    return sorted({packages[u] for u in used if u in packages} - {package})
+
+
+def file_of(package):
+    return package.replace(".", "/") + ".proto"
+
+
+def descriptor(package, messages, enums, methods, packages):
+    """(its bytes, the names in it)"""
+    names = []
+    out = bytes_field(1, file_of(package)) + bytes_field(2, package)
+    for other in needs(package, messages, methods, packages):
+        out += bytes_field(3, file_of(other))
+    for name in messages:
+        if packages[name] == package:
+            out += bytes_field(4, message_descriptor(name, messages[name], enums, packages))
+    for name, values in enums.items():
+        if packages[name] == package and "." not in name:
+            out += bytes_field(5, enum_descriptor(name, values))
+    names = [f"{package}.{n}" for n in (*messages, *enums) if packages[n] == package]
+    for service in dict.fromkeys(m[0] for m in methods if packages[m[0]] == package):
+        own = [m for m in methods if m[0] == service]
+        text = bytes_field(1, service.split(".")[-1])
+        for m in own:
+            text += bytes_field(2, method_descriptor(m, packages))
+        out += bytes_field(6, text)
+        names += [service] + [f"{service}.{m[1]}" for m in own]
+    return out + bytes_field(12, "proto3"), names
+
+
+def files(messages, enums, methods, packages, stem):
+    rows, out = [], []
+    for i, package in enumerate(dict.fromkeys(packages.values())):
+        data, names = descriptor(package, messages, enums, methods, packages)
+        others = [file_of(o) for o in needs(package, messages, methods, packages)]
+        quoted = "".join(f'\n    "{n}",' for n in names)
+        uses = "".join(f' "{o}",' for o in others)
+        lines = [", ".join(str(b) for b in data[k : k + 24]) for k in range(0, len(data), 24)]
+        out += [
+            f"static const uint8_t {stem}_file_{i}[] = {{",
+            *(f"    {line}," for line in lines),
+            "};",
+            f"static const char *const {stem}_names_{i}[] = {{{quoted}\n    NULL,\n}};",
+            f"static const char *const {stem}_uses_{i}[] = {{{uses} NULL }};",
+        ]
+        rows.append(
+            f'    {{ "{file_of(package)}", {stem}_names_{i}, {stem}_uses_{i}, {stem}_file_{i}, '
+            f"sizeof({stem}_file_{i}) }},"
+        )
+    return out + [f"const struct pb_file {stem}_pb_files[] = {{", *rows] + [
+        "    { NULL, NULL, NULL, NULL, 0 },\n};\n"
+    ]
+
+
 def main():
     source, folder = sys.argv[1:]
     stem = os.path.splitext(os.path.basename(source))[0]
-    messages, enums, methods = parse(open(source, encoding="utf-8").read())
+    messages, enums, methods, packages = parse(open(source, encoding="utf-8").read())
     os.makedirs(folder, exist_ok=True)
     code = [
         f"/* Made by tools/protogen.py from {os.path.basename(source)}. */",
@@ -379,6 +507,7 @@ def main():
         code += enum_shape(name, values)
     for name, fields in messages.items():
         code += decoder(name, fields) + encoder(name, fields) + shape(name, fields)
+    code += files(messages, enums, methods, packages, stem)
     table = [
         f"/* PB_METHOD(path, service, name, request, response, client streams, server streams) */"
     ]

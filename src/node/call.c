@@ -728,17 +728,39 @@ void call_take(struct call *call, struct request *r, struct span message)
 
 /* ---- calls of methods, as gRPC or as JSON ---- */
 
+/* What there is to call is no secret: nobody is asked who they are. */
+static void reflect(struct call *call, struct span message)
+{
+    struct buf answer;
+    buf_open(&answer, &call->node->alloc);
+    enum err e = call_queued(call) < OUTPUT_BYTES ? ERR_OK : ERR_OVERLOADED; /* it does not read */
+    if (e == ERR_OK)
+        e = etcd_reflect(message, &call->node->turn, &answer);
+    if (e == ERR_OK) {
+        buf_span(call_message_begin(call), buf_all(&answer));
+        call_message_end(call);
+    } else {
+        call_end(call, e);
+    }
+    buf_close(&answer);
+}
+
 void call_message(struct call *call, struct span message)
 {
     struct request r;
     struct node *n = call->node;
-    bool one = call->method->kind != ETCD_WATCH && call->method->kind != ETCD_KEEP_ALIVE;
+    enum etcd_kind kind = call->method->kind;
+    bool one = kind != ETCD_WATCH && kind != ETCD_KEEP_ALIVE && kind != ETCD_REFLECTION;
     n->metrics.methods[call->method->number].received++;
     if (one && call->asked) {
         call_finish(call, 13, "this call has one message");
         return;
     }
     call->asked = true;
+    if (kind == ETCD_REFLECTION) {
+        reflect(call, message);
+        return;
+    }
     enum err e = etcd_decode(call->method, message, &n->turn, &r);
     if (e == ERR_OK && message.len > (size_t)n->params.request_bytes_max && request_writes(&r))
         e = ERR_REQUEST_TOO_LARGE;
@@ -761,8 +783,6 @@ enum err call_begin(struct call *call, const struct http_request *head)
     enum err e = grpc_head(head, &g);
     metric_grpc_begin(call, head);
     login_head(call, head);
-    if (e == ERR_OK && call->method->kind == ETCD_NOT_BUILT)
-        e = ERR_NOT_BUILT;
     call->needs_leader = e == ERR_OK && g.has_leader;
     if (call->needs_leader && n->update.leader == 0)
         e = ERR_NO_LEADER;

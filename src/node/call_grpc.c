@@ -42,6 +42,8 @@ static void end_of_messages(struct call *call)
     if (call->method->kind == ETCD_KEEP_ALIVE) {
         if (!call->renewing && !call->waiting)
             call_end(call, ERR_OK); /* watches go on when the peer has said all it wants (etcd) */
+    } else if (call->method->kind == ETCD_REFLECTION) {
+        call_end(call, ERR_OK);
     } else if (call->method->kind != ETCD_WATCH && !call->asked) {
         call_finish(call, 13, "the call has no message");
     }

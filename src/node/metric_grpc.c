@@ -20,14 +20,13 @@ static const int64_t handling_ms[METRIC_HANDLING] = { 5,   10,   25,   50,   100
 
 static bool unary(const struct etcd_method *m)
 {
-    return m->kind == ETCD_UNARY || m->kind == ETCD_NOT_BUILT;
+    return m->kind == ETCD_UNARY;
 }
 
 static const char *type_of(const struct etcd_method *m)
 {
-    return m->kind == ETCD_WATCH || m->kind == ETCD_KEEP_ALIVE ? "bidi_stream"
-           : unary(m)                                          ? "unary"
-                                                               : "server_stream";
+    bool both = m->kind == ETCD_WATCH || m->kind == ETCD_KEEP_ALIVE || m->kind == ETCD_REFLECTION;
+    return both ? "bidi_stream" : unary(m) ? "unary" : "server_stream";
 }
 
 /* ---- counting ---- */

@@ -536,13 +536,13 @@ enum err etcd_decode(const struct etcd_method *method, struct span message, stru
         [REQUEST_ROLE_REVOKE] = decode_role_revoke,
     };
     enum request_type type = etcd_type(method);
-    CHECK(method->kind != ETCD_NOT_BUILT && type != REQUEST_NONE);
+    CHECK(type != REQUEST_NONE);
     *out = (struct request){ .type = type };
     enum err e = ERR_OK;
-    struct pb_unbuilt nothing; /* messages without fields */
+    struct pb_status_request nothing; /* as all messages without fields */
     if (decoders[type])
         e = decoders[type](message, arena, out);
     else
-        e = pb_unbuilt_decode(message, arena, &nothing);
+        e = pb_status_request_decode(message, arena, &nothing);
     return e == ERR_OK && method->kind == ETCD_RANGE_STREAM ? check_stream(&out->range) : e;
 }

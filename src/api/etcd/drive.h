@@ -46,7 +46,7 @@ static inline bool drive_close(struct drive *d)
 static inline const struct etcd_method *drive_method(const char *path)
 {
     const struct etcd_method *m = etcd_method_find(span_text(path));
-    CHECK(m && m->kind != ETCD_NOT_BUILT);
+    CHECK(m);
     return m;
 }
 
@@ -158,6 +158,15 @@ static inline void drive_pieces(struct drive *d, const struct etcd_method *metho
     } while (i < r->n);
 }
 
+static inline enum err drive_reflect(struct drive *d, const struct etcd_method *method,
+                                     struct span message)
+{
+    enum err e = etcd_reflect(message, &d->arena, &d->out);
+    if (e == ERR_OK)
+        drive_read_back(d, method);
+    return e;
+}
+
 /* One message of a call, taken as the node does: what it is refused with, or the answer in out. */
 static inline enum err drive_call(struct drive *d, const struct etcd_method *method,
                                   struct span message)
@@ -166,8 +175,10 @@ static inline enum err drive_call(struct drive *d, const struct etcd_method *met
     struct reply reply;
     const struct kv_change *changes;
     size_t n = 0;
-    enum err e = etcd_decode(method, message, &d->arena, &r);
     buf_reset(&d->out);
+    if (method->kind == ETCD_REFLECTION)
+        return drive_reflect(d, method, message);
+    enum err e = etcd_decode(method, message, &d->arena, &r);
     if (e != ERR_OK || r.type == REQUEST_NONE)
         return e;
     if (r.type == REQUEST_WATCH_ADD)

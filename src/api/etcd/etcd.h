@@ -22,7 +22,7 @@ enum etcd_kind {
     ETCD_OBSERVE,      /* Election.Observe: one request, then each leader and its values */
     ETCD_HEALTH_WATCH, /* grpc.health.v1.Health/Watch: the status now and at each change */
     ETCD_SNAPSHOT,     /* Maintenance.Snapshot: one message in, a file in parts out */
-    ETCD_NOT_BUILT,    /* a method of the contract that this build does not have: Unimplemented */
+    ETCD_REFLECTION,   /* grpc.reflection: what there is; one answer a message */
 };
 
 struct etcd_method {
@@ -67,6 +67,9 @@ struct etcd_range_piece {
 };
 void etcd_range_piece(const struct etcd_header *header, const struct etcd_range_piece *piece,
                       struct arena *arena, struct buf *out);
+
+/* The answer to one message of an ETCD_REFLECTION. ERR_MESSAGE_MALFORMED. */
+enum err etcd_reflect(struct span message, struct arena *arena, struct buf *out) MUST_CHECK;
 
 /* The gRPC status of an error: code and message as etcd's clients expect them. */
 int etcd_status(enum err e, const char **text);

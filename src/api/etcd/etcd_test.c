@@ -34,15 +34,12 @@ static enum err put(struct drive *d, const char *key, const char *value)
 
 TEST(etcd_methods)
 {
-    int built = 0;
     for (int i = 0; i < etcd_method_count(); i++) {
         const struct etcd_method *m = etcd_method_at(i);
         EXPECT(m->number == i && etcd_method_find(span_text(m->path)) == m);
         EXPECT(span_starts(span_from(span_text(m->path), 1), span_text(m->service)));
-        EXPECT((etcd_type(m) == REQUEST_NONE) == (m->kind == ETCD_NOT_BUILT));
-        built += m->kind != ETCD_NOT_BUILT;
+        EXPECT((etcd_type(m) == REQUEST_NONE) == (m->kind == ETCD_REFLECTION));
     }
-    EXPECT(built >= 16 && built <= etcd_method_count());
     EXPECT(drive_method(PATH_WATCH)->kind == ETCD_WATCH);
     EXPECT(drive_method(PATH_LEASE "LeaseKeepAlive")->kind == ETCD_KEEP_ALIVE);
     EXPECT(drive_method(PATH_HEALTH "Watch")->kind == ETCD_HEALTH_WATCH);
@@ -83,7 +80,7 @@ TEST(etcd_decode_what_is_no_message)
     drive_open(&d);
     for (int i = 0; i < etcd_method_count(); i++) {
         const struct etcd_method *m = etcd_method_at(i);
-        if (m->kind == ETCD_NOT_BUILT)
+        if (m->kind == ETCD_REFLECTION)
             continue;
         EXPECT(etcd_decode(m, SPAN("\x0a\x05"), &d.arena, &r) == ERR_MESSAGE_MALFORMED);
         EXPECT(etcd_decode(m, SPAN("\x80"), &d.arena, &r) == ERR_MESSAGE_MALFORMED);
@@ -649,5 +646,40 @@ TEST(etcd_random_calls)
         arena_reset(&d.arena);
     }
     EXPECT(done > 1000 && d.events > 2000);
+    EXPECT(drive_close(&d));
+}
+
+/* ---- reflection ---- */
+
+#define PATH_REFLECTION "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+
+TEST(etcd_reflection)
+{
+    struct drive d;
+    struct pb_server_reflection_response m;
+    drive_open(&d);
+    EXPECT(ASK(&d, PATH_REFLECTION, server_reflection_request, .which_message_request = 7) ==
+           ERR_OK);
+    EXPECT(ANSWER(&d, server_reflection_response, &m) && m.which_message_response == 6);
+    EXPECT(m.list_services_response->n_service == 11);
+    EXPECT(ASK(&d, PATH_REFLECTION, server_reflection_request, .host = SPAN("h"),
+               .which_message_request = 4,
+               .file_containing_symbol = SPAN("etcdserverpb.KV.Range")) == ERR_OK);
+    EXPECT(ANSWER(&d, server_reflection_response, &m) && m.which_message_response == 4);
+    EXPECT(span_is(m.valid_host, "h") && m.original_request->which_message_request == 4);
+    EXPECT(m.file_descriptor_response->n_file_descriptor_proto == 3); /* mvccpb, authpb too */
+    EXPECT(ASK(&d, PATH_REFLECTION, server_reflection_request, .which_message_request = 3,
+               .file_by_filename = SPAN("mvccpb.proto")) == ERR_OK);
+    EXPECT(ANSWER(&d, server_reflection_response, &m) && m.which_message_response == 4);
+    EXPECT(m.file_descriptor_response->n_file_descriptor_proto == 1);
+    EXPECT(ASK(&d, PATH_REFLECTION, server_reflection_request, .which_message_request = 6,
+               .all_extension_numbers_of_type = SPAN("mvccpb.KeyValue")) == ERR_OK);
+    EXPECT(ANSWER(&d, server_reflection_response, &m) && m.which_message_response == 5);
+    EXPECT(ASK(&d, PATH_REFLECTION, server_reflection_request, .which_message_request = 4,
+               .file_containing_symbol = SPAN("mvccpb")) == ERR_OK);
+    EXPECT(ANSWER(&d, server_reflection_response, &m) && m.error_response->error_code == 5);
+    EXPECT(ASK(&d, PATH_REFLECTION, server_reflection_request, .host = SPAN("h")) == ERR_OK);
+    EXPECT(ANSWER(&d, server_reflection_response, &m) && m.error_response->error_code == 3);
+    EXPECT(ask_bytes(&d, PATH_REFLECTION, SPAN("\x80")) == ERR_MESSAGE_MALFORMED);
     EXPECT(drive_close(&d));
 }

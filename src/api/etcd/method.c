@@ -7,7 +7,7 @@ struct built {
     enum request_type type;
 };
 
-/* Whatever is not here is ETCD_NOT_BUILT. */
+/* Every method has a line. */
 static const struct built built[] = {
     { "/etcdserverpb.KV/Range", ETCD_UNARY, REQUEST_RANGE },
     { "/etcdserverpb.KV/RangeStream", ETCD_RANGE_STREAM, REQUEST_RANGE },
@@ -60,11 +60,14 @@ static const struct built built[] = {
     { "/v3electionpb.Election/Resign", ETCD_UNARY, REQUEST_RESIGN },
     { "/grpc.health.v1.Health/Check", ETCD_UNARY, REQUEST_HEALTH },
     { "/grpc.health.v1.Health/Watch", ETCD_HEALTH_WATCH, REQUEST_HEALTH },
+    { "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", ETCD_REFLECTION, REQUEST_NONE },
+    { "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", ETCD_REFLECTION,
+      REQUEST_NONE },
 };
 
 static struct etcd_method table[] = {
 #define PB_METHOD(path, service, name, request, response, ins, outs)                               \
-    { path, service, name, ETCD_NOT_BUILT, 0 },
+    { path, service, name, ETCD_UNARY, 0 },
 #include "wire/protobuf/etcd_methods.def"
 #undef PB_METHOD
 };

@@ -97,3 +97,14 @@ struct pb_shape {
     } * fields;
     size_t n;
 };
+
+/* ---- what reflection tells: one file for each package that stands on the wire ---- */
+
+/* X_pb_files: a row of them, the last one with name NULL. */
+struct pb_file {
+    const char *name;         /* "etcdserverpb.proto" */
+    const char *const *names; /* "etcdserverpb.KV", "etcdserverpb.KV.Range"...; ends with NULL */
+    const char *const *uses;  /* other files; ends with NULL */
+    const uint8_t *bytes;     /* a google.protobuf.FileDescriptorProto */
+    size_t len;
+};
