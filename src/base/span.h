@@ -47,5 +47,5 @@ static inline bool span_starts(struct span a, struct span prefix)
 
 static inline struct span span_from(struct span a, size_t start)
 {
-    return (struct span){ a.data + start, a.len - start };
+    return (struct span){ start ? a.data + start : a.data, a.len - start };
 }

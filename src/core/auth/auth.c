@@ -463,6 +463,11 @@ bool auth_has_role(const struct auth *a, struct span user, struct span role)
     return u && user_role_at(u, role, &at);
 }
 
+const void *auth_who(const struct auth *a, struct span user)
+{
+    return auth_find_user(a, user);
+}
+
 bool auth_user_secret(const struct auth *a, struct span user, struct span *hash, bool *no_password)
 {
     const struct user *u = auth_find_user(a, user);

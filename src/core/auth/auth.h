@@ -106,6 +106,8 @@ enum err auth_user_roles(const struct auth *a, struct span user, struct arena *a
 enum err auth_role_permissions(const struct auth *a, struct span role, struct arena *arena,
                                struct auth_permissions *out) MUST_CHECK;
 bool auth_has_role(const struct auth *a, struct span user, struct span role);
+/* An address that is only compared: the same for the same user while the revision is the same. */
+const void *auth_who(const struct auth *a, struct span user); /* NULL: not there */
 /* What its password is compared with; false: there is no such user. */
 bool auth_user_secret(const struct auth *a, struct span user, struct span *hash, bool *no_password);
 

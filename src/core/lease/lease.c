@@ -18,6 +18,8 @@ struct lease {
     int64_t look_ms;  /* whether a note is due; renewals leave it, and then it is too early */
     bool expiring;    /* which of the two deadline trees it stands in */
     bool noting;      /* a note was proposed and is not seen applied: it may yet be */
+    const void *who;  /* lease_clear */
+    uint64_t who_revision;
     bool clearing;    /* a note of 0 is on its way, behind all others */
 };
 
@@ -260,6 +262,7 @@ void lease_attach(struct lease_table *t, int64_t id, struct span key)
         memcpy(k->data, key.data, key.len);
     tree_insert(&l->keys, &key, &k->node);
     l->n_keys++;
+    l->who = NULL;
 }
 
 void lease_detach(struct lease_table *t, int64_t id, struct span key)
@@ -422,6 +425,21 @@ enum err lease_keys_all(const struct lease_table *t,
     struct visiting v = { visit, context, ERR_OK };
     tree_walk(&t->by_id, visit_lease, &v);
     return v.err;
+}
+
+bool lease_cleared(const struct lease_table *t, int64_t id, const void *who, uint64_t revision)
+{
+    const struct lease *l = find(t, id);
+    return l && who && l->who == who && l->who_revision == revision;
+}
+
+void lease_clear(struct lease_table *t, int64_t id, const void *who, uint64_t revision)
+{
+    struct lease *l = find(t, id);
+    if (!l)
+        return;
+    l->who = who;
+    l->who_revision = revision;
 }
 
 /* What is expiring had its deadline before now, so it stands before what waits. */

@@ -144,6 +144,12 @@ enum err lease_keys_all(const struct lease_table *t,
                         enum err (*visit)(void *context, struct span key),
                         void *context) MUST_CHECK;
 
+/* A memory of who was found to be permitted all keys of a lease, so that they need not be gone
+ * through for every key that is put to it: who, an address that is only compared, and as of which
+ * revision of auth. A key that comes to the lease ends it. Not replicated: it only saves time. */
+bool lease_cleared(const struct lease_table *t, int64_t id, const void *who, uint64_t revision);
+void lease_clear(struct lease_table *t, int64_t id, const void *who, uint64_t revision);
+
 /* All ids, soonest deadline first, in the arena. */
 size_t lease_list(const struct lease_table *t, struct arena *arena, int64_t **ids);
 int64_t lease_count(const struct lease_table *t);

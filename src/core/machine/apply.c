@@ -45,8 +45,12 @@ static void end(struct apply *a)
             continue;
         if (lease_was)
             lease_detach(leases, lease_was, kv_key(now));
-        if (lease_is)
-            lease_attach(leases, lease_is, kv_key(now));
+        if (!lease_is)
+            continue;
+        lease_attach(leases, lease_is, kv_key(now));
+        if (a->request->auth_revision) /* it was permitted this key and all the others */
+            lease_clear(leases, lease_is, auth_who(a->machine->auth, a->request->author),
+                        auth_revision(a->machine->auth));
     }
 }
 

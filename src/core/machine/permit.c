@@ -46,7 +46,15 @@ static enum err lease_keys(const struct machine *m, const struct request *r, int
     enum err e = login(m, r);
     if (e != ERR_OK || admin(m, r) == ERR_OK)
         return e;
-    return lease_keys_each(m->lease, id, check_key, &c);
+    uint64_t now = auth_revision(m->auth);
+    const void *who = auth_who(m->auth, r->author);
+    bool may_last = right == AUTH_WRITE && r->auth_revision >= now;
+    if (may_last && lease_cleared(m->lease, id, who, now))
+        return ERR_OK;
+    e = lease_keys_each(m->lease, id, check_key, &c);
+    if (may_last && e == ERR_OK)
+        lease_clear(m->lease, id, who, now);
+    return e;
 }
 
 static enum err permit_lease_write(const struct machine *m, const struct request *r)

@@ -331,6 +331,33 @@ TEST(permit_leases_by_their_keys)
     EXPECT(bench_close(&b));
 }
 
+/* That somebody was permitted all keys of a lease is remembered, until it may be no longer so. */
+TEST(permit_leases_that_were_cleared)
+{
+    struct bench b;
+    bench_open(&b);
+    struct request grant = { .type = REQUEST_LEASE_GRANT, .lease = { .id = 6, .ttl_s = 60 } };
+    struct request renew = { .type = REQUEST_LEASE_RENEW, .lease = { .id = 6 } };
+    EXPECT(apply(&b, as(&b, &grant, "alice")) == ERR_OK);
+    for (int i = 0; i < 3; i++) {
+        EXPECT(put_as(&b, "alice", "w1", 6) == ERR_OK && put_as(&b, "alice", "w2", 6) == ERR_OK);
+        EXPECT(permits(&b, &renew, "alice") == ERR_OK && permits(&b, &renew, "root") == ERR_OK);
+    }
+    EXPECT(permits(&b, &renew, "bob") == DENIED);
+    as(&b, &renew, "alice")->auth_revision--;
+    EXPECT(machine_permits(&b.m, &renew) == ERR_AUTH_OLD_REVISION);
+    EXPECT(put_as(&b, "root", "secret", 6) == ERR_OK); /* one that alice may not */
+    EXPECT(put_as(&b, "alice", "w1", 6) == DENIED && permits(&b, &renew, "alice") == DENIED);
+    EXPECT(put_as(&b, "root", "secret", 0) == ERR_OK);
+    EXPECT(put_as(&b, "alice", "w1", 6) == ERR_OK && permits(&b, &renew, "alice") == ERR_OK);
+    struct request take = { .type = REQUEST_ROLE_REVOKE,
+                            .auth = { .role = SPAN("r"),
+                                      .permission = { 0, SPAN("w"), SPAN("x") } } };
+    EXPECT(apply(&b, as(&b, &take, "root")) == ERR_OK);
+    EXPECT(permits(&b, &renew, "alice") == DENIED);
+    EXPECT(bench_close(&b));
+}
+
 TEST(permit_ones_own_user_and_roles)
 {
     struct bench b;
