@@ -119,6 +119,9 @@ void metric_text(const struct node *n, struct buf *out)
 #undef COUNTER
 #undef GAUGE
 #undef HISTOGRAM
+    metric_head(out, "process_cpu_seconds_total", "processor time, the system's for us too",
+                "counter");
+    buf_format(out, "process_cpu_seconds_total %.9g\n", usage.cpu_seconds);
     identity_text(n, out);
     refused_text(m, out);
     metric_peer_text(m, out);
@@ -139,6 +142,7 @@ void metric_markdown(void)
 #undef HISTOGRAM
     printf("| `etcd_server_id`, `etcd_server_version`, `etcd_cluster_version`, `confman_version` | "
            "gauge by what it says | always 1 |\n"
+           "| `process_cpu_seconds_total` | counter | processor time, the system's for us too |\n"
            "| `confman_peer_refused_total` | counter by reason | callers refused |\n");
     metric_peer_markdown();
     metric_grpc_markdown();

@@ -13,7 +13,7 @@ import urllib.parse
 
 import grpc
 
-from node import Node, ServerTest, confman_bin, main, target, wait_until
+from node import ROOT, Node, ServerTest, confman_bin, main, target, wait_until
 from web import curl
 
 # What etcd's own dashboards and alert rules read (its contrib/mixin), and what else is widely read.
@@ -345,6 +345,24 @@ class MetricsTest(ServerTest):
         text = curl(self.node.url + "/metrics").body.decode()
         served = set(re.findall(r"^# TYPE (\w+) ", text, re.M))
         self.assertEqual([name for name in ETCD_METRICS if name not in served], [])
+
+    @unittest.skipIf(target() != "confman", "the dashboard is ours")
+    def test_dashboard_and_alerts(self):
+        """Every metric that they name is served, and every panel asks something."""
+        with open(os.path.join(ROOT, "contrib/prometheus/alerts.yml"), encoding="ascii") as f:
+            asked = f.read()
+        with open(os.path.join(ROOT, "contrib/grafana/confman.json"), encoding="ascii") as f:
+            panels = json.load(f)["panels"]
+        for panel in panels:
+            exprs = [q["expr"] for q in panel.get("targets", ())]
+            self.assertTrue(exprs or panel["type"] == "row", panel["title"])
+            asked += "\n".join(exprs)
+        named = set(re.findall(r"\b((?:confman|etcd|grpc|process|os)_\w+)\{", asked))
+        self.assertGreater(len(named), 40)
+        text = curl(self.node.url + "/metrics").body.decode()
+        served = set(re.findall(r"^# TYPE (\w+) ", text, re.M))
+        self.assertEqual({name for name in named
+                          if re.sub("_(bucket|sum|count)$", "", name) not in served}, set())
 
     def test_values(self):
         before = samples(self.node.url)
