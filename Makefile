@@ -145,6 +145,7 @@ soak: all
 		--seconds $(or $(SECONDS),600)
 	@/usr/bin/python3 tests/server/kill.py --rounds 50
 	@/usr/bin/python3 tests/server/differ.py --ops 100000
+	@/usr/bin/python3 tests/server/auth_differ.py --ops 100000
 	+@$(MAKE) --no-print-directory fuzz SECONDS=60
 bench: all
 	@test -x tests/perf/run || { echo "bench: tests/perf/run is missing from this tree"; exit 1; }

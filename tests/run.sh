@@ -64,6 +64,7 @@ fi
 if [ -x confman ]; then
     step server /usr/bin/python3 tests/server/run.py
     step differ /usr/bin/python3 tests/server/differ.py --ops 3000
+    step auth_differ /usr/bin/python3 tests/server/auth_differ.py --ops 1000
     step kill /usr/bin/python3 tests/server/kill.py --rounds 3
     step cluster /usr/bin/python3 tests/cluster/run.py
 fi

@@ -657,13 +657,19 @@ static bool is_watch(const struct request *r)
            r->type == REQUEST_WATCH_PROGRESS;
 }
 
-/* Who asks, and whether they may. What is read or applied is judged there, at the state that it
- * meets; but nobody unknown gets that far, and who is alone knows at once. */
+/* What is wrong with it, and whether who asks may. What is read or applied is judged there, at the
+ * state that it meets; but nobody unknown gets that far, and who is alone knows at once. etcd looks
+ * at keys before it asks who it is, at all else after. */
 static enum err may_take(struct call *call, const struct request *r)
 {
-    const struct node *n = call->node;
+    struct node *n = call->node;
     bool later = request_writes(r) ? !n->cluster.alone : reads_state(r);
-    return later && r->auth_revision ? ERR_OK : machine_permits(&n->machine, r);
+    bool keys = r->type == REQUEST_RANGE || r->type == REQUEST_PUT || r->type == REQUEST_DELETE ||
+                r->type == REQUEST_TXN;
+    enum err e = keys ? request_check(r, &n->turn) : ERR_OK;
+    if (e == ERR_OK && !(later && r->auth_revision))
+        e = machine_permits(&n->machine, r);
+    return e == ERR_OK && !keys ? request_check(r, &n->turn) : e;
 }
 
 bool call_has_state(const struct node *n)
@@ -697,8 +703,6 @@ void call_take(struct call *call, struct request *r, struct span message)
         watching_request(call->watch, r, e);
         return;
     }
-    if (e == ERR_OK)
-        e = request_check(r, &n->turn);
     if (e == ERR_OK)
         e = may_take(call, r);
     if (e == ERR_OK)

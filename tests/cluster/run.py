@@ -25,6 +25,7 @@ PARTS = {
     "wiped": ("--early", ["", "--early"]),
     "leaderless": ("", [""]),
     "json_door": (None, [""]),
+    "auth": ("", [""]),
     "upgrade": (None, [""]),
     "failover": (None, ["--rounds 20", "--nodes 5 --rounds 20"]),
     "catchup": (None, [""]),

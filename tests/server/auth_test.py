@@ -364,7 +364,7 @@ class Matrix(ServerTest):
         got = self.open_row(row) if row.kind == "both" else self.unary_row(row)
         self.table.append((row.name, got))
         if "not built" in got.values():
-            self.assertNotEqual(target(), "confman", "%s is not built" % row.name)
+            self.assertEqual(target(), "etcd", "%s is not built" % row.name)
             self.skipTest("not built")
         self.assertEqual(got, row.want)
         if row.name == "AuthDisable":
@@ -397,7 +397,9 @@ class Rest(ServerTest):
 
     def ask(self, method, path, user=None, body=None):
         """(status, body)"""
-        headers = {"authorization": "Bearer " + self.users.tokens[user]} if user else {}
+        headers = {"content-type": "application/json"}
+        if user:
+            headers["authorization"] = "Bearer " + self.users.tokens[user]
         request = urllib.request.Request(self.node.url + path, data=body, headers=headers,
                                          method=method)
         try:
