@@ -233,6 +233,7 @@ static void apply_committed(struct node *n)
         CHECK(raft_entry_at(n->raft, ++index, &e));
         apply_entry(n, &e);
     }
+    raft_state_bytes(n->raft, n->store_alloc.used);
     raft_applied(n->raft, index);
     int64_t took_us = loop_clock_us() - start_us;
     histogram_add(&n->metrics.apply_seconds, took_us);

@@ -257,6 +257,12 @@ TEST(raft_keeps_what_one_who_catches_up_needs)
     EXPECT(write_some(&o, 200) && raft_term_at(o.raft, 40) == 0); /* four times: no more */
     EXPECT(acknowledge(&o, 3, raft_last_index(o.raft) - 50, 0) && write_some(&o, 1));
     EXPECT(raft_term_at(o.raft, raft_last_index(o.raft) - 110) == 0);
+    raft_state_bytes(o.raft, 40 * 150 * (sizeof(struct raft_entry) + 16)); /* 1,500 of them */
+    EXPECT(acknowledge(&o, 3, raft_last_index(o.raft) - 50, 0));
+    uint64_t behind = raft_last_index(o.raft) - 50;
+    EXPECT(write_some(&o, 1300) && raft_term_at(o.raft, behind) == 2);
+    EXPECT(write_some(&o, 200) && raft_term_at(o.raft, behind) == 0);
+    EXPECT(acknowledge(&o, 3, raft_last_index(o.raft), 0) && write_some(&o, 1));
     o.now_ms += RAFT_ELECTION_MS + 1; /* and nothing for one that is not heard of */
     EXPECT(write_some(&o, 200) && raft_term_at(o.raft, raft_last_index(o.raft) - 110) == 0);
     EXPECT(close(&o));

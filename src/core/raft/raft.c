@@ -534,5 +534,11 @@ void raft_applied(struct raft *r, uint64_t index)
         return;
     }
     entries_shrink(&r->entries, needed_from(r, index), r->keep_bytes);
-    entries_shrink(&r->entries, index, r->keep_bytes * KEEP_FACTOR);
+    size_t most = r->keep_bytes * KEEP_FACTOR, part = r->state_bytes / KEEP_PART;
+    entries_shrink(&r->entries, index, most > part ? most : part);
+}
+
+void raft_state_bytes(struct raft *r, uint64_t bytes)
+{
+    r->state_bytes = (size_t)bytes;
 }

@@ -231,3 +231,7 @@ bool raft_progress(const struct raft *r, uint64_t id, struct raft_progress *out)
 
 /* Everything up to index is applied, the memory of those entries may go. */
 void raft_applied(struct raft *r, uint64_t index);
+/* About how many bytes a snapshot would have. As long as one is on its way, or its receiver catches
+ * up, a quarter of that may be kept in entries, where keep_bytes would have too few: what comes
+ * while it travels must not make the next one needed. */
+void raft_state_bytes(struct raft *r, uint64_t bytes);

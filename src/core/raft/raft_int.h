@@ -10,7 +10,8 @@
 
 enum {
     ROUNDS = 64,        /* sent and remembered with their time, for the lease */
-    KEEP_FACTOR = 4,    /* as much more is kept for those who are catching up */
+    KEEP_FACTOR = 4,    /* as much more is kept for those who are catching up, */
+    KEEP_PART = 4,      /* or this part of the state's own bytes */
     BEHIND_MAX = 10000, /* entries that a learner may lack and still get a vote */
 };
 
@@ -62,7 +63,7 @@ struct raft {
     struct prng prng;
     int64_t now_ms, timeout_ms;
     int64_t lease_ms;
-    size_t keep_bytes;
+    size_t keep_bytes, state_bytes;
 
     struct entries entries;
     uint64_t commit, applied;
