@@ -36,14 +36,13 @@ static int from_file(const char *file, struct buf *out)
 static bool ask(FILE *terminal, const char *prompt, struct buf *out)
 {
     struct termios before, quiet;
-    fprintf(terminal, "%s: ", prompt);
-    fflush(terminal);
     if (tcgetattr(fileno(terminal), &before) != 0)
         return false;
     quiet = before;
     quiet.c_lflag &= ~(tcflag_t)ECHO;
     if (tcsetattr(fileno(terminal), TCSAFLUSH, &quiet) != 0)
         return false;
+    fprintf(terminal, "%s: ", prompt); /* only now: what is typed from here on does not show */
     bool ok = take_line(terminal, out);
     tcsetattr(fileno(terminal), TCSAFLUSH, &before);
     fputc('\n', terminal);
