@@ -120,7 +120,7 @@ race:
 	+@$(MAKE) --no-print-directory $(JOBS) MODE=tsan build/tsan/unit build/tsan/confman
 	@build/tsan/unit $(T)
 	@CONFMAN_BIN=build/tsan/confman /usr/bin/python3 tests/server/run.py \
-		python http rest stream hostile door full
+		python http rest stream hostile door full login
 conformance: all
 	@tools/deps.sh conformance
 	@/usr/bin/python3 tests/server/run.py --target etcd
