@@ -113,18 +113,6 @@ static struct span full_key(struct arena *arena, struct span key)
     return span_of(p, root.len + key.len);
 }
 
-/* The first key after all that begin with prefix: our root is no 0xff, so there always is one. */
-static struct span prefix_end(struct arena *arena, struct span prefix)
-{
-    struct span end = arena_copy(arena, prefix);
-    while (end.data[end.len - 1] == 0xff)
-        end.len--;
-    uint8_t *last = arena_alloc(arena, end.len);
-    memcpy(last, end.data, end.len);
-    last[end.len - 1]++;
-    return span_of(last, end.len);
-}
-
 static enum err check_key(struct parsing *p, struct span key)
 {
     if (!key.len)
@@ -263,7 +251,7 @@ static enum err config_list(struct parsing *p)
     c->limit = p->limit ? p->limit : REST_PAGE_DEFAULT;
     c->request.type = REQUEST_RANGE;
     *r = (struct kv_range){ .key = prefix,
-                            .range_end = prefix_end(p->arena, prefix),
+                            .range_end = kv_prefix_end(prefix, p->arena),
                             .limit = c->limit,
                             .revision = p->revision };
     if (!p->page_token.len)
@@ -297,7 +285,7 @@ static enum err watch(struct parsing *p)
     *w = (struct watch_request){ .key = full_key(p->arena, p->has_key ? p->key : p->prefix),
                                  .progress = true };
     if (p->has_prefix)
-        w->range_end = prefix_end(p->arena, w->key);
+        w->range_end = kv_prefix_end(w->key, p->arena);
     w->start_revision = p->has_revision ? p->revision + 1 : 0;
     return p->has_key ? check_key(p, p->key) : ERR_OK;
 }
