@@ -9,7 +9,8 @@
 struct alloc cli_heap;
 
 #define COMMON                                                                                     \
-    "endpoint output timeout cacert cert key insecure-skip-tls-verify user password-file token help"
+    "endpoint output timeout cacert cert key insecure-skip-tls-verify user password-file token "   \
+    "help"
 #define SOURCE                                                                                     \
     "source-cacert source-cert source-key source-insecure-skip-tls-verify source-user "            \
     "source-password-file source-token"
@@ -20,8 +21,8 @@ static const struct command commands[] = {
       "write a key; - or no value reads it from standard input", "confman put greeting hello", 1, 2,
       run_put },
     { "get", "KEY",
-      RANGE
-      " limit revision keys-only count-only sort-by order serializable print-value-only " COMMON,
+      RANGE " limit revision keys-only count-only sort-by order serializable print-value-only "
+            "stream " COMMON,
       "read a key or a range; exit status 1 when there is nothing", "confman get --prefix app/", 1,
       1, run_get },
     { "del", "KEY", RANGE " prev-kv " COMMON, "delete a key or a range; prints how many there were",
@@ -80,6 +81,25 @@ static const struct command commands[] = {
       "leases stay at the source",
       "confman mirror 10.0.0.1:2379 --endpoint 127.0.0.1:2379 --until-caught-up", 1, 1,
       run_mirror },
+    { "lock", "NAME [-- COMMAND...]", "ttl " COMMON,
+      "wait for the lock of that name and hold it while COMMAND runs, or until interrupted; prints "
+      "its key; the exit status is COMMAND's. A holder that is lost loses it after --ttl",
+      "confman lock nightly -- ./backup.sh", 1, 1, run_lock },
+    { "elect", "NAME [VALUE]", "ttl " COMMON,
+      "stand for election and lead until interrupted: prints key and value when elected; without "
+      "VALUE, print who leads, and each change of it",
+      "confman elect scheduler host-7", 1, 2, run_elect },
+    { "alarm", "list|disarm", COMMON,
+      "what has been raised (NOSPACE, CORRUPT), and by which member; disarm ends all of them",
+      "confman alarm list", 1, 1, run_alarm },
+    { "defrag", "", COMMON,
+      "a confman server has nothing to do for it: what compaction frees goes back by itself; "
+      "any other etcd v3 server defragments",
+      "confman defrag", 0, 0, run_defrag },
+    { "hash", "", "revision " COMMON,
+      "hashes to compare servers by: of all keys and their versions up to --revision (HashKV), and "
+      "of everything (Hash: only among members of one cluster)",
+      "confman hash --revision 42", 0, 0, run_hash },
     { "status", "", COMMON, "version, revision, sizes and leader of the server",
       "confman status --output json", 0, 0, run_status },
     { "compact", "REVISION", "physical " COMMON, "forget what is older than a revision",

@@ -31,6 +31,9 @@ struct options {
     bool help, json;
     const char *args[4];
     int n_args;
+    bool stream;
+    int64_t ttl;
+    char **command; /* what stands behind "--", ended by NULL; NULL: nothing */
 };
 
 struct command {
@@ -122,6 +125,11 @@ int run_import(const struct options *o, struct arena *arena);
 int run_auth(const struct options *o, struct arena *arena);
 int run_user(const struct options *o, struct arena *arena);
 int run_role(const struct options *o, struct arena *arena);
+int run_alarm(const struct options *o, struct arena *arena);
+int run_defrag(const struct options *o, struct arena *arena);
+int run_hash(const struct options *o, struct arena *arena);
+int run_lock(const struct options *o, struct arena *arena);
+int run_elect(const struct options *o, struct arena *arena);
 int run_status(const struct options *o, struct arena *arena);
 int run_compact(const struct options *o, struct arena *arena);
 bool get_request(const struct options *o, struct span key, struct arena *arena,

@@ -123,6 +123,51 @@ void print_range(const struct options *o, const struct pb_range_response *r)
         print_pair(&r->kvs[i], o->print_value_only, o->keys_only);
 }
 
+/* One object a pair in JSON: nothing is kept. */
+static void print_piece(const struct options *o, const struct pb_range_response *r)
+{
+    if (!o->json)
+        print_range(o, r);
+    for (size_t i = 0; i < r->n_kvs && o->json; i++) {
+        struct buf b;
+        struct jsonw w;
+        buf_open(&b, &cli_heap);
+        jsonw_open(&w, &b);
+        write_pair_json(&w, &r->kvs[i], !o->keys_only);
+        print_json(&b);
+    }
+}
+
+static int get_stream(const struct options *o, const struct buf *request)
+{
+    struct client *c = client_open(o);
+    struct span message;
+    struct arena arena;
+    bool found = false;
+    if (!c)
+        return EXIT_UNREACHABLE;
+    arena_open(&arena, &cli_heap);
+    int status = client_ask(c, "/etcdserverpb.KV/RangeStream", request);
+    while (status == EXIT_DONE) {
+        struct pb_range_stream_response m;
+        status = client_next(c, false, &message);
+        if (status != EXIT_DONE || !message.data)
+            break;
+        if (pb_range_stream_response_decode(message, &arena, &m) != ERR_OK || !m.range_response) {
+            status = bad_answer();
+        } else {
+            struct options piece = *o;
+            piece.count_only = o->count_only && m.range_response->header; /* the last one has it */
+            print_piece(&piece, m.range_response);
+            found = found || m.range_response->n_kvs || m.range_response->count;
+        }
+        arena_reset(&arena);
+    }
+    arena_close(&arena);
+    client_close(c);
+    return status == EXIT_DONE && !found ? EXIT_REFUSED : status;
+}
+
 int run_get(const struct options *o, struct arena *arena)
 {
     struct pb_range_request m;
@@ -134,6 +179,11 @@ int run_get(const struct options *o, struct arena *arena)
         return EXIT_USAGE;
     buf_open(&request, &cli_heap);
     pb_range_request_encode(&m, &request);
+    if (o->stream) {
+        int streamed = get_stream(o, &request);
+        buf_close(&request);
+        return streamed;
+    }
     int status = call_once(o, "/etcdserverpb.KV/Range", &request, arena, &answer);
     buf_close(&request);
     if (status != EXIT_DONE)

@@ -48,6 +48,8 @@ static const struct option {
     OPTION("ignore-lease", ignore_lease, FLAG, "", "keep the lease that is there"),
     OPTION("progress", progress, FLAG, "", "also tell how far it is when nothing happens"),
     OPTION("physical", physical, FLAG, "", "wait until the memory is freed"),
+    OPTION("stream", stream, FLAG, "", "in pieces, as they come: for ranges of any size"),
+    OPTION("ttl", ttl, NUMBER, "SECONDS", "how long it is kept when this client is lost (60)"),
     OPTION("once", once, FLAG, "", "keep-alive: one renewal"),
     OPTION("peer", peer, TEXT, "HOST:PORT", "add, update: where the other members call it"),
     OPTION("learner", learner, FLAG, "", "add: without a vote, until it is promoted"),
@@ -169,6 +171,12 @@ static const char *variable(const char *name)
     return value && value[0] ? value : NULL;
 }
 
+/* Whether a command of the user's may stand behind "--". */
+static bool takes_command(const struct command *c)
+{
+    return strstr(c->arguments, "-- COMMAND") != NULL;
+}
+
 int options_read(const struct command *c, int argc, char **argv, struct options *out)
 {
     const char *endpoint = variable("CONFMAN_ENDPOINT");
@@ -179,6 +187,10 @@ int options_read(const struct command *c, int argc, char **argv, struct options 
     bool only_words = false;
     for (int i = 0; i < argc; i++) {
         const char *word = argv[i];
+        if (!only_words && strcmp(word, "--") == 0 && takes_command(c)) {
+            out->command = i + 1 < argc ? argv + i + 1 : NULL;
+            break;
+        }
         if (!only_words && strcmp(word, "--") == 0) {
             only_words = true;
             continue;

@@ -6,7 +6,8 @@ import unittest
 
 from node import ServerTest, confman_bin, main, target, wait_until
 
-COMMANDS = ("put", "get", "del", "watch", "txn", "lease", "status", "compact")
+COMMANDS = ("put", "get", "del", "watch", "txn", "lease", "status", "compact", "lock", "elect",
+            "alarm", "defrag", "hash")
 
 
 @unittest.skipIf(target() != "confman", "confman's own command line")
@@ -34,6 +35,86 @@ class CliTest(ServerTest):
         self.assertTrue("some value" in both and "other" in both, both)
         self.cli("del", k)
         self.assertNotIn("some value", self.run_cli("get", k).stdout)
+
+    def test_get_stream(self):
+        names = [self.name("k%03d" % i) for i in range(30)]
+        for k in names:
+            self.cli("put", k, "v")
+        args = ("get", self.name(), "--prefix", "--stream")
+        self.assertEqual(self.cli(*args), self.cli("get", self.name(), "--prefix"))
+        self.assertEqual(self.cli(*args, "--count-only"), "30\n")
+        lines = self.cli(*args, "--output", "json", "--limit", "7").splitlines()
+        self.assertEqual([json.loads(line)["key"] for line in lines], names[:7])
+        self.assertEqual(self.run_cli("get", self.name("none"), "--stream").returncode, 1)
+
+    def test_alarms(self):
+        self.assertEqual(self.cli("alarm", "list"), "")
+        self.assertEqual(self.json("alarm", "disarm"), {"alarms": []})
+        self.assertIn("nothing to do", self.cli("defrag"))
+        subprocess.run(["curl", "-sS", "-f", self.node.url + "/v3/maintenance/alarm", "-d",
+                        '{"action":"ACTIVATE","alarm":"NOSPACE","memberID":"7"}'], check=True,
+                       capture_output=True)
+        self.assertEqual(self.json("alarm", "list"),
+                         {"alarms": [{"member": "7", "alarm": "NOSPACE"}]})
+        self.assertEqual(self.run_cli("put", self.name("k"), "v").returncode, 1)
+        self.assertEqual(self.cli("alarm", "disarm").split(), ["7", "NOSPACE"])
+        self.cli("put", self.name("k"), "v")
+        self.assertEqual(self.run_cli("alarm", "off").returncode, 2)
+
+    def test_hash(self):
+        self.cli("put", self.name("k"), "v")
+        first = self.json("hash")
+        self.assertEqual(self.json("hash"), first)
+        self.cli("put", self.name("k"), "w")
+        self.assertNotEqual(self.json("hash")["hash"], first["hash"])
+        at = self.json("hash", "--revision", str(first["revision"]))
+        self.assertEqual(at["hash_kv"], first["hash_kv"])
+
+    def start(self, *args):
+        process = subprocess.Popen([confman_bin(), *args], text=True, stdout=subprocess.PIPE,
+                                   env=dict(os.environ, CONFMAN_ENDPOINT=self.node.endpoint))
+        self.addCleanup(process.stdout.close)
+        self.addCleanup(process.wait, 20)
+        self.addCleanup(process.kill)
+        return process
+
+    def test_lock(self):
+        name = self.name("lock")
+        self.assertEqual(self.run_cli("lock", name, "--", "sh", "-c", "exit 7").returncode, 7)
+        held = self.start("lock", name)
+        key = held.stdout.readline().strip()
+        self.assertEqual(key, self.cli("get", name, "--prefix", "--keys-only").strip())
+        waits = self.start("lock", name, "--", "echo", "mine")
+        wait_until(lambda: len(self.cli("get", name, "--prefix", "--keys-only").split()) == 2, 20,
+                   "the second stands in the line")
+        held.terminate()
+        self.assertEqual(held.wait(20), 0)
+        self.assertEqual(waits.stdout.read(), "mine\n")
+        self.assertEqual(waits.wait(20), 0)
+        self.assertEqual(self.run_cli("get", name, "--prefix").returncode, 1)
+
+    def test_lock_is_lost(self):
+        name = self.name("lock")
+        held = self.start("lock", name, "--ttl", "2", "--", "sleep", "60")
+        wait_until(lambda: self.run_cli("get", name, "--prefix").returncode == 0, 20, "it is held")
+        lease = json.loads(self.cli("get", name, "--prefix", "--output",
+                                    "json"))["kvs"][0]["lease"]
+        self.cli("lease", "revoke", "%x" % lease)
+        self.assertEqual(held.wait(20), 1)
+
+    def test_elect(self):
+        name = self.name("e")
+        seen = self.start("elect", name)
+        one = self.start("elect", name, "one")
+        self.assertEqual(seen.stdout.readline(), one.stdout.readline())
+        self.assertEqual(one.stdout.readline(), seen.stdout.readline())
+        two = self.start("elect", name, "two", "--output", "json")
+        wait_until(lambda: len(self.cli("get", name, "--prefix", "--keys-only").split()) == 2, 20,
+                   "the second stands for it")
+        one.terminate()
+        self.assertEqual(json.loads(two.stdout.readline())["value"], "two")
+        seen.stdout.readline()
+        self.assertEqual(seen.stdout.readline(), "two\n")
 
     def test_endpoint_flag(self):
         k = self.name("k")

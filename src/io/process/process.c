@@ -45,13 +45,44 @@ enum err process_start(char *const argv[], const char *log_path, int *id)
     int log = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (log < 0)
         return ERR_IO;
-    listen_for(SIGINT);
-    listen_for(SIGTERM);
+    process_catch_stop();
     *id = fork();
     if (*id == 0)
         become(argv, log);
     close(log);
     return *id < 0 ? ERR_IO : ERR_OK;
+}
+
+enum err process_fork(int (*run)(void *context), void *context, int *id)
+{
+    *id = fork();
+    if (*id == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
+        setpgid(0, 0);
+        signal(SIGINT, SIG_DFL);
+        signal(SIGTERM, SIG_DFL);
+        _exit(run(context));
+    }
+    return *id < 0 ? ERR_IO : ERR_OK;
+}
+
+enum err process_run(char *const argv[], int *id)
+{
+    *id = fork();
+    if (*id == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
+        signal(SIGINT, SIG_DFL);
+        signal(SIGTERM, SIG_DFL);
+        execvp(argv[0], argv);
+        _exit(127);
+    }
+    return *id < 0 ? ERR_IO : ERR_OK;
+}
+
+void process_catch_stop(void)
+{
+    listen_for(SIGINT);
+    listen_for(SIGTERM);
 }
 
 void process_end(int id)
