@@ -171,10 +171,13 @@ static const char *variable(const char *name)
     return value && value[0] ? value : NULL;
 }
 
-/* Whether a command of the user's may stand behind "--". */
-static bool takes_command(const struct command *c)
+/* What stands behind "--": a command of the user's; false: more words. */
+static bool take_command(const struct command *c, char **rest, struct options *out)
 {
-    return strstr(c->arguments, "-- COMMAND") != NULL;
+    if (!strstr(c->arguments, "-- COMMAND"))
+        return false;
+    out->command = rest[0] ? rest : NULL;
+    return true;
 }
 
 int options_read(const struct command *c, int argc, char **argv, struct options *out)
@@ -187,11 +190,9 @@ int options_read(const struct command *c, int argc, char **argv, struct options 
     bool only_words = false;
     for (int i = 0; i < argc; i++) {
         const char *word = argv[i];
-        if (!only_words && strcmp(word, "--") == 0 && takes_command(c)) {
-            out->command = i + 1 < argc ? argv + i + 1 : NULL;
-            break;
-        }
         if (!only_words && strcmp(word, "--") == 0) {
+            if (take_command(c, argv + i + 1, out))
+                break;
             only_words = true;
             continue;
         }

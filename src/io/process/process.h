@@ -7,8 +7,8 @@
 /* Starts this very program with other words (ended by NULL), its output going to the file. It is
  * ended when we are. *id: of the process. ERR_IO. */
 enum err process_start(char *const argv[], const char *log_path, int *id) MUST_CHECK;
-/* A copy of this one, to do something beside it; its exit status is what run gives. It is ended when
- * we are. ERR_IO. */
+/* A copy of this one, to do something beside it; its exit status is what run gives. It is ended
+ * when we are. ERR_IO. */
 enum err process_fork(int (*run)(void *context), void *context, int *id) MUST_CHECK;
 /* A command of the user's, found by PATH, with our own input and output. ERR_IO: no process could
  * be made; a command that is not there ends with status 127. */
