@@ -88,7 +88,7 @@ def same_but_first_error(left, right):
     return left[0] == "Txn" and left[3] in PUT_ERRORS and right[3] in RANGE_ERRORS
 
 
-# What may differ, and why. The first five are evened out while recording (Driver.canonical and
+# What may differ, and why. The first six are evened out while recording (Driver.canonical and
 # Driver.barrier); the functions look at one pair of answers: (request, left, right) -> equal?
 ALLOWED = [
     ("header cluster_id, member_id, raft_term", "each server's own", None),
@@ -96,6 +96,7 @@ ALLOWED = [
      None),
     ("order of lease lists and of a lease's keys", "etcd's follow clocks and a Go map", None),
     ("ID of LeaseGrant without an ID", "random", None),
+    ("hash_revision of HashKV", "3.4 has no such field", None),
     ("how events of several revisions are grouped into watch responses",
      "timing; checked instead: one revision is never torn, order and count are right", None),
     ("order of keys that are equal in what they are sorted by",
@@ -199,6 +200,7 @@ class Driver:
             self.flush()
             if n % BARRIER_EVERY == 0:
                 self.barrier()
+                self.hash()
             special = {"WatchCreate": self.watch_create, "WatchCancel": self.watch_cancel,
                        "WatchProgress": self.watch_progress, "Compact": self.compact,
                        "LeaseGrant": self.grant, "LeaseKeepAlive": self.renew}.get(kind)
@@ -240,6 +242,8 @@ class Driver:
                     answer.TTL = 0
         elif kind == "LeaseLeases":
             answer.leases.sort(key=lambda lease: lease.ID)
+        elif kind == "HashKV":
+            answer.hash_revision = 0
         elif kind == "LeaseGrant" and request.ID == 0:
             answer.ID = 0 if answer.ID > 0 else -1
         return answer.SerializeToString(deterministic=True)
@@ -269,6 +273,11 @@ class Driver:
         time.sleep(max(0, settled - time.monotonic()))
         if self.unary("Compact", request):
             self.ops.compacted = request.revision
+
+    def hash(self):
+        """etcd's own sum over every version that is kept, at some revision that still can be."""
+        first, last = max(self.ops.compacted, 1), self.ops.revision
+        self.unary("HashKV", pb.HashKVRequest(revision=self.random.randint(first, last)))
 
     def watch_create(self, request, number=None):
         number = self.random.randrange(1, len(self.streams)) if number is None else number
