@@ -160,6 +160,8 @@ TEST(kv_import_refuses)
           { .letter = 'V', .mod_revision = 10, .create_revision = 9, .version = 3 } },
         { { .letter = 'V', .mod_revision = 9, .create_revision = 9, .version = 1 },
           { .letter = 'V', .mod_revision = 10, .create_revision = 10, .version = 1 } },
+        { { .letter = 'V', .mod_revision = 3, .create_revision = 4, .version = 2 },
+          { .letter = 'T', .mod_revision = 9 } },
         { { .letter = 'T', .mod_revision = 3 }, { .letter = 'T', .mod_revision = 9 } },
         { { .letter = 'V', .mod_revision = -4, .create_revision = -4, .version = 1 },
           { .letter = 'T', .mod_revision = -5 } },

@@ -67,7 +67,8 @@ bool kv_record_follows(const struct kv *kv, const struct kv_version *prev,
     bool tombstone = v->letter == 'T';
     if (v->mod_revision < 2 || v->mod_revision > kv->loading.revision)
         return false;
-    if (!tombstone && (v->version < 1 || v->version > KV_COUNT_MAX || v->create_revision < 2))
+    if (!tombstone && (v->version < 1 || v->version > KV_COUNT_MAX || v->create_revision < 2 ||
+                       v->create_revision > v->mod_revision))
         return false;
     if (prev && !in_order(kv, prev, v))
         return false;
