@@ -134,9 +134,7 @@ soak: all
 	@tools/deps.sh soak
 	@tests/formal/run
 	+@$(MAKE) --no-print-directory $(JOBS) MODE=asan build/asan/sim_raft build/asan/sim_world
-	@build/asan/sim_raft --first $$(date +%s) --seconds $(or $(SECONDS),600)
-	@build/asan/sim_world --first 1000 --seconds $(or $(SECONDS),600)
-	@build/asan/sim_raft --first $$(date +%s) --seconds $(or $(SECONDS),600) --lease
+	@tests/sim/soak.sh $(or $(SECONDS),600)
 	+@$(MAKE) --no-print-directory mutants
 	+@$(MAKE) --no-print-directory $(JOBS) build/release/linear build/release/perf
 	+@$(MAKE) --no-print-directory $(JOBS) MODE=asan build/asan/confman
