@@ -479,6 +479,8 @@ void peers_on_frame(struct node *n, uint64_t from, const struct peer_frame *f)
             return;
         enum err e = pump_raft(n, &event);
         CHECK(e == ERR_OK);
+    } else if (f->type == PEER_DIGEST) {
+        digest_told(n, from, &f->digest);
     } else if (f->type == PEER_ABOUT) {
         take_about(n, from, &f->about);
     } else if (f->type == PEER_OFFER || f->type == PEER_WANT || f->type == PEER_CHUNK ||

@@ -20,6 +20,7 @@
 #include "node/admit.h"
 #include "node/audit.h"
 #include "node/cluster.h"
+#include "node/digest.h"
 #include "node/download.h"
 #include "node/forward.h"
 #include "node/locking.h"
@@ -134,6 +135,7 @@ struct node {
     struct awaited_queue awaited; /* places in the log that somebody waits for */
     struct forward forward;
     struct cluster cluster;
+    struct digests digests;
     struct transfer *transfer; /* snapshots, sent and received */
     VEC(struct download *) downloads;
     struct buf records; /* log records waiting for the disk */

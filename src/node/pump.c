@@ -211,6 +211,7 @@ static void apply_entry(struct node *n, const struct raft_entry *e)
     else
         machine_skip(&n->machine, e->index, e->term);
     n->metrics.proposals_applied++;
+    digest_applied(n);
 }
 
 static void apply_committed(struct node *n)
@@ -502,6 +503,8 @@ void pump_installed(struct node *n)
     }
     login_forget(n);
     watching_judge(n);
+    locking_installed(n);
+    digest_applied(n);
     upkeep_again(n);
 }
 

@@ -258,6 +258,7 @@ static int recover(struct node *n, struct raft_member *members, size_t count)
         struct raft_event event = { .type = RAFT_START, .start = &r.start };
         e = pump_raft(n, &event);
         n->ready_index = raft_last_index(n->raft);
+        digest_applied(n);
         snprintf(why, sizeof(why), "the log does not fit the checkpoint: %s", err_text(e));
     }
     VEC_CLOSE(&r.entries, &n->alloc);

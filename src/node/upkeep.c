@@ -265,6 +265,7 @@ static void on_sweep(void *context)
     pump_sweep(n);
     cluster_sweep(n);
     leasing_sweep(n);
+    digest_sweep(n);
     transfer_sweep(n);
     peers_measure(n);
     loop_timer_set(n->loop, &n->sweep_timer, loop_now_ms(n->loop) + SWEEP_MS);

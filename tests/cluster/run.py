@@ -26,6 +26,7 @@ PARTS = {
     "leaderless": ("", [""]),
     "json_door": (None, [""]),
     "auth": ("", [""]),
+    "corrupt": (None, [""]),
     "upgrade": (None, [""]),
     "failover": (None, ["--rounds 20", "--nodes 5 --rounds 20"]),
     "catchup": (None, [""]),

@@ -41,8 +41,8 @@ static enum err read_auth(const struct machine *m, const struct request *r, stru
     return ERR_OK;
 }
 
-/* Over the keys with all their versions, then the leases, users, alarms and the membership as a
- * checkpoint has them: equal on members that have applied the same. */
+/* Over the keys with all their versions, then the leases, users, alarms, limits and the membership
+ * as a checkpoint has them: equal on members that have applied the same. */
 static enum err read_hash_all(const struct machine *m, struct reply *reply)
 {
     uint32_t crc;
@@ -53,6 +53,7 @@ static enum err read_hash_all(const struct machine *m, struct reply *reply)
     lease_save(m->lease, &b);
     auth_save(m->auth, &b);
     alarm_save(&m->alarms, &b);
+    limit_save(m->limit, &b);
     buf_span(&b, machine_members_now(m));
     reply->hash.hash = crc32c(crc, b.data, b.len);
     buf_close(&b);

@@ -230,7 +230,8 @@ bool peer_is_greeting(unsigned type)
 void peer_encode(const struct peer_frame *f, uint8_t version, struct buf *out)
 {
     static const uint8_t zeros[PEER_HEAD];
-    CHECK(f->type > 0 && f->type < PEER_TYPES && (version || peer_is_greeting(f->type)));
+    CHECK(f->type > 0 && f->type < PEER_TYPES);
+    CHECK(peer_is_greeting(f->type) || version >= peer_since(f->type));
     size_t start = out->len;
     buf_put(out, zeros, PEER_HEAD);
     codecs[f->type].encode(out, f);
@@ -244,6 +245,11 @@ void peer_encode(const struct peer_frame *f, uint8_t version, struct buf *out)
 }
 
 /* in has a head at least. */
+uint8_t peer_since(enum peer_type type)
+{
+    return type >= PEER_DIGEST ? 2 : 1;
+}
+
 static enum err read_head(struct span in, uint8_t version, struct head *h)
 {
     bool whole = span_u32(&in, &h->len) && span_u8(&in, &h->version) && span_u8(&in, &h->type) &&
@@ -253,7 +259,7 @@ static enum err read_head(struct span in, uint8_t version, struct head *h)
     if (h->version == 0 || h->version != (peer_is_greeting(h->type) ? PEER_GREETING : version))
         return ERR_FORMAT;
     bool sound = h->len <= PEER_FRAME_MAX && h->type > 0 && h->type < PEER_TYPES && !h->zeros[0] &&
-                 !h->zeros[1] && !h->zero;
+                 !h->zeros[1] && !h->zero && h->version >= peer_since(h->type);
     return sound ? ERR_OK : ERR_CORRUPT;
 }
 

@@ -13,7 +13,7 @@
 
 /* The newest that this build speaks, and the oldest. Only tests build others (make DEFINES=...). */
 #ifndef PEER_VERSION
-#define PEER_VERSION 1
+#define PEER_VERSION 2
 #endif
 #ifndef PEER_VERSION_MIN
 #define PEER_VERSION_MIN 1
@@ -93,6 +93,9 @@ struct peer_frame {
 
 /* HELLO, WELCOME, REFUSE, JOIN, JOINED: said before a version is chosen, the same in all. */
 bool peer_is_greeting(unsigned type);
+
+/* The version that first has it. */
+uint8_t peer_since(enum peer_type type);
 
 /* Appends head and body, in the version that was chosen (0: none was; only greetings). A bug: bytes
  * over their bound; entries that do not follow one another, or any in a message that is no

@@ -4,7 +4,7 @@
 #include "base/prng.h"
 #include "base/test.h"
 
-enum { ROUNDS = 60, ENTRIES = 5, VERSION = 1 };
+enum { ROUNDS = 60, ENTRIES = 5, VERSION = 2 };
 
 struct bench {
     struct alloc heap;
@@ -210,7 +210,8 @@ static enum err decode_body(struct bench *b, uint8_t version, uint8_t type, stru
     return peer_decode(buf_all(&b->bytes), VERSION, &b->arena, &f);
 }
 
-#define BODY(type, literal) decode_body(&b, 1, type, SPAN(literal))
+#define BODY(type, literal)                                                                        \
+    decode_body(&b, peer_is_greeting(type) ? PEER_GREETING : VERSION, type, SPAN(literal))
 
 /* type, flags, to, from, term, index, index_term, rejected, commit, round; then the entries. */
 #define RAFT_HEAD(type, flags, index)                                                              \
@@ -231,9 +232,10 @@ TEST(peer_strict_decoding)
     EXPECT(BODY(PEER_READ, "\x85\0") == ERR_CORRUPT); /* 5 in a longer form */
     EXPECT(BODY(PEER_READ, "\0") == ERR_OK);          /* 0 in its one form */
     EXPECT(BODY(0, "") == ERR_CORRUPT && BODY(PEER_TYPES, "") == ERR_CORRUPT);
-    EXPECT(decode_body(&b, 2, PEER_READ, SPAN("\5")) == ERR_FORMAT);
+    EXPECT(decode_body(&b, VERSION + 1, PEER_READ, SPAN("\5")) == ERR_FORMAT);
     EXPECT(decode_body(&b, 0, PEER_READ, SPAN("\5")) == ERR_FORMAT);
-    EXPECT(decode_body(&b, 2, 99, SPAN("\5")) == ERR_FORMAT); /* its types we cannot judge */
+    EXPECT(decode_body(&b, VERSION + 1, 99, SPAN("\5")) ==
+           ERR_FORMAT); /* its types we cannot judge */
     EXPECT(BODY(PEER_INSTALLED, "\5\1") == ERR_OK);
     EXPECT(BODY(PEER_INSTALLED, "\5\2") == ERR_CORRUPT);
     EXPECT(BODY(PEER_REFUSE, "\1\3abc") == ERR_OK);
@@ -303,7 +305,7 @@ TEST(peer_bytes_are_for_ever)
     peer_encode(&hello, VERSION, &b.bytes);
     EXPECT(span_equal(buf_all(&b.bytes), span_of(hello_bytes, sizeof(hello_bytes))));
     buf_reset(&b.bytes);
-    peer_encode(&append, VERSION, &b.bytes);
+    peer_encode(&append, 1, &b.bytes);
     EXPECT(span_equal(buf_all(&b.bytes), span_of(append_bytes, sizeof(append_bytes))));
     EXPECT(bench_close(&b));
 }
@@ -394,7 +396,7 @@ TEST(peer_versions)
     for (unsigned type = 1; type < PEER_TYPES; type++) {
         bool greeting = peer_is_greeting(type);
         kinds[type].make(&b, &f);
-        for (uint8_t version = greeting ? 0 : 1; version < 4; version++) {
+        for (uint8_t version = greeting ? 0 : peer_since(type); version < 4; version++) {
             buf_reset(&b.bytes);
             peer_encode(&f, version, &b.bytes);
             EXPECT(b.bytes.data[4] == (greeting ? PEER_GREETING : version));
@@ -410,6 +412,11 @@ TEST(peer_versions)
             }
         }
     }
+    f.type = PEER_DIGEST; /* not one of version 1 */
+    buf_reset(&b.bytes);
+    peer_encode(&f, 2, &b.bytes);
+    b.bytes.data[4] = 1;
+    EXPECT(peer_decode(buf_all(&b.bytes), 1, &b.arena, &g) == ERR_CORRUPT);
     EXPECT(!peer_is_greeting(0) && !peer_is_greeting(PEER_RAFT) && !peer_is_greeting(PEER_TYPES));
     EXPECT(bench_close(&b));
 }
