@@ -553,15 +553,10 @@ static bool reads_state(const struct request *r)
            r->type == REQUEST_OBSERVE;
 }
 
-/* Kept until the read index comes: the message, or what of a REST request points elsewhere. */
+/* Kept until the read index comes: the message; what was read of a REST request stays anyway. */
 static void hold(struct call *call, struct span message)
 {
-    if (call->rest) {
-        struct request *r = &call->rest->request;
-        CHECK(r->type == REQUEST_RANGE);
-        r->range.key = arena_copy(&call->arena, r->range.key);
-        r->range.range_end = arena_copy(&call->arena, r->range.range_end);
-    } else {
+    if (!call->rest) {
         buf_reset(&call->body);
         buf_span(&call->body, message);
     }
@@ -584,6 +579,10 @@ static enum err held_request(struct call *call, struct request *r)
 {
     struct node *n = call->node;
     if (call->rest) {
+        const char *detail;
+        enum err e = rest_plan(call->rest, n->machine.kv, &call->arena, &detail);
+        if (e != ERR_OK)
+            return e;
         *r = call->rest->request;
     } else {
         enum err e = etcd_decode(call->method, buf_all(&call->body), &n->turn, r);
@@ -667,6 +666,8 @@ static enum err may_take(struct call *call, const struct request *r)
     bool keys = r->type == REQUEST_RANGE || r->type == REQUEST_PUT || r->type == REQUEST_DELETE ||
                 r->type == REQUEST_TXN;
     enum err e = keys ? request_check(r, &n->turn) : ERR_OK;
+    if (e == ERR_OK && call->rest)
+        e = rest_author(call->rest, r->author);
     if (e == ERR_OK && !(later && r->auth_revision))
         e = machine_permits(&n->machine, r);
     return e == ERR_OK && !keys ? request_check(r, &n->turn) : e;

@@ -192,6 +192,8 @@ void call_rest_known(struct call *call)
     call->rest = ARENA_NEW(&call->arena, struct rest_call);
     enum err e = rest_call(r, &call->arena, call->rest, &detail);
     if (e == ERR_OK)
+        e = rest_plan(call->rest, call->node->machine.kv, &call->arena, &detail);
+    if (e == ERR_OK)
         e = may_stream(call);
     if (e != ERR_OK) {
         call_refuse_http(call, e, detail);

@@ -53,8 +53,8 @@ class RestTest(Rest):
         first = self.put("k", {"limit": [1, None]})
         self.assertEqual(first.headers["content-type"], "application/json")
         item = first.json
-        self.assertEqual(sorted(item), ["key", "revision", "type", "updated_at", "updated_by",
-                                        "value", "version"])
+        self.assertEqual(sorted(item), ["environment", "key", "revision", "type", "updated_at",
+                                        "updated_by", "value", "version"])
         self.assertEqual((item["key"], item["value"], item["type"], item["version"]),
                          (self.name("k"), {"limit": [1, None]}, "json", 1))
         self.assertRegex(item["updated_at"], TIME)
@@ -182,6 +182,30 @@ class RestTest(Rest):
         self.put("k", 1)
         head = curl(self.node.url + self.config(), *self.flags, "-I")
         self.assertEqual((head.status, head.headers["etag"]), (200, '"1"'))
+
+    def test_environments(self):
+        base, prod = "base-" + self._testMethodName, "prod-" + self._testMethodName
+        at = "?environment=" + prod
+        self.assertEqual(self.call("PUT", "/v1/environments/" + prod,
+                                   body=dict(parent=base)).status, 200)
+        self.call("PUT", self.config() + "?environment=" + base, body=dict(value="low"))
+        got = self.call("GET", self.config() + at)
+        self.assertEqual((got.json["value"], got.json["environment"], got.json["from"]),
+                         ("low", prod, base))
+        linear = self.call("GET", self.config() + at + "&consistency=linearizable")
+        self.assertEqual(linear.json, got.json)
+        self.problem(self.call("GET", self.config() + at + "&own=true"), 404, "config_not_found")
+        self.call("PUT", self.config("own") + at, body=dict(value=1))
+        listed = self.call("GET", "/v1/config?prefix=%s&environment=%s" % (self.name(), prod)).json
+        self.assertEqual([(i["key"], i.get("from")) for i in listed["items"]],
+                         [(self.name("k"), base), (self.name("own"), None)])
+        names = {i["name"]: i["parent"] for i in self.call("GET", "/v1/environments").json["items"]}
+        self.assertEqual((names[prod], names[base]), (base, None))
+        self.problem(self.call("PUT", "/v1/environments/" + base, body=dict(parent=prod)), 409,
+                     "cycle")
+        self.problem(self.call("GET", self.config() + "?environment=" + "e" * 51), 400)
+        self.etcdctl("put", "confman/config/%s/%s" % (base, self.name("k")), "by etcd")
+        self.assertEqual(self.call("GET", self.config() + at).json["value"], "by etcd")
 
     def test_same_store_as_etcd(self):
         item = self.put("k", "text").json

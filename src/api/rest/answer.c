@@ -59,26 +59,29 @@ void rest_problem(enum err e, const char *detail, struct arena *arena, struct re
 
 /* ---- configs ---- */
 
-static struct span tag_of(int64_t version, struct arena *arena)
+/* A version counts within one environment: what is inherited says which. */
+static struct span tag_of(int64_t version, struct span from, struct arena *arena)
 {
     struct buf b;
     buf_open(&b, arena->alloc);
-    buf_format(&b, "\"%lld\"", (long long)version);
+    buf_text(&b, "\"");
+    buf_span(&b, from);
+    buf_format(&b, "%s%lld\"", from.len ? ":" : "", (long long)version);
     struct span out = arena_copy(arena, buf_all(&b));
     buf_close(&b);
     return out;
 }
 
-static void item_answer(const struct kv *kv, const struct kv_version *v, int status,
-                        struct arena *arena, struct rest_answer *out)
+static void item_answer(const struct kv *kv, const struct kv_version *v, struct span environment,
+                        struct span tag, int status, struct arena *arena, struct rest_answer *out)
 {
     struct buf b;
     struct jsonw w;
     buf_open(&b, arena->alloc);
     jsonw_open(&w, &b);
-    item_write(&w, kv, v);
+    item_write(&w, kv, v, environment);
     body_of(out, status, "application/json", &b, arena);
-    add_header(out, "etag", tag_of(v->version, arena));
+    add_header(out, "etag", tag);
 }
 
 static void config_read(const struct rest_call *call, const struct kv *kv,
@@ -89,13 +92,16 @@ static void config_read(const struct rest_call *call, const struct kv *kv,
         rest_problem(ERR_CONFIG_NOT_FOUND, NULL, arena, out);
         return;
     }
-    struct span tag = tag_of(r->items[0]->version, arena);
+    struct span from, key;
+    config_split(kv_key(r->items[0]), &from, &key);
+    from = span_equal(from, call->environment) ? SPAN_NONE : from;
+    struct span tag = tag_of(r->items[0]->version, from, arena);
     if (call->has_tag && (span_equal(call->tag, tag) || span_is(call->tag, "*"))) {
         *out = (struct rest_answer){ .status = 304 };
         add_header(out, "etag", tag);
         return;
     }
-    item_answer(kv, r->items[0], 200, arena, out);
+    item_answer(kv, r->items[0], call->environment, tag, 200, arena, out);
 }
 
 /* The Else branch was taken: what is there now tells why. */
@@ -110,7 +116,7 @@ static void config_refused(const struct rest_call *call, const struct kv_range_r
     }
     problem(ERR_PRECONDITION, "the member version is what it has now; 0: there is none", &version,
             arena, out);
-    add_header(out, "etag", tag_of(version, arena));
+    add_header(out, "etag", tag_of(version, SPAN_NONE, arena));
 }
 
 static void config_written(const struct rest_call *call, const struct kv *kv,
@@ -124,7 +130,8 @@ static void config_written(const struct rest_call *call, const struct kv *kv,
     if (call->writes) {
         CHECK(t->n_ops == 2 && t->ops[1].range.n == 1);
         const struct kv_version *v = t->ops[1].range.items[0];
-        item_answer(kv, v, v->version == 1 ? 201 : 200, arena, out);
+        item_answer(kv, v, SPAN_NONE, tag_of(v->version, SPAN_NONE, arena),
+                    v->version == 1 ? 201 : 200, arena, out);
         return;
     }
     struct buf b;
@@ -142,12 +149,50 @@ static void config_written(const struct rest_call *call, const struct kv *kv,
     body_of(out, 200, "application/json", &b, arena);
 }
 
+static struct span own_key(const struct kv_version *v)
+{
+    struct span environment, key;
+    config_split(kv_key(v), &environment, &key);
+    return key;
+}
+
+/* One list of several, nearest environment first: what a nearer one has hides the others'. */
+static void merge(const struct kv_txn_result *t, size_t limit, struct arena *arena,
+                  struct kv_range_result *out)
+{
+    size_t at[REST_DEPTH_MAX] = { 0 };
+    CHECK(t->n_ops <= REST_DEPTH_MAX);
+    *out = (struct kv_range_result){ .items =
+                                         ARENA_ARRAY(arena, const struct kv_version *, limit) };
+    for (;;) {
+        const struct kv_version *least = NULL;
+        for (size_t i = 0; i < t->n_ops; i++) {
+            const struct kv_range_result *r = &t->ops[i].range;
+            if (at[i] < r->n &&
+                (!least || span_compare(own_key(r->items[at[i]]), own_key(least)) < 0))
+                least = r->items[at[i]];
+        }
+        out->more = least != NULL;
+        if (!least || out->n == limit)
+            break;
+        out->items[out->n++] = least;
+        for (size_t i = 0; i < t->n_ops; i++) {
+            const struct kv_range_result *r = &t->ops[i].range;
+            at[i] += at[i] < r->n && span_equal(own_key(r->items[at[i]]), own_key(least));
+        }
+    }
+}
+
 static void config_page(const struct rest_call *call, const struct kv *kv,
                         const struct reply *reply, struct arena *arena, struct rest_answer *out)
 {
+    int64_t revision = call->revision > 0 ? call->revision : reply->revision;
+    struct kv_range_result merged;
     const struct kv_range_result *r = &reply->range;
-    int64_t asked = call->request.range.revision;
-    int64_t revision = asked > 0 ? asked : reply->revision;
+    if (reply->type == REQUEST_TXN) {
+        merge(&reply->txn, (size_t)call->limit, arena, &merged);
+        r = &merged;
+    }
     struct buf b;
     struct jsonw w;
     buf_open(&b, arena->alloc);
@@ -156,12 +201,13 @@ static void config_page(const struct rest_call *call, const struct kv *kv,
     jsonw_name(&w, "items");
     jsonw_array(&w);
     for (size_t i = 0; i < r->n; i++)
-        item_write(&w, kv, r->items[i]);
+        item_write(&w, kv, r->items[i], call->environment);
     jsonw_array_end(&w);
     jsonw_name(&w, "revision");
     jsonw_number(&w, revision);
     if (r->more) {
-        struct span last = span_from(kv_key(r->items[r->n - 1]), sizeof(REST_ROOT) - 1);
+        struct span own, last;
+        config_split(kv_key(r->items[r->n - 1]), &own, &last);
         jsonw_name(&w, "next_page_token");
         jsonw_text(&w, page_token(revision, last, arena));
     }
@@ -290,6 +336,23 @@ static void quota_answer(const struct rest_call *call, const struct reply *reply
     body_of(out, 200, "application/json", &b, arena);
 }
 
+static void environment_answer(const struct rest_call *call, const struct kv *kv,
+                               const struct reply *reply, struct arena *arena,
+                               struct rest_answer *out)
+{
+    struct buf b;
+    struct jsonw w;
+    buf_open(&b, arena->alloc);
+    jsonw_open(&w, &b);
+    enum err e = environment_write(call, kv, reply, arena, &w);
+    if (e == ERR_OK) {
+        body_of(out, 200, "application/json", &b, arena);
+        return;
+    }
+    buf_close(&b);
+    rest_problem(e, NULL, arena, out);
+}
+
 void rest_answer(const struct rest_call *call, const struct kv *kv, const struct reply *reply,
                  struct arena *arena, struct rest_answer *out)
 {
@@ -306,6 +369,10 @@ void rest_answer(const struct rest_call *call, const struct kv *kv, const struct
             config_written(call, kv, reply, arena, out);
         else
             config_read(call, kv, &reply->range, arena, out);
+        return;
+    case ROUTE_ENVIRONMENTS:
+    case ROUTE_ENVIRONMENT:
+        environment_answer(call, kv, reply, arena, out);
         return;
     case ROUTE_CLUSTER:
         cluster_answer(reply, arena, out);
@@ -352,14 +419,18 @@ static struct span event_text(const char *type, int64_t revision, const struct k
         else
             b.len--, w.comma = false; /* the item is the data */
         if (v->tombstone) {
+            struct span environment, key;
+            config_split(kv_key(v), &environment, &key);
             jsonw_object(&w);
             jsonw_name(&w, "key");
-            jsonw_text(&w, span_from(kv_key(v), sizeof(REST_ROOT) - 1));
+            jsonw_text(&w, key);
+            jsonw_name(&w, "environment");
+            jsonw_text(&w, environment);
             jsonw_name(&w, "revision");
             jsonw_number(&w, revision);
             jsonw_object_end(&w);
         } else {
-            item_write(&w, kv, v);
+            item_write(&w, kv, v, SPAN_NONE);
         }
     } else if (form == REST_SSE) {
         jsonw_name(&w, "revision");

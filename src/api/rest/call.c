@@ -9,7 +9,7 @@ struct parsing {
     const char **detail;
     /* the query, decoded */
     struct span prefix, key, environment, consistency, page_token;
-    bool has_prefix, has_key, has_revision;
+    bool has_prefix, has_key, has_environment, has_revision;
     int64_t revision, limit, version;
     bool has_version;
 };
@@ -36,7 +36,7 @@ bool number_read(struct span s, int64_t *out)
 
 /* ---- the query ---- */
 
-static const char *const known[] = { "prefix",   "key",   "environment", "consistency",
+static const char *const known[] = { "prefix", "key",     "environment", "own",       "consistency",
                                      "revision", "limit", "version",     "page_token" };
 
 static enum err take_number(struct parsing *p, struct span value, int64_t low, int64_t high,
@@ -58,6 +58,11 @@ static enum err take_pair(void *context, struct span name, struct span value)
         p->has_key = true;
     } else if (span_is(name, "environment")) {
         p->environment = value;
+        p->has_environment = true;
+    } else if (span_is(name, "own")) {
+        p->call->own = span_is(value, "true");
+        if (!p->call->own && !span_is(value, "false"))
+            return refuse(p, ERR_BAD_REQUEST, "own must be true or false");
     } else if (span_is(name, "consistency")) {
         p->consistency = value;
     } else if (span_is(name, "page_token")) {
@@ -92,8 +97,9 @@ static enum err read_query(struct parsing *p)
     enum err e = http_query_each(p->http->query, p->arena, take_pair, p);
     if (e != ERR_OK)
         return e;
-    if (p->environment.len && !span_is(p->environment, "default"))
-        return refuse(p, ERR_NOT_BUILT, "the only environment so far is \"default\"");
+    p->call->environment = p->has_environment ? p->environment : SPAN("default");
+    if (!environment_name(p->call->environment))
+        return refuse(p, ERR_BAD_REQUEST, REST_ENVIRONMENT_RULE);
     bool linearizable = span_is(p->consistency, "linearizable");
     if (p->consistency.len && !linearizable && !span_is(p->consistency, "serializable"))
         return refuse(p, ERR_BAD_REQUEST, "consistency must be linearizable or serializable");
@@ -103,14 +109,9 @@ static enum err read_query(struct parsing *p)
 
 /* ---- keys ---- */
 
-static struct span full_key(struct arena *arena, struct span key)
+static struct span full_key(struct parsing *p, struct span key)
 {
-    struct span root = SPAN(REST_ROOT);
-    uint8_t *p = arena_alloc(arena, root.len + key.len);
-    memcpy(p, root.data, root.len);
-    if (key.len)
-        memcpy(p + root.len, key.data, key.len);
-    return span_of(p, root.len + key.len);
+    return config_key(p->arena, p->call->environment, key);
 }
 
 static enum err check_key(struct parsing *p, struct span key)
@@ -118,7 +119,7 @@ static enum err check_key(struct parsing *p, struct span key)
     if (!key.len)
         return refuse(p, ERR_BAD_REQUEST, "the key is empty");
     if (key.len > REST_KEY_MAX)
-        return refuse(p, ERR_BAD_REQUEST, "the key is longer than 4096 bytes");
+        return refuse(p, ERR_BAD_REQUEST, "the key is longer than 256 bytes");
     for (size_t i = 0; i < key.len; i++)
         if (key.data[i] < 0x20 || key.data[i] == 0x7f)
             return refuse(p, ERR_BAD_REQUEST, "the key has a control character");
@@ -228,14 +229,12 @@ static enum err config(struct parsing *p)
     e = check_key(p, c->key);
     if (e != ERR_OK)
         return e;
-    struct span key = full_key(p->arena, c->key);
+    struct span key = full_key(p, c->key);
     if (span_is(p->http->method, "PUT"))
         return config_put(p, key);
     if (span_is(p->http->method, "DELETE"))
         return config_delete(p, key);
-    c->request.type = REQUEST_RANGE;
-    c->request.range.key = key;
-    c->request.range.revision = p->revision;
+    c->revision = p->revision;
     struct span tag;
     c->has_tag = http_header_find(p->http, "if-none-match", &tag);
     c->tag = c->has_tag ? tag : SPAN_NONE;
@@ -245,25 +244,13 @@ static enum err config(struct parsing *p)
 static enum err config_list(struct parsing *p)
 {
     struct rest_call *c = p->call;
-    struct kv_range *r = &c->request.range;
-    struct span prefix = full_key(p->arena, p->prefix), last;
     c->prefix = p->prefix;
     c->limit = p->limit ? p->limit : REST_PAGE_DEFAULT;
-    c->request.type = REQUEST_RANGE;
-    *r = (struct kv_range){ .key = prefix,
-                            .range_end = kv_prefix_end(prefix, p->arena),
-                            .limit = c->limit,
-                            .revision = p->revision };
-    if (!p->page_token.len)
-        return ERR_OK;
-    if (!page_token_read(p->page_token, p->arena, &r->revision, &last) ||
-        !span_starts(last, p->prefix))
+    c->revision = p->revision;
+    if (p->page_token.len &&
+        (!page_token_read(p->page_token, p->arena, &c->revision, &c->after) ||
+         !span_starts(c->after, p->prefix)))
         return refuse(p, ERR_BAD_REQUEST, "page_token is not one that was given out for this list");
-    struct span from = full_key(p->arena, last);
-    uint8_t *next = arena_alloc(p->arena, from.len + 1);
-    memcpy(next, from.data, from.len);
-    next[from.len] = 0; /* the first key after it */
-    r->key = span_of(next, from.len + 1);
     return ERR_OK;
 }
 
@@ -282,7 +269,7 @@ static enum err watch(struct parsing *p)
         if (!number_read(seen, &p->revision))
             return refuse(p, ERR_BAD_REQUEST, "last-event-id must be a revision");
     }
-    *w = (struct watch_request){ .key = full_key(p->arena, p->has_key ? p->key : p->prefix),
+    *w = (struct watch_request){ .key = full_key(p, p->has_key ? p->key : p->prefix),
                                  .progress = true };
     if (p->has_prefix)
         w->range_end = kv_prefix_end(w->key, p->arena);
@@ -310,6 +297,13 @@ static enum err quota(struct parsing *p)
     return quota_read(p->http, p->arena, p->call, p->detail);
 }
 
+static enum err environment(struct parsing *p)
+{
+    if (!is_json(p->http))
+        return refuse(p, ERR_MEDIA_TYPE, NULL);
+    return environment_read(p->http, p->arena, p->call, p->detail);
+}
+
 static enum err snapshot(struct parsing *p)
 {
     p->call->kind = REST_SNAPSHOT;
@@ -332,6 +326,8 @@ static const char *const methods_of[] = {
 
 static enum err (*const readers[])(struct parsing *p) = { [ROUTE_CONFIG_LIST] = config_list,
                                                           [ROUTE_CONFIG] = config,
+                                                          [ROUTE_ENVIRONMENTS] = environment,
+                                                          [ROUTE_ENVIRONMENT] = environment,
                                                           [ROUTE_WATCH] = watch,
                                                           [ROUTE_CLUSTER] = cluster,
                                                           [ROUTE_SNAPSHOT] = snapshot,
@@ -351,6 +347,10 @@ static int route_of(struct span path)
         return ROUTE_CONFIG_LIST;
     if (span_starts(path, SPAN("/v1/config/")))
         return ROUTE_CONFIG;
+    if (span_is(path, "/v1/environments"))
+        return ROUTE_ENVIRONMENTS;
+    if (span_starts(path, SPAN(REST_ENVIRONMENTS_PATH)))
+        return ROUTE_ENVIRONMENT;
     if (span_is(path, "/v1/watch"))
         return ROUTE_WATCH;
     if (span_is(path, "/v1/snapshot"))
@@ -390,6 +390,92 @@ enum err rest_call(const struct http_request *http, struct arena *arena, struct 
         return refuse(&p, ERR_METHOD_NOT_ALLOWED, methods_of[out->route]);
     out->head = span_is(http->method, "HEAD");
     out->writes = span_is(http->method, "PUT");
+    out->deletes = span_is(http->method, "DELETE");
     enum err e = read_query(&p);
     return e == ERR_OK ? readers[out->route](&p) : e;
+}
+
+/* ---- what depends on the state ---- */
+
+static size_t look_through(struct rest_call *c, const struct kv *kv, struct arena *arena)
+{
+    c->chain[0] = c->environment;
+    return c->own ? 1 : environment_chain(kv, c->environment, c->revision, arena, c->chain);
+}
+
+/* From the nearest environment that has it; its own one when none has. */
+static void plan_config(struct rest_call *c, const struct kv *kv, struct arena *arena)
+{
+    struct span own = config_key(arena, c->environment, c->key), key = own;
+    size_t levels = kv_get(kv, own, c->revision) ? 1 : look_through(c, kv, arena);
+    for (size_t i = 1; i < levels; i++) {
+        key = config_key(arena, c->chain[i], c->key);
+        if (kv_get(kv, key, c->revision))
+            break;
+        key = own;
+    }
+    c->request.type = REQUEST_RANGE;
+    c->request.range = (struct kv_range){ .key = key, .revision = c->revision };
+}
+
+static struct kv_range list_of(const struct rest_call *c, struct span environment,
+                               struct arena *arena)
+{
+    struct span prefix = config_key(arena, environment, c->prefix), from = prefix;
+    if (c->after.len) { /* the first key behind it */
+        struct span after = config_key(arena, environment, c->after);
+        uint8_t *next = arena_alloc(arena, after.len + 1);
+        memcpy(next, after.data, after.len);
+        next[after.len] = 0;
+        from = span_of(next, after.len + 1);
+    }
+    return (struct kv_range){ .key = from,
+                              .range_end = kv_prefix_end(prefix, arena),
+                              .limit = c->limit,
+                              .revision = c->revision };
+}
+
+/* With parents, a page of each one: together they have all of a page. */
+static void plan_list(struct rest_call *c, const struct kv *kv, struct arena *arena)
+{
+    c->levels = look_through(c, kv, arena);
+    struct kv_op *ops = ARENA_ARRAY(arena, struct kv_op, c->levels);
+    for (size_t i = 0; i < c->levels; i++) {
+        ops[i].type = KV_OP_RANGE;
+        ops[i].range = list_of(c, c->chain[i], arena);
+        ops[i].range.limit += c->levels > 1; /* whether there is more is seen by one more */
+    }
+    if (c->levels == 1) {
+        c->request.type = REQUEST_RANGE;
+        c->request.range = ops[0].range;
+        return;
+    }
+    c->request.type = REQUEST_TXN;
+    c->request.txn = (struct kv_txn){ .success = ops, .n_success = c->levels };
+}
+
+enum err rest_plan(struct rest_call *c, const struct kv *kv, struct arena *arena,
+                   const char **detail)
+{
+    *detail = NULL;
+    switch (c->route) {
+    case ROUTE_CONFIG:
+        if (!c->writes && !c->deletes)
+            plan_config(c, kv, arena);
+        return ERR_OK;
+    case ROUTE_CONFIG_LIST:
+        plan_list(c, kv, arena);
+        return ERR_OK;
+    case ROUTE_ENVIRONMENTS:
+    case ROUTE_ENVIRONMENT:
+        return environment_plan(c, kv, arena, detail);
+    default:
+        return ERR_OK;
+    }
+}
+
+enum err rest_author(const struct rest_call *c, struct span author)
+{
+    bool config = c->route == ROUTE_CONFIG && c->writes;
+    return config && author.len > REST_AUTHOR_MAX ? ERR_AUTHOR_LONG : ERR_OK;
 }

@@ -6,6 +6,8 @@
 #include "base/check.h"
 #include "wire/protobuf/protobuf.h"
 
+#define REST_ROOT REST_CONFIGS "default/"
+
 enum { DRIVE_WATCHERS_MAX = 16 };
 
 struct drive {
@@ -155,6 +157,8 @@ static inline int drive_request(struct drive *d, const struct http_request *http
     buf_reset(&d->events);
     CHECK(rest_takes(http->path));
     enum err e = rest_call(http, &d->arena, &d->call, &detail);
+    if (e == ERR_OK)
+        e = rest_plan(&d->call, d->m.kv, &d->arena, &detail);
     if (e == ERR_OK)
         e = request_check(r, &d->arena);
     if (e == ERR_OK && d->call.kind == REST_WATCH) {

@@ -2,11 +2,11 @@
  * answer.
  *
  * Configs live in the one key space under "confman/config/<environment>/" + key, so an etcd client
- * may watch and read them too; the only environment of this build is "default" and ?environment=
- * with another name is answered with NOT_BUILT. A value is stored as its bytes: a string without
- * quotes, the others as JSON text; the type stands beside it (enum kv_type). Keys written through
- * the etcd door are KV_BYTES: shown as type "string" when they are UTF-8, else as "bytes" in
- * base64.
+ * may watch and read them too; ?environment= is "default" when it is not there. A config that an
+ * environment does not have is looked for in its parent (environment.c). A value is
+ * stored as its bytes: a string without quotes, the others as JSON text; the type stands beside it
+ * (enum kv_type). Keys written through the etcd door are KV_BYTES: shown as type "string" when they
+ * are UTF-8, else as "bytes" in base64.
  *
  * Answers are JSON; errors are RFC 9457 problem+json with a stable "code" (base/err.def). Routes
  * stand in route.def, from which docs/reference/rest.md is made. */
@@ -22,7 +22,12 @@
 #include "wire/http/http.h"
 
 enum {
-    REST_KEY_MAX = 4096,     /* bytes of a config's key */
+    /* Bytes. The columns of a relational copy of it all: key, environment, updated_by. */
+    REST_KEY_MAX = 256,
+    REST_ENVIRONMENT_MAX = 50,
+    REST_AUTHOR_MAX = 100,
+    REST_DEPTH_MAX = 8, /* environments in a chain of parents, the first one too */
+    REST_ENVIRONMENT_COUNT_MAX = 200, /* records of environments */
     REST_PAGE_DEFAULT = 100, /* items of GET /v1/config */
     REST_PAGE_MAX = 1000,
 };
@@ -41,9 +46,17 @@ struct rest_call {
     struct request request; /* for the core; for REST_WATCH of type REQUEST_WATCH_ADD */
     struct span key;        /* the config's own key, decoded */
     struct span prefix;     /* of a list or watch */
+    struct span environment;
+    struct span chain[REST_DEPTH_MAX]; /* of a list: the environments looked at, own one first */
+    size_t levels;
+    bool own;              /* without what is inherited */
+    int64_t revision;      /* to read at; 0: newest */
+    struct span after;     /* of a list: the page before ended so */
+    struct span parent;    /* PUT of an environment */
     int64_t limit;
     bool head;                                 /* HEAD: no body */
     bool writes;                               /* PUT */
+    bool deletes;                              /* DELETE */
     bool create_only, must_exist, has_version; /* If-None-Match: *, If-Match: * and "N" */
     int64_t version;
     bool has_tag; /* GET with If-None-Match */
@@ -67,6 +80,15 @@ bool rest_takes(struct span path);
  * moment of the write. */
 enum err rest_call(const struct http_request *http, struct arena *arena, struct rest_call *out,
                    const char **detail) MUST_CHECK;
+
+/* What depends on the state: from which environment a config is read, what else must hold. To be
+ * asked before the core is, and once more if the call had to wait for a read index: the request is
+ * then for the state as it is. ERR_CYCLE, ERR_ENVIRONMENTS; *detail as of rest_call. */
+enum err rest_plan(struct rest_call *call, const struct kv *kv, struct arena *arena,
+                   const char **detail) MUST_CHECK;
+
+/* Whether author may be written beside a config. ERR_AUTHOR_LONG. */
+enum err rest_author(const struct rest_call *call, struct span author) MUST_CHECK;
 
 /* The answer to a unary call. */
 void rest_answer(const struct rest_call *call, const struct kv *kv, const struct reply *reply,

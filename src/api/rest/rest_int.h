@@ -9,8 +9,30 @@ enum rest_route {
 #undef ROUTE
 };
 
-/* Where the configs of the one environment of this build stand in the key space. */
-#define REST_ROOT "confman/config/default/"
+/* Where things stand in the key space: configs behind the environment's name and a slash. */
+#define REST_CONFIGS "confman/config/"
+#define REST_ENVIRONMENTS "confman/env/"
+
+/* ---- environment.c ---- */
+
+#define REST_ENVIRONMENTS_PATH "/v1/environments/"
+#define REST_ENVIRONMENT_RULE                                                                      \
+    "the environment's name must be 1 to 50 letters, digits, dots, hyphens and underscores"
+bool environment_name(struct span s);
+struct span config_key(struct arena *arena, struct span environment, struct span key);
+void config_split(struct span full, struct span *environment, struct span *key);
+/* The environment and those it inherits from, nearest first, as of a revision (0: now), into
+ * REST_DEPTH_MAX places; how many. */
+size_t environment_chain(const struct kv *kv, struct span name, int64_t revision,
+                         struct arena *arena, struct span *out);
+enum err environment_read(const struct http_request *http, struct arena *arena,
+                          struct rest_call *call, const char **detail) MUST_CHECK;
+enum err environment_plan(struct rest_call *c, const struct kv *kv, struct arena *arena,
+                          const char **detail) MUST_CHECK;
+/* The answer's body. ERR_NOT_FOUND, ERR_CONFLICT. */
+enum err environment_write(const struct rest_call *c, const struct kv *kv,
+                           const struct reply *reply, struct arena *arena,
+                           struct jsonw *w) MUST_CHECK;
 
 /* The body of a PUT: the bytes to store and their type. ERR_BODY_NOT_JSON, ERR_BAD_REQUEST. */
 enum err value_read(struct span body, struct arena *arena, struct span *value, uint8_t *type,
@@ -23,8 +45,9 @@ enum err quota_read(const struct http_request *http, struct arena *arena, struct
                     const char **detail) MUST_CHECK;
 void quota_write(const struct rest_call *call, const struct reply *reply, struct jsonw *w);
 
-/* One config as a JSON object. */
-void item_write(struct jsonw *w, const struct kv *kv, const struct kv_version *v);
+/* One config as a JSON object; environment: the one that was asked for, or none. */
+void item_write(struct jsonw *w, const struct kv *kv, const struct kv_version *v,
+                struct span environment);
 
 bool number_read(struct span text, int64_t *out); /* decimal, not negative */
 struct span page_token(int64_t revision, struct span last_key, struct arena *arena);

@@ -1,4 +1,5 @@
 #include "api/rest/drive.h"
+#include <stdio.h>
 #include "base/test.h"
 
 static const char *ask_header, *ask_value; /* one header for the next request; NULL: none */
@@ -98,7 +99,7 @@ TEST(rest_queries_that_are_refused)
         { "/v1/config?revision=9999999999999999999", 400, "revision must be" },
         { "/v1/config?version=1.0", 400, "version must be" },
         { "/v1/config?consistency=strong", 400, "consistency must be" },
-        { "/v1/config?environment=prod", 501, "the only environment" },
+        { "/v1/config?environment=a/b", 400, "the environment's name" },
         { "/v1/config?prefix=%zz", 400, "percent escape" },
         { "/v1/config?prefix=%2", 400, "percent escape" },
         { "/v1/config?colour=red", 400, "unknown query parameter; known are: prefix" },
@@ -151,9 +152,73 @@ TEST(rest_keys)
     EXPECT(span_is(d.call.key, "a/b/\xe2\x82\xac+ ") && told(&d, "\"a/b/\xe2\x82\xac+ \""));
     EXPECT(ask(&d, "GET", "/v1/config/a/b/\xe2\x82\xac+%20", "") == 200);
     memset(target + n, 'k', REST_KEY_MAX + 1);
-    EXPECT(ask(&d, "PUT", target, "{\"value\":1}") == 400 && told(&d, "longer than 4096"));
+    EXPECT(ask(&d, "PUT", target, "{\"value\":1}") == 400 && told(&d, "longer than 256"));
     target[n + REST_KEY_MAX] = 0;
     EXPECT(ask(&d, "PUT", target, "{\"value\":1}") == 201);
+    EXPECT(drive_close(&d));
+}
+
+/* ---- environments ---- */
+
+TEST(rest_environments)
+{
+    struct drive d;
+    drive_open(&d);
+    EXPECT(ask(&d, "PUT", "/v1/environments/prod", "{\"parent\":\"base\"}") == 200);
+    EXPECT(ask(&d, "PUT", "/v1/config/a?environment=base", "{\"value\":1}") == 201);
+    EXPECT(ask(&d, "PUT", "/v1/config/c?environment=base", "{\"value\":3}") == 201);
+    EXPECT(ask(&d, "GET", "/v1/config/a?environment=prod", "") == 200);
+    EXPECT(told(&d, "\"environment\":\"prod\",\"from\":\"base\",\"value\":1"));
+    EXPECT(has_header(&d, "etag", "\"base:1\""));
+    EXPECT(ask(&d, "GET", "/v1/config/a?environment=prod&own=true", "") == 404);
+    EXPECT(ask(&d, "PUT", "/v1/config/a?environment=prod", "{\"value\":2}") == 201);
+    EXPECT(ask(&d, "PUT", "/v1/config/b?environment=prod", "{\"value\":2}") == 201);
+    EXPECT(ask(&d, "GET", "/v1/config/a?environment=prod", "") == 200);
+    EXPECT(!told(&d, "from") && has_header(&d, "etag", "\"1\""));
+    EXPECT(ask(&d, "GET", "/v1/config?environment=prod&limit=2", "") == 200);
+    EXPECT(told(&d, "\"a\"") && told(&d, "\"b\"") && !told(&d, "\"c\"") && told(&d, "next_page"));
+    EXPECT(ask(&d, "GET", "/v1/config?environment=prod&limit=3", "") == 200);
+    EXPECT(told(&d, "\"c\"") && !told(&d, "\"value\":1,") && !told(&d, "next_page"));
+    EXPECT(ask(&d, "GET", "/v1/config?environment=prod&own=true", "") == 200);
+    EXPECT(!told(&d, "\"c\""));
+    EXPECT(ask(&d, "DELETE", "/v1/config/a?environment=prod", "") == 200);
+    EXPECT(ask(&d, "GET", "/v1/config/a?environment=prod", "") == 200 && told(&d, "\"base\""));
+    ask(&d, "PUT", "/v1/config/a", "{\"value\":1}");
+    uint8_t author[REST_AUTHOR_MAX + 1] = { 0 };
+    EXPECT(rest_author(&d.call, span_of(author, REST_AUTHOR_MAX)) == ERR_OK);
+    EXPECT(rest_author(&d.call, span_of(author, sizeof(author))) == ERR_AUTHOR_LONG);
+    EXPECT(ask(&d, "DELETE", "/v1/environments/prod", "") == 200);
+    EXPECT(ask(&d, "DELETE", "/v1/environments/prod", "") == 404);
+    EXPECT(ask(&d, "GET", "/v1/environments", "") == 200 && told(&d, "\"prod\",\"parent\":null"));
+    EXPECT(ask(&d, "GET", "/v1/config/a?environment=prod", "") == 404);
+    EXPECT(drive_close(&d));
+}
+
+TEST(rest_environment_bounds)
+{
+    struct drive d;
+    char path[64], body[64];
+    drive_open(&d);
+    for (int i = 1; i < REST_DEPTH_MAX; i++) {
+        snprintf(path, sizeof(path), "/v1/environments/e%d", i);
+        snprintf(body, sizeof(body), "{\"parent\":\"e%d\"}", i - 1);
+        EXPECT(ask(&d, "PUT", path, body) == 200);
+    }
+    EXPECT(ask(&d, "PUT", "/v1/environments/e8", "{\"parent\":\"e7\"}") == 409);
+    EXPECT(ask(&d, "PUT", "/v1/environments/e0", "{\"parent\":\"x\"}") == 409);
+    EXPECT(ask(&d, "PUT", "/v1/environments/e0", "{\"parent\":\"e3\"}") == 409);
+    EXPECT(ask(&d, "PUT", "/v1/environments/x", "{\"parent\":\"x\"}") == 409);
+    EXPECT(ask(&d, "PUT", "/v1/environments/x", "{\"parent\":7}") == 400);
+    EXPECT(ask(&d, "PUT", "/v1/environments/x", "{\"parnt\":\"e\"}") == 400);
+    EXPECT(ask(&d, "PUT", "/v1/environments/x", "[]") == 400);
+    EXPECT(ask(&d, "PUT", "/v1/environments/x%2Fy", "{}") == 400);
+    EXPECT(ask(&d, "GET", "/v1/environments/x", "") == 404);
+    for (int i = REST_DEPTH_MAX; i <= REST_ENVIRONMENT_COUNT_MAX; i++) {
+        snprintf(path, sizeof(path), "/v1/environments/e%d", i);
+        EXPECT(ask(&d, "PUT", path, "{}") == 200);
+    }
+    EXPECT(ask(&d, "PUT", "/v1/environments/more", "{}") == 507);
+    EXPECT(ask(&d, "PUT", "/v1/environments/e9", "{\"parent\":null}") == 200);
     EXPECT(drive_close(&d));
 }
 
@@ -259,7 +324,8 @@ TEST(rest_item_has_its_history)
     EXPECT(ask(&d, "PUT", "/v1/config/k", "{\"value\":1}") == 201);
     EXPECT(has_header(&d, "etag", "\"1\"") && has_header(&d, "content-type", "application/json"));
     EXPECT(span_is(d.answer.body,
-                   "{\"key\":\"k\",\"value\":1,\"type\":\"number\",\"version\":1,\"revision\":2,"
+                   "{\"key\":\"k\",\"environment\":\"default\",\"value\":1,\"type\":\"number\","
+                   "\"version\":1,\"revision\":2,"
                    "\"updated_at\":\"2000-02-29T00:00:00.123Z\",\"updated_by\":\"anonymous\"}"));
     EXPECT(ask(&d, "PUT", "/v1/config/k", "{\"value\":2}") == 200 && told(&d, "\"version\":2"));
     EXPECT(has_header(&d, "etag", "\"2\""));
@@ -503,12 +569,14 @@ TEST(rest_watch_tells_events)
     EXPECT(ask(&d, "PUT", "/v1/config/b", "{\"value\":1}") == 201 && d.events.len == 0);
     EXPECT(ask(&d, "PUT", "/v1/config/a%20b", "{\"value\":\"l\\ni\"}") == 201);
     EXPECT(span_is(buf_all(&d.events),
-                   "id: 3\nevent: put\ndata: {\"key\":\"a b\",\"value\":\"l\\ni\","
+                   "id: 3\nevent: put\ndata: {\"key\":\"a b\",\"environment\":\"default\","
+                   "\"value\":\"l\\ni\","
                    "\"type\":\"string\",\"version\":1,\"revision\":3,\"updated_at\":"
                    "\"1970-01-01T00:00:00.000Z\",\"updated_by\":\"anonymous\"}\n\n"));
     EXPECT(ask(&d, "DELETE", "/v1/config/a%20b", "") == 200);
     EXPECT(span_is(buf_all(&d.events),
-                   "id: 4\nevent: delete\ndata: {\"key\":\"a b\",\"revision\":4}\n\n"));
+                   "id: 4\nevent: delete\ndata: {\"key\":\"a b\",\"environment\":\"default\","
+                   "\"revision\":4}\n\n"));
     EXPECT(ask(&d, "GET", "/v1/watch?prefix=a&revision=2", "") == 0);
     EXPECT(count_of(buf_all(&d.events), "event: ") == 2);
     struct kv_change changes[2];
@@ -519,7 +587,8 @@ TEST(rest_watch_tells_events)
     struct heard h = { .arena = &d.arena };
     rest_watch_events(d.m.kv, &batch, REST_WEBSOCKET, &d.arena, hear, &h);
     EXPECT(span_is(h.text, "{\"type\":\"delete\",\"revision\":4,"
-                           "\"item\":{\"key\":\"a b\",\"revision\":4}}"));
+                           "\"item\":{\"key\":\"a b\",\"environment\":\"default\","
+                           "\"revision\":4}}"));
     batch.changes = two;
     rest_watch_events(d.m.kv, &batch, REST_WEBSOCKET, &d.arena, hear, &h);
     EXPECT(contains(h.text, "{\"type\":\"put\",\"revision\":3,\"item\":{\"key\":\"a b\""));

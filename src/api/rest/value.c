@@ -194,13 +194,22 @@ static void value_write(struct jsonw *w, const struct kv_version *v)
     jsonw_text(w, span_text(text ? "string" : type_names[v->type]));
 }
 
-void item_write(struct jsonw *w, const struct kv *kv, const struct kv_version *v)
+void item_write(struct jsonw *w, const struct kv *kv, const struct kv_version *v,
+                struct span environment)
 {
+    struct span own, key;
     CHECK(v->type < KV_TYPE_COUNT && !v->tombstone);
     struct span by = kv_author(kv, v);
+    config_split(kv_key(v), &own, &key);
     jsonw_object(w);
     jsonw_name(w, "key");
-    jsonw_text(w, span_from(kv_key(v), sizeof(REST_ROOT) - 1));
+    jsonw_text(w, key);
+    jsonw_name(w, "environment");
+    jsonw_text(w, environment.len ? environment : own);
+    if (environment.len && !span_equal(environment, own)) {
+        jsonw_name(w, "from");
+        jsonw_text(w, own);
+    }
     value_write(w, v);
     jsonw_name(w, "version");
     jsonw_number(w, v->version);
