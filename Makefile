@@ -33,7 +33,7 @@ FLAGS_cov     = -O0 -g --coverage -fprofile-update=atomic
 FLAGS_fuzz    = -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 O      = build/$(MODE)
 CFLAGS = $(WARN) $(FLAGS_$(MODE)) $(DEFINES) -Isrc -I$O/gen -MMD -MP
-LIBS   = -lnghttp2 -lssl -lcrypto -ljansson -lwslay -lyaml -lz -lcrypt -lpthread
+LIBS   = -lnghttp2 -lssl -lcrypto -ljansson -lwslay -lyaml -lz -lcrypt -lpcre2-8 -lpthread
 PREFIX ?= /usr/local
 JOBS   = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
@@ -54,6 +54,10 @@ confman: build/release/confman ; @cp $< $@.new && mv $@.new $@ # one may be runn
 $O/confman: $(OBJ) $O/src/main.o ; $(CC) $(CFLAGS) -o $@ $^ $(LIBS)
 $O/unit: $(OBJ) $(TEST:%.c=$O/%.o) $O/tests/sim/linear.o $O/tests/unit_main.o ; $(CC) $(CFLAGS) -o $@ $^ $(LIBS)
 $O/story $O/perf: $O/%: $(OBJ) ; $(CC) $(CFLAGS) -o $@ $^ $(LIBS)
+# JSON Schema's own test suite: schema_suite DIR.
+$O/schema_suite: $(filter $O/src/base/% $O/src/wire/jdoc/% $O/src/wire/protobuf/% $O/src/core/schema/%,$(OBJ))
+	$(CC) $(CFLAGS) -o $@ $^ $(LIBS)
+$O/schema_suite: $(call runner,schema)
 # tests/crash has a disk of its own.
 $O/crash: $(filter-out $O/src/io/file/file.o,$(OBJ)) ; $(CC) $(CFLAGS) -o $@ $^ $(LIBS)
 # Checks a history written by a test: linear FILE...

@@ -9,7 +9,7 @@
 set -eu
 
 build="gcc make python3 libc6-dev libnghttp2-dev libssl-dev libjansson-dev libwslay-dev libyaml-dev
-       zlib1g-dev libxxhash-dev libcrypt-dev"
+       zlib1g-dev libxxhash-dev libcrypt-dev libpcre2-dev"
 test="clang-14 libclang-rt-14-dev pmccabe protobuf-compiler curl openssl
       ca-certificates etcd-server etcd-client python3-etcd3 python3-grpcio python3-protobuf
       python3-websockets"

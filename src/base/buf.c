@@ -81,10 +81,9 @@ void buf_varint(struct buf *b, uint64_t v)
     b->len += n;
 }
 
-void buf_format(struct buf *b, const char *format, ...)
+void buf_vformat(struct buf *b, const char *format, va_list args)
 {
-    va_list args, again;
-    va_start(args, format);
+    va_list again;
     va_copy(again, args);
     int n = vsnprintf(NULL, 0, format, args);
     CHECK(n >= 0);
@@ -92,6 +91,13 @@ void buf_format(struct buf *b, const char *format, ...)
     vsnprintf((char *)b->data + b->len, (size_t)n + 1, format, again);
     b->len += (size_t)n;
     va_end(again);
+}
+
+void buf_format(struct buf *b, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    buf_vformat(b, format, args);
     va_end(args);
 }
 

@@ -1,5 +1,6 @@
 /* buf: bytes being written, growing. Numbers are little-endian unless the name says otherwise. */
 #pragma once
+#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "base/alloc.h"
@@ -49,6 +50,8 @@ void buf_u32(struct buf *b, uint32_t v);
 void buf_u64(struct buf *b, uint64_t v);
 void buf_varint(struct buf *b, uint64_t v); /* 7 bits a byte, low first, as protobuf does */
 __attribute__((format(printf, 2, 3))) void buf_format(struct buf *b, const char *format, ...);
+__attribute__((format(printf, 2, 0))) void buf_vformat(struct buf *b, const char *format,
+                                                       va_list args);
 
 static inline struct span buf_all(const struct buf *b)
 {
