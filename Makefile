@@ -130,6 +130,7 @@ conformance: all
 	@/usr/bin/python3 tests/server/run.py --target etcd
 	@/usr/bin/python3 tests/server/run.py
 	@/usr/bin/python3 tests/server/packaged.py
+	+@tests/schema/run
 	@cd contrib/prometheus && promtool check rules alerts.yml && promtool test rules alerts_test.yml
 formal:
 	@tools/deps.sh soak

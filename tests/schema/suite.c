@@ -1,8 +1,9 @@
 /* Runs the JSON Schema Test Suite, in the layout of its repository: suite DIR [DRAFT...].
  *
  * DIR/tests/DRAFT has files of groups of cases, DIR/remotes what schemas refer to by
- * http://localhost:1234/. Prints what failed, and for each draft how many of the required and of the
- * optional cases passed; ends with 1 unless all required ones did. */
+ * http://localhost:1234/. Prints for each draft how many of the required and of the optional cases
+ * passed, with VERBOSE in the environment also which did not; ends with 1 unless all required ones
+ * did. */
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,8 +51,7 @@ static bool remote(void *context, struct span uri, struct span *text)
     if (!span_starts(uri, base))
         return false;
     uri = span_from(uri, base.len);
-    snprintf(path, sizeof(path), "%s/remotes/%.*s", r->suite, (int)uri.len,
-             (const char *)uri.data);
+    snprintf(path, sizeof(path), "%s/remotes/%.*s", r->suite, (int)uri.len, (const char *)uri.data);
     return read_file(r, path, text);
 }
 
@@ -217,10 +217,9 @@ int main(int argc, char **argv)
         bool there = false;
         for (int kind = 0; kind < 3 && wanted(drafts[i].folder, argc - 2, argv + 2); kind++) {
             static const char *const below[] = { "", "/optional", "/optional/format" };
-            r.options = (struct schema_options){ .draft = drafts[i].draft,
-                                                 .formats = kind == 2,
-                                                 .remote = remote,
-                                                 .context = &r };
+            r.options = (struct schema_options){
+                .draft = drafts[i].draft, .formats = kind == 2, .remote = remote, .context = &r
+            };
             r.passed = r.failed = 0;
             snprintf(path, sizeof(path), "%s/tests/%s%s", r.suite, drafts[i].folder, below[kind]);
             there = run_folder(&r, path) || there;

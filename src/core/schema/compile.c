@@ -6,8 +6,8 @@
 
 const struct keyword_info keyword_infos[KEYWORD_COUNT] = {
 #define KEYWORD(NAME, text, first, last, vocabulary, shape)                                        \
-    [KEYWORD_##NAME] = { text, DRAFT_##first, DRAFT_##last, VOCABULARY_##vocabulary,               \
-                         SHAPE_##shape },
+    [KEYWORD_##                                                                                    \
+        NAME] = { text, DRAFT_##first, DRAFT_##last, VOCABULARY_##vocabulary, SHAPE_##shape },
 #include "core/schema/keyword.def"
 #undef KEYWORD
 };
@@ -103,7 +103,7 @@ static void add_anchor(struct compiling *c, struct node *node, struct span name,
     for (struct anchor *old = node->resource->anchors; old; old = old->next)
         if (span_equal(old->name, name) && old->node != node)
             schema_wrong(c, node->value, "the anchor \"%.*s\" stands twice in this schema",
-                  (int)(name.len < 100 ? name.len : 100), (const char *)name.data);
+                         (int)(name.len < 100 ? name.len : 100), (const char *)name.data);
     *a = (struct anchor){ name, dynamic, node, node->resource->anchors };
     node->resource->anchors = a;
 }
@@ -175,8 +175,9 @@ static void take_draft(struct compiling *c, const struct jdoc *v, struct resourc
         return;
     r->vocabularies = VOCABULARY_USUAL;
     if (!meta_draft(given->text, &r->draft) && !take_meta(c, given->text, r))
-        schema_wrong(c, given, "this $schema is not known here; known are drafts 2020-12, 2019-09, 07, "
-                        "06 and 04, and none at all is 2020-12");
+        schema_wrong(c, given,
+                     "this $schema is not known here; known are drafts 2020-12, 2019-09, 07, "
+                     "06 and 04, and none at all is 2020-12");
 }
 
 static struct resource *add_resource(struct compiling *c, struct jdoc *v, struct span uri,
@@ -270,8 +271,9 @@ static struct node *find_schemas(struct compiling *c, struct jdoc *v, struct res
     if (v->type == JDOC_BOOL && v->parent && span_starts(v->name, SPAN("additional")))
         return node; /* draft 04 allows it there */
     if (v->type != JDOC_OBJECT) {
-        schema_wrong(c, v, around->draft > DRAFT_04 ? "a schema must be an object, true or false"
-                                             : "a schema must be an object");
+        schema_wrong(c, v,
+                     around->draft > DRAFT_04 ? "a schema must be an object, true or false"
+                                              : "a schema must be an object");
         return node;
     }
     take_id(c, v, node);
@@ -288,10 +290,9 @@ static struct node *find_schemas(struct compiling *c, struct jdoc *v, struct res
 static struct resource *add_document(struct compiling *c, struct jdoc *root, struct span uri)
 {
     struct resource *r = ARENA_NEW(&c->schema->arena, struct resource);
-    *r = (struct resource){ .uri = uri,
-                            .root = root,
-                            .draft = c->options->draft,
-                            .vocabularies = VOCABULARY_USUAL };
+    *r = (struct resource){
+        .uri = uri, .root = root, .draft = c->options->draft, .vocabularies = VOCABULARY_USUAL
+    };
     if (root->type == JDOC_OBJECT)
         take_draft(c, root, r);
     add_address(c, uri, r);
@@ -372,17 +373,16 @@ static enum err compile(struct compiling *c, struct span text)
     return c->err;
 }
 
-enum err schema_compile(struct span text, const struct schema_options *options,
-                        struct alloc *alloc, struct schema **out, struct schema_report *report)
+enum err schema_compile(struct span text, const struct schema_options *options, struct alloc *alloc,
+                        struct schema **out, struct schema_report *report)
 {
     struct schema *s = mem_zero(alloc, sizeof(*s));
     s->memory = (struct schema_memory){ .alloc = { .resize = count_resize }, .below = alloc };
     arena_open(&s->arena, &s->memory.alloc);
     struct pattern_memory memory = { &s->arena, &s->memory.alloc.used, SCHEMA_MEMORY_MAX };
-    struct compiling c = { .schema = s,
-                           .options = options,
-                           .report = report,
-                           .patterns = pattern_context(&memory) };
+    struct compiling c = {
+        .schema = s, .options = options, .report = report, .patterns = pattern_context(&memory)
+    };
     enum err e = compile(&c, text);
     if (e != ERR_OK) {
         schema_free(s);

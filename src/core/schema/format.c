@@ -203,25 +203,33 @@ static bool is_hostname(struct span s)
     return true;
 }
 
-static bool local_part(struct span s, bool international)
+/* Inside of the quotes. */
+static bool quoted_part(struct span s, bool international)
 {
-    bool quoted = s.len >= 2 && s.data[0] == '"' && s.data[s.len - 1] == '"';
-    bool dot = true; /* just behind one, or at the start */
-    if (quoted) {
-        for (size_t i = 1; i + 1 < s.len; i++) {
-            if (s.data[i] == '\\' && ++i + 1 == s.len)
-                return false;
-            if (s.data[i] == '"' && s.data[i - 1] != '\\')
-                return false;
-            if (s.data[i] < 0x20 || s.data[i] == 0x7f || (s.data[i] >= 0x80 && !international))
-                return false;
-        }
-        return true;
-    }
     for (size_t i = 0; i < s.len; i++) {
         uint8_t c = s.data[i];
-        if (c == '.' ? dot : !letter(c) && !digit(c) && (c < 0x80 || !international) &&
-                                 !(c && strchr("!#$%&'*+-/=?^_`{|}~", c)))
+        if (c == '"' || (c == '\\' && ++i == s.len))
+            return false;
+        if (c < 0x20 || c == 0x7f || (c >= 0x80 && !international))
+            return false;
+    }
+    return true;
+}
+
+static bool atom_char(uint8_t c, bool international)
+{
+    return letter(c) || digit(c) || (c >= 0x80 && international) ||
+           (c && strchr("!#$%&'*+-/=?^_`{|}~", c));
+}
+
+static bool local_part(struct span s, bool international)
+{
+    bool dot = true; /* just behind one, or at the start */
+    if (s.len >= 2 && s.data[0] == '"' && s.data[s.len - 1] == '"')
+        return quoted_part(span_of(s.data + 1, s.len - 2), international);
+    for (size_t i = 0; i < s.len; i++) {
+        uint8_t c = s.data[i];
+        if (c == '.' ? dot : !atom_char(c, international))
             return false;
         dot = c == '.';
     }
@@ -318,25 +326,30 @@ static bool authority(struct span s, bool iri)
     return !s.len;
 }
 
-static bool uri(struct span s, bool relative, bool iri)
+/* How long the scheme is; 0: there is none. */
+static size_t scheme_len(struct span s)
 {
     size_t n = 0;
     while (n < s.len && (letter(s.data[n]) || (n && (digit(s.data[n]) || s.data[n] == '+' ||
                                                      s.data[n] == '-' || s.data[n] == '.'))))
         n++;
-    bool scheme = n && n < s.len && s.data[n] == ':';
+    return n < s.len && s.data[n] == ':' ? n : 0;
+}
+
+static bool uri(struct span s, bool relative, bool iri)
+{
+    size_t scheme = scheme_len(s);
     if (!scheme && !relative)
         return false;
     if (scheme)
-        s = span_from(s, n + 1);
-    struct span rest = s, path;
+        s = span_from(s, scheme + 1);
     bool has_authority = span_starts(s, SPAN("//"));
     if (has_authority) {
-        rest = span_from(s, 2);
-        if (!authority(until(&rest, "/?#"), iri))
+        s = span_from(s, 2);
+        if (!authority(until(&s, "/?#"), iri))
             return false;
     }
-    path = until(&rest, "?#");
+    struct span path = until(&s, "?#");
     if (!uri_chars(path, ":@/", iri))
         return false;
     if (!scheme && !has_authority) { /* a colon in the first segment would end a scheme */
@@ -344,9 +357,9 @@ static bool uri(struct span s, bool relative, bool iri)
         if (first.len && memchr(first.data, ':', first.len))
             return false;
     }
-    if (literal(&rest, "?") && !uri_chars(until(&rest, "#"), ":@/?", iri))
+    if (literal(&s, "?") && !uri_chars(until(&s, "#"), ":@/?", iri))
         return false;
-    return !rest.len || (literal(&rest, "#") && uri_chars(rest, ":@/?", iri));
+    return !s.len || (literal(&s, "#") && uri_chars(s, ":@/?", iri));
 }
 
 static bool is_uri(struct span s)

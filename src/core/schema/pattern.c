@@ -14,8 +14,7 @@ enum {
 
 /* White space and line ends of ECMA-262; \s of pcre2 without Unicode properties has the ASCII ones
  * alone. */
-#define SPACES                                                                                     \
-    "\\t-\\r\\x20\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff"
+#define SPACES "\\t-\\r\\x20\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff"
 
 /* Properties by their long names, which pcre2 10.42 does not know. */
 static const struct {

@@ -225,8 +225,7 @@ static void take_bool(struct compiling *c, struct node *node, struct rule *rule)
 
 static void take_format(struct compiling *c, struct node *node, struct rule *rule)
 {
-    bool asserts =
-        c->options->formats || (node->resource->vocabularies & VOCABULARY_ASSERTION);
+    bool asserts = c->options->formats || (node->resource->vocabularies & VOCABULARY_ASSERTION);
     if (must_be(c, rule, JDOC_STRING, "the name of a format"))
         rule->format = asserts ? format_of(rule->value->text) : NULL;
 }

@@ -18,11 +18,11 @@
 #include "wire/jdoc/jdoc.h"
 
 enum {
-    SCHEMA_BYTES_MAX = 256 << 10,   /* of a schema's text */
-    SCHEMA_MEMORY_MAX = 8 << 20,    /* of one compiled */
-    SCHEMA_STEPS_MAX = 1000000,     /* of one validation: rules applied, values compared, ... */
-    SCHEMA_DEPTH_MAX = 1000,        /* of schemas applied within one another */
-    SCHEMA_ERRORS_MAX = 50,         /* told of one document */
+    SCHEMA_BYTES_MAX = 256 << 10, /* of a schema's text */
+    SCHEMA_MEMORY_MAX = 8 << 20,  /* of one compiled */
+    SCHEMA_STEPS_MAX = 1000000,   /* of one validation: rules applied, values compared, ... */
+    SCHEMA_DEPTH_MAX = 1000,      /* of schemas applied within one another */
+    SCHEMA_ERRORS_MAX = 50,       /* told of one document */
     SCHEMA_PATTERN_BYTES_MAX = 4096,
 };
 
@@ -58,10 +58,9 @@ struct schema;
  * error in the report says where), ERR_BODY_TOO_LARGE: the text, or what comes of it in memory;
  * ERR_SCHEMA_INVALID: a keyword has not the value that it takes, a reference leads nowhere, a
  * pattern is none, or $schema is not known. The text is copied. */
-enum err schema_compile(struct span text, const struct schema_options *options,
-                        struct alloc *alloc, struct schema **out,
-                        struct schema_report *report) MUST_CHECK;
-void schema_free(struct schema *s); /* NULL is fine */
+enum err schema_compile(struct span text, const struct schema_options *options, struct alloc *alloc,
+                        struct schema **out, struct schema_report *report) MUST_CHECK;
+void schema_free(struct schema *s);          /* NULL is fine */
 size_t schema_bytes(const struct schema *s); /* of memory */
 
 /* ERR_SCHEMA_VIOLATED: report has what is wrong, up to its room. ERR_SCHEMA_STEPS: it took too many

@@ -15,10 +15,10 @@ enum keyword {
 enum shape {
     SHAPE_REF,
     SHAPE_SCHEMA,
-    SHAPE_SCHEMAS,     /* at least one */
+    SHAPE_SCHEMAS, /* at least one */
     SHAPE_SCHEMA_MAP,
-    SHAPE_PATTERN_MAP, /* schemas by pattern */
-    SHAPE_ITEMS,       /* a schema or several */
+    SHAPE_PATTERN_MAP,  /* schemas by pattern */
+    SHAPE_ITEMS,        /* a schema or several */
     SHAPE_DEPENDENCIES, /* schemas or names, by name */
     SHAPE_NAMES_MAP,
     SHAPE_NAMES,
@@ -72,11 +72,11 @@ struct rule {
     enum keyword keyword;
     const struct jdoc *value;
     union {
-        struct node *node; /* REF, SCHEMA */
+        struct node *node;   /* REF, SCHEMA */
         struct node **nodes; /* of value's children; DEPENDENCIES: NULL for names */
         struct jdoc_decimal number;
         int64_t count;
-        unsigned types; /* bits of enum jdoc_type, and TYPES_WHOLE */
+        unsigned types;                   /* bits of enum jdoc_type, and TYPES_WHOLE */
         bool (*format)(struct span text); /* NULL: an annotation */
     };
     union {
@@ -127,7 +127,8 @@ struct compiling {
 /* What is wrong at a place of the schema's text. */
 __attribute__((format(printf, 3, 4))) void schema_wrong(struct compiling *c, const struct jdoc *at,
                                                         const char *format, ...);
-/* The schema that a reference leads to; NULL: nowhere. *anchor: by that dynamic anchor, or empty. */
+/* The schema that a reference leads to; NULL: nowhere. *anchor: by that dynamic anchor, or
+ * empty. */
 struct node *schema_follow(struct compiling *c, const struct resource *from, struct span reference,
                            struct span *anchor);
 /* KEYWORD_COUNT: it is none of this resource's draft and vocabularies. */
@@ -144,7 +145,7 @@ bool meta_draft(struct span uri, enum schema_draft *out);
 
 /* ---- URIs (RFC 3986 5.2): the reference against the base, cut at its '#' ---- */
 struct uri {
-    struct span whole; /* without the fragment */
+    struct span whole;    /* without the fragment */
     struct span fragment; /* decoded of percent signs */
 };
 struct uri uri_resolve(struct span base, struct span reference, struct arena *arena);

@@ -27,9 +27,9 @@ static struct parts split(struct span s)
 {
     struct parts p = { 0 };
     size_t n = 0;
-    while (n < s.len && (is_letter(s.data[n]) || (n && (s.data[n] == '+' || s.data[n] == '-' ||
-                                                        s.data[n] == '.' ||
-                                                        (s.data[n] >= '0' && s.data[n] <= '9')))))
+    while (n < s.len && (is_letter(s.data[n]) ||
+                         (n && (s.data[n] == '+' || s.data[n] == '-' || s.data[n] == '.' ||
+                                (s.data[n] >= '0' && s.data[n] <= '9')))))
         n++;
     if (n && n < s.len && s.data[n] == ':') {
         p.scheme = span_of(s.data, n);

@@ -71,8 +71,8 @@ static void put_location(const struct asking *a, const struct node *node, const 
 
 __attribute__((format(printf, 5, 6))) static void wrong(struct asking *a, struct frame *f,
                                                         const struct jdoc *value,
-                                                        const struct jdoc *rule,
-                                                        const char *format, ...)
+                                                        const struct jdoc *rule, const char *format,
+                                                        ...)
 {
     struct schema_report *r = a->report;
     struct buf text[3];
@@ -203,8 +203,8 @@ static void check_recursive_ref(struct asking *a, struct frame *f, const struct 
 
 /* ---- any value ---- */
 
-static const char *const type_texts[] = { "null", "a boolean", "a number", "a string", "an array",
-                                          "an object" };
+static const char *const type_texts[] = { "null",     "a boolean", "a number",
+                                          "a string", "an array",  "an object" };
 
 static void check_type(struct asking *a, struct frame *f, const struct rule *rule)
 {
@@ -212,7 +212,8 @@ static void check_type(struct asking *a, struct frame *f, const struct rule *rul
     if (rule->types >> v->type & 1)
         return;
     if (v->type == JDOC_NUMBER && (rule->types & TYPES_WHOLE)) {
-        bool written = f->node->resource->draft > DRAFT_04 || !memchr(v->text.data, '.', v->text.len);
+        bool written =
+            f->node->resource->draft > DRAFT_04 || !memchr(v->text.data, '.', v->text.len);
         if (written && jdoc_decimal_whole(jdoc_decimal(v->text)))
             return;
     }
@@ -362,8 +363,8 @@ static void check_count(struct asking *a, struct frame *f, const struct rule *ru
 
 static bool matches(struct asking *a, const pcre2_code *pattern, struct span text)
 {
-    return step(a) && pattern_match(pattern, text, a->match, a->match_context, &a->steps,
-                                    &a->stopped);
+    return step(a) &&
+           pattern_match(pattern, text, a->match, a->match_context, &a->steps, &a->stopped);
 }
 
 static void check_pattern(struct asking *a, struct frame *f, const struct rule *rule)
@@ -382,17 +383,16 @@ static void check_format(struct asking *a, struct frame *f, const struct rule *r
 /* ---- arrays ---- */
 
 /* Merge sort from the bottom up; equal ones end up side by side. */
-static void sort_items(struct asking *a, const struct jdoc **from, const struct jdoc **to,
-                       size_t n, const struct jdoc ***sorted)
+static void sort_items(struct asking *a, const struct jdoc **from, const struct jdoc **to, size_t n,
+                       const struct jdoc ***sorted)
 {
     for (size_t width = 1; width < n; width *= 2) {
         for (size_t low = 0; low < n; low += 2 * width) {
             size_t mid = low + width < n ? low + width : n;
             size_t high = mid + width < n ? mid + width : n, x = low, y = mid;
             for (size_t k = low; k < high; k++) {
-                bool left =
-                    x < mid && (y >= high || jdoc_compare(from[x], from[y], &a->steps,
-                                                          SCHEMA_STEPS_MAX) <= 0);
+                bool left = x < mid && (y >= high || jdoc_compare(from[x], from[y], &a->steps,
+                                                                  SCHEMA_STEPS_MAX) <= 0);
                 to[k] = left ? from[x++] : from[y++];
             }
         }
@@ -497,9 +497,8 @@ static void check_contains(struct asking *a, struct frame *f, const struct rule 
               "%lld of its items fit the schema, and at least %lld must", (long long)n,
               (long long)want);
     if (most && n > most->count)
-        wrong(a, f, f->value, most->value,
-              "%lld of its items fit the schema, and at most %lld may", (long long)n,
-              (long long)most->count);
+        wrong(a, f, f->value, most->value, "%lld of its items fit the schema, and at most %lld may",
+              (long long)n, (long long)most->count);
 }
 
 static void check_unevaluated_items(struct asking *a, struct frame *f, const struct rule *rule)

@@ -116,8 +116,7 @@ bool jdoc_decimal_multiple(struct jdoc_decimal value, struct jdoc_decimal by)
         return true;
     /* value = V * 10^a, by = D * 10^b, V and D whole and no multiples of ten. If a < b, D * 10^(b -
      * a) is a multiple of ten, and V is not one of it. Else D has to divide V * 10^(a - b). */
-    int64_t shift =
-        (value.exponent - (int64_t)value.count) - (by.exponent - (int64_t)by.count);
+    int64_t shift = (value.exponent - (int64_t)value.count) - (by.exponent - (int64_t)by.count);
     if (shift < 0)
         return false;
     for (int d = next(&by.digits); d >= 0; d = next(&by.digits))

@@ -15,18 +15,18 @@
 enum {
     JDOC_BYTES_MAX = 8 << 20,
     JDOC_VALUES_MAX = 1 << 18,
-    JDOC_DEPTH_MAX = 512,             /* of arrays and objects in one another */
-    JDOC_EXPONENT_MAX = 1000000000,   /* of a number, and below zero */
+    JDOC_DEPTH_MAX = 512,           /* of arrays and objects in one another */
+    JDOC_EXPONENT_MAX = 1000000000, /* of a number, and below zero */
 };
 
 enum jdoc_type { JDOC_NULL, JDOC_BOOL, JDOC_NUMBER, JDOC_STRING, JDOC_ARRAY, JDOC_OBJECT };
 
 struct jdoc {
-    uint8_t type; /* enum jdoc_type */
-    bool truth;   /* BOOL */
-    uint32_t mark;  /* 0; whoever reads the tree may keep a number here */
-    uint32_t n;     /* ARRAY, OBJECT: children */
-    uint32_t place; /* among the parent's children */
+    uint8_t type;        /* enum jdoc_type */
+    bool truth;          /* BOOL */
+    uint32_t mark;       /* 0; whoever reads the tree may keep a number here */
+    uint32_t n;          /* ARRAY, OBJECT: children */
+    uint32_t place;      /* among the parent's children */
     struct jdoc *parent; /* NULL: the root */
     struct span name;    /* in an object */
     union {
@@ -64,9 +64,9 @@ struct jdoc *jdoc_at(struct jdoc *v, struct span pointer, struct arena *arena);
 /* ---- numbers: 0.d1d2d3... * 10^exponent, exactly ---- */
 
 struct jdoc_decimal {
-    bool negative;       /* never for zero */
-    struct span digits;  /* from the first that is not 0 to the last; may hold a '.'; zero: empty */
-    uint32_t count;      /* of digits without the '.' */
+    bool negative;      /* never for zero */
+    struct span digits; /* from the first that is not 0 to the last; may hold a '.'; zero: empty */
+    uint32_t count;     /* of digits without the '.' */
     int64_t exponent;
 };
 
