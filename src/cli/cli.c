@@ -48,6 +48,11 @@ static const struct command commands[] = {
       "it; restore makes a data directory of a new cluster, with the server's --data-dir, --name, "
       "--initial-cluster, --initial-cluster-token, once for each member",
       "confman snapshot save backup.snap", 2, 2, run_snapshot },
+    { "config", "get KEY|set KEY VALUE|list [PREFIX]|delete KEY|history KEY",
+      "environment own revision type " COMMON,
+      "configs of an environment, with what they inherit; history has the versions that the store "
+      "still keeps, newest first",
+      "confman config set app/timeout 30 --type number --environment prod", 1, 3, run_config },
     { "quota", "set prefix PREFIX|set user NAME|list|delete prefix PREFIX|delete user NAME",
       "max-keys max-bytes rate burst " COMMON,
       "bounds of what a prefix of keys, or a user, may use: they hold on every node at once; set "
@@ -202,8 +207,8 @@ int cli_run(int argc, char **argv)
 int cli_docs(void)
 {
     printf("# Command line\n\nMade from the table in `src/cli/cli.c` by `make docs`. The commands "
-           "but snapshot and quota speak to the etcd door, so they work against any etcd v3 "
-           "server.\n\nExit status: 0 done, 1 refused or not found, 2 wrong usage, 3 the server "
+           "but config, snapshot and quota speak to the etcd door, so they work against any etcd "
+           "v3 server.\n\nExit status: 0 done, 1 refused or not found, 2 wrong usage, 3 the server "
            "cannot be reached or did not answer in time. In JSON, keys and values are strings when "
            "they are UTF-8, "
            "else `{\"base64\": ...}`.\n");

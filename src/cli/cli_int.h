@@ -31,7 +31,8 @@ struct options {
     bool help, json;
     const char *args[4];
     int n_args;
-    bool stream;
+    bool stream, own;
+    const char *environment, *type;
     int64_t ttl;
     char **command; /* what stands behind "--", ended by NULL; NULL: nothing */
 };
@@ -119,6 +120,7 @@ int run_lease(const struct options *o, struct arena *arena);
 int run_member(const struct options *o, struct arena *arena);
 int run_cluster(const struct options *o, struct arena *arena);
 int run_snapshot(const struct options *o, struct arena *arena);
+int run_config(const struct options *o, struct arena *arena);
 int run_quota(const struct options *o, struct arena *arena);
 int run_mirror(const struct options *o, struct arena *arena);
 int run_import(const struct options *o, struct arena *arena);

@@ -81,6 +81,10 @@ static const struct option {
     OPTION("no-password", no_password, FLAG, "", "add: may come with a certificate alone"),
     OPTION("new-password-file", new_password_file, TEXT, "FILE",
            "add, passwd: the new password is its first line; - is standard input"),
+    OPTION("environment", environment, TEXT, "NAME", "which one (default)"),
+    OPTION("own", own, FLAG, "", "without what is inherited from the environment's parents"),
+    OPTION("type", type, TEXT, "string|number|boolean|json|bytes",
+           "set: what the value is (string); all but string and bytes are given as JSON"),
     OPTION("keys", keys, FLAG, "", "timetolive: the keys that hang on it"),
 };
 enum { COUNT = sizeof(table) / sizeof(table[0]) };

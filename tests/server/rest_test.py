@@ -5,7 +5,7 @@ import subprocess
 import unittest
 import urllib.parse
 
-from node import ServerTest, main, target
+from node import ServerTest, confman_bin, main, target
 from web import curl
 
 TIME = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$"
@@ -206,6 +206,30 @@ class RestTest(Rest):
         self.problem(self.call("GET", self.config() + "?environment=" + "e" * 51), 400)
         self.etcdctl("put", "confman/config/%s/%s" % (base, self.name("k")), "by etcd")
         self.assertEqual(self.call("GET", self.config() + at).json["value"], "by etcd")
+
+    def test_history_and_cli(self):
+        env = dict(os.environ, CONFMAN_ENDPOINT=self.node.endpoint)
+
+        def cli(*args, code=0):
+            done = subprocess.run([confman_bin(), "config", *args], env=env, check=False,
+                                  capture_output=True, text=True, timeout=20)
+            self.assertEqual(done.returncode, code, done)
+            return done.stdout
+        key, at = self.name("k v"), ("--environment", self._testMethodName)
+        cli("set", key, "one", *at)
+        cli("set", key, '{"a":[1,0.5]}', "--type", "json", *at)
+        self.assertEqual(cli("get", key, *at), '{"a":[1,0.5]}\n')
+        self.assertEqual(cli("list", self.name(), *at), key + '\t{"a":[1,0.5]}\n')
+        cli("delete", key, *at)
+        cli("get", key, *at, code=1)
+        cli("set", key, "{", "--type", "json", *at, code=2)
+        lines = [line.split("\t")[3] for line in cli("history", key, *at).splitlines()]
+        self.assertEqual(lines, ["(deleted)", '{"a":[1,0.5]}', "one"])
+        told = self.call("GET", "/v1/history/%s?environment=%s" % (
+            urllib.parse.quote(key), self._testMethodName)).json["items"]
+        self.assertEqual([i.get("version") for i in told], [None, 2, 1])
+        past = cli("get", key, "--revision", str(told[2]["revision"]), *at)
+        self.assertEqual(past, "one\n")
 
     def test_same_store_as_etcd(self):
         item = self.put("k", "text").json

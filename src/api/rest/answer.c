@@ -336,6 +336,17 @@ static void quota_answer(const struct rest_call *call, const struct reply *reply
     body_of(out, 200, "application/json", &b, arena);
 }
 
+static void history_answer(const struct rest_call *call, const struct kv *kv, struct arena *arena,
+                           struct rest_answer *out)
+{
+    struct buf b;
+    struct jsonw w;
+    buf_open(&b, arena->alloc);
+    jsonw_open(&w, &b);
+    history_write(call, kv, arena, &w);
+    body_of(out, 200, "application/json", &b, arena);
+}
+
 static void environment_answer(const struct rest_call *call, const struct kv *kv,
                                const struct reply *reply, struct arena *arena,
                                struct rest_answer *out)
@@ -369,6 +380,9 @@ void rest_answer(const struct rest_call *call, const struct kv *kv, const struct
             config_written(call, kv, reply, arena, out);
         else
             config_read(call, kv, &reply->range, arena, out);
+        return;
+    case ROUTE_HISTORY:
+        history_answer(call, kv, arena, out);
         return;
     case ROUTE_ENVIRONMENTS:
     case ROUTE_ENVIRONMENT:

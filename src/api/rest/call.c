@@ -241,6 +241,20 @@ static enum err config(struct parsing *p)
     return ERR_OK;
 }
 
+static enum err history(struct parsing *p)
+{
+    struct rest_call *c = p->call;
+    struct span path = span_from(p->http->path, sizeof(REST_HISTORY_PATH) - 1);
+    enum err e = http_decode(path, false, p->arena, &c->key);
+    if (e != ERR_OK)
+        return refuse(p, e, "a percent escape in the path is not valid");
+    c->limit = p->limit ? p->limit : REST_PAGE_DEFAULT;
+    c->revision = p->revision;
+    c->request.type = REQUEST_RANGE; /* asks whether it may be read */
+    c->request.range = (struct kv_range){ .key = full_key(p, c->key), .revision = c->revision };
+    return check_key(p, c->key);
+}
+
 static enum err config_list(struct parsing *p)
 {
     struct rest_call *c = p->call;
@@ -328,6 +342,7 @@ static enum err (*const readers[])(struct parsing *p) = { [ROUTE_CONFIG_LIST] = 
                                                           [ROUTE_CONFIG] = config,
                                                           [ROUTE_ENVIRONMENTS] = environment,
                                                           [ROUTE_ENVIRONMENT] = environment,
+                                                          [ROUTE_HISTORY] = history,
                                                           [ROUTE_WATCH] = watch,
                                                           [ROUTE_CLUSTER] = cluster,
                                                           [ROUTE_SNAPSHOT] = snapshot,
@@ -351,6 +366,8 @@ static int route_of(struct span path)
         return ROUTE_ENVIRONMENTS;
     if (span_starts(path, SPAN(REST_ENVIRONMENTS_PATH)))
         return ROUTE_ENVIRONMENT;
+    if (span_starts(path, SPAN(REST_HISTORY_PATH)))
+        return ROUTE_HISTORY;
     if (span_is(path, "/v1/watch"))
         return ROUTE_WATCH;
     if (span_is(path, "/v1/snapshot"))

@@ -45,6 +45,15 @@ enum err quota_read(const struct http_request *http, struct arena *arena, struct
                     const char **detail) MUST_CHECK;
 void quota_write(const struct rest_call *call, const struct reply *reply, struct jsonw *w);
 
+/* RFC 3339, UTC, milliseconds. */
+void time_write(struct jsonw *w, int64_t ms);
+
+/* ---- history.c ---- */
+
+#define REST_HISTORY_PATH "/v1/history/"
+void history_write(const struct rest_call *c, const struct kv *kv, struct arena *arena,
+                   struct jsonw *w);
+
 /* One config as a JSON object; environment: the one that was asked for, or none. */
 void item_write(struct jsonw *w, const struct kv *kv, const struct kv_version *v,
                 struct span environment);

@@ -194,6 +194,46 @@ TEST(rest_environments)
     EXPECT(drive_close(&d));
 }
 
+TEST(rest_history)
+{
+    struct drive d;
+    drive_open(&d);
+    ask(&d, "PUT", "/v1/config/k", "{\"value\":\"one\"}");
+    ask(&d, "DELETE", "/v1/config/k", "");
+    ask(&d, "PUT", "/v1/config/k", "{\"value\":\"two\"}");
+    EXPECT(ask(&d, "GET", "/v1/history/k", "") == 200);
+    EXPECT(told(&d, "\"one\"") && told(&d, "\"deleted\":true") && told(&d, "\"two\""));
+    EXPECT(ask(&d, "GET", "/v1/history/k?limit=1", "") == 200);
+    EXPECT(told(&d, "\"two\"") && !told(&d, "deleted") && told(&d, "\"next_revision\":3"));
+    EXPECT(ask(&d, "GET", "/v1/history/k?revision=2", "") == 200);
+    EXPECT(told(&d, "\"one\"") && !told(&d, "deleted") && !told(&d, "next"));
+    EXPECT(ask(&d, "GET", "/v1/history/k?revision=9", "") == 400);
+    EXPECT(kv_compact(d.m.kv, 3) == ERR_OK);
+    EXPECT(ask(&d, "GET", "/v1/history/k", "") == 200 && told(&d, "\"compact_revision\":3"));
+    EXPECT(told(&d, "\"two\"") && !told(&d, "\"one\""));
+    EXPECT(ask(&d, "GET", "/v1/history/k?revision=2", "") == 410);
+    EXPECT(ask(&d, "GET", "/v1/history/none", "") == 200 && told(&d, "\"items\":[]"));
+    EXPECT(ask(&d, "GET", "/v1/history/", "") == 400);
+    EXPECT(drive_close(&d));
+}
+
+TEST(rest_history_bytes)
+{
+    enum { VALUE = 1 << 20 };
+    struct drive d;
+    drive_open(&d);
+    char *body = arena_alloc(&d.arena, VALUE + 32);
+    size_t n = (size_t)snprintf(body, 32, "{\"value\":\"");
+    memset(body + n, 'v', VALUE);
+    memcpy(body + n + VALUE, "\"}", 3);
+    for (int i = 0; i < 5; i++)
+        EXPECT(ask(&d, "PUT", "/v1/config/k", body) < 300);
+    EXPECT(ask(&d, "GET", "/v1/history/k", "") == 200);
+    EXPECT(told(&d, "\"version\":2") && !told(&d, "\"version\":1,"));
+    EXPECT(told(&d, "\"next_revision\":2"));
+    EXPECT(drive_close(&d));
+}
+
 TEST(rest_environment_bounds)
 {
     struct drive d;

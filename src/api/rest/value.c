@@ -161,8 +161,7 @@ static void date_of(int64_t days, int *year, int *month, int *day)
     }
 }
 
-/* RFC 3339, UTC, milliseconds. */
-static void time_write(struct jsonw *w, int64_t ms)
+void time_write(struct jsonw *w, int64_t ms)
 {
     uint8_t room[64];
     struct buf b = { .data = room, .cap = sizeof(room) };

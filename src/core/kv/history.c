@@ -42,3 +42,16 @@ size_t kv_history_key(const struct kv *kv, struct span key, struct kv_cursor *cu
         out[n] = change_of(kv, key_at(found, at));
     return finish(cursor, out, n);
 }
+
+size_t kv_versions(const struct kv *kv, struct span key, int64_t revision,
+                   const struct kv_version **out, size_t max)
+{
+    const struct kv_key *found = kv_index_get(&kv->index, key);
+    if (!found)
+        return 0;
+    int64_t newest = revision > 0 && revision < kv->revision ? revision : kv->revision;
+    size_t at = key_before(found, newest + 1, 0), kept = key_kept(found, kv->compact), n = 0;
+    while (n < max && at > kept)
+        out[n++] = key_at(found, --at);
+    return n;
+}

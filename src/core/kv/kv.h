@@ -258,6 +258,12 @@ size_t kv_history(const struct kv *kv, struct kv_cursor *cursor, struct kv_chang
 size_t kv_history_key(const struct kv *kv, struct span key, struct kv_cursor *cursor,
                       struct kv_change *out, size_t max);
 
+/* The versions of one key at a revision (<= 0: newest) and before it that are kept and a read at
+ * the compact revision or later can see, tombstones too, newest first, at most max; valid until the
+ * next compaction step. */
+size_t kv_versions(const struct kv *kv, struct span key, int64_t revision,
+                   const struct kv_version **out, size_t max);
+
 /* ---- checkpoint ---- */
 
 /* A save in steps: pins the store at its newest revision, so that compaction waits (writes do not),
