@@ -73,7 +73,7 @@ static bool has_room(const struct watch_stream *s)
 
 static enum rest_watch_form form_of(const struct watch_stream *s)
 {
-    return s->call->conn->ws ? REST_WEBSOCKET : REST_SSE;
+    return s->call->conn->ws ? REST_WEBSOCKET : (enum rest_watch_form)s->call->rest->form;
 }
 
 static void emit_text(void *context, struct span text)

@@ -2,15 +2,15 @@
 #include "api/rest/rest_int.h"
 #include "base/check.h"
 
-static void add_header(struct rest_answer *a, const char *name, struct span value)
+void add_header(struct rest_answer *a, const char *name, struct span value)
 {
     CHECK(a->header_count < sizeof(a->headers) / sizeof(a->headers[0]));
     a->headers[a->header_count++] = (struct http_header){ span_text(name), value };
 }
 
 /* Ends a body that was written into b; b's memory goes. */
-static void body_of(struct rest_answer *a, int status, const char *type, struct buf *b,
-                    struct arena *arena)
+void body_of(struct rest_answer *a, int status, const char *type, struct buf *b,
+             struct arena *arena)
 {
     *a = (struct rest_answer){ .status = status, .body = arena_copy(arena, buf_all(b)) };
     add_header(a, "content-type", span_text(type));
@@ -19,8 +19,8 @@ static void body_of(struct rest_answer *a, int status, const char *type, struct 
 
 /* ---- problems ---- */
 
-static void problem(enum err e, const char *detail, const int64_t *version, struct arena *arena,
-                    struct rest_answer *out)
+void problem(enum err e, const char *detail, const int64_t *version, struct arena *arena,
+             struct rest_answer *out)
 {
     struct buf b, urn;
     struct jsonw w;
@@ -396,10 +396,19 @@ void rest_answer(const struct rest_call *call, const struct kv *kv, const struct
     case ROUTE_QUOTA_USER:
         quota_answer(call, reply, arena, out);
         return;
+    case ROUTE_FLAGS:
+    case ROUTE_FLAG:
+    case ROUTE_FLAG_EVALUATE:
+    case ROUTE_FLAG_EXPLAIN:
+    case ROUTE_OFREP_ONE:
+    case ROUTE_OFREP_ALL:
+        flag_answer(call, kv, reply, arena, out);
+        return;
     case ROUTE_STATUS:
         status_answer(reply, arena, out);
         return;
     case ROUTE_WATCH:
+    case ROUTE_OFREP_EVENTS:
     case ROUTE_SNAPSHOT:
         break;
     }
@@ -416,6 +425,8 @@ static struct span event_text(const char *type, int64_t revision, const struct k
 {
     struct buf b;
     struct jsonw w;
+    if (form == REST_REFETCH)
+        return v ? flag_refetch(revision, arena) : SPAN(": nothing new\n\n");
     buf_open(&b, arena->alloc);
     if (form == REST_SSE)
         buf_format(&b, "id: %lld\nevent: %s\ndata: ", (long long)revision, type);
@@ -466,6 +477,8 @@ void rest_watch_events(const struct kv *kv, const struct watch_batch *batch,
     for (size_t i = 0; i < batch->n; i++) {
         const struct kv_version *v = batch->changes[i]->now;
         const char *type = v->tombstone ? "delete" : "put";
+        if (form == REST_REFETCH && i + 1 < batch->n)
+            continue; /* one for all of a batch */
         emit(context, event_text(type, v->mod_revision, kv, v, form, arena));
     }
 }

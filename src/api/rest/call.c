@@ -353,7 +353,7 @@ static enum err (*const readers[])(struct parsing *p) = { [ROUTE_CONFIG_LIST] = 
 
 bool rest_takes(struct span path)
 {
-    return span_is(path, "/v1") || span_starts(path, SPAN("/v1/"));
+    return span_is(path, "/v1") || span_starts(path, SPAN("/v1/")) || flag_takes(path);
 }
 
 static int route_of(struct span path)
@@ -401,6 +401,9 @@ enum err rest_call(const struct http_request *http, struct arena *arena, struct 
     struct parsing p = { .http = http, .arena = arena, .call = out, .detail = detail };
     *out = (struct rest_call){ .route = route_of(http->path) };
     *detail = NULL;
+    bool flags = flag_takes(http->path);
+    if (flags)
+        out->route = flag_route(http, arena, out);
     if (out->route < 0)
         return refuse(&p, ERR_NOT_FOUND, "no such path below /v1");
     if (!takes_method(methods_of[out->route], http->method))
@@ -408,6 +411,8 @@ enum err rest_call(const struct http_request *http, struct arena *arena, struct 
     out->head = span_is(http->method, "HEAD");
     out->writes = span_is(http->method, "PUT");
     out->deletes = span_is(http->method, "DELETE");
+    if (flags)
+        return flag_call(http, arena, out, detail);
     enum err e = read_query(&p);
     return e == ERR_OK ? readers[out->route](&p) : e;
 }

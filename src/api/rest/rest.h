@@ -40,7 +40,12 @@ enum rest_kind {
 
 /* One call: what was asked, and what rest_reply needs to know to answer. Lives in the call's
  * arena. */
+struct flag_call;
+
 struct rest_call {
+    struct flag_call *flag; /* of a route of flags; else NULL */
+    int64_t now_ms;         /* filled in by the node: since 1970 */
+    int form;               /* enum rest_watch_form of server-sent events */
     enum rest_kind kind;
     int route;              /* row of route.def */
     struct request request; /* for the core; for REST_WATCH of type REQUEST_WATCH_ADD */
@@ -71,7 +76,7 @@ struct rest_answer {
     struct span body; /* in the arena */
 };
 
-/* Whether the path belongs to this door ("/v1" or below). */
+/* Whether the path belongs to this door ("/v1" or below, and OFREP's "/ofrep/v1"). */
 bool rest_takes(struct span path);
 
 /* ERR_NOT_FOUND, ERR_METHOD_NOT_ALLOWED, ERR_BAD_REQUEST (bad escape, number, header),
@@ -101,7 +106,8 @@ void rest_problem(enum err e, const char *detail, struct arena *arena, struct re
 
 /* ?revision=N: the client has seen N, so events begin behind it; Last-Event-ID likewise and
  * stronger. */
-enum rest_watch_form { REST_SSE, REST_WEBSOCKET };
+/* REST_REFETCH: OFREP's, which say only that something changed. */
+enum rest_watch_form { REST_SSE, REST_WEBSOCKET, REST_REFETCH };
 
 /* Calls emit once for each event's text (an SSE block, or one WebSocket message). */
 void rest_watch_events(const struct kv *kv, const struct watch_batch *batch,

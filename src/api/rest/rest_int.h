@@ -58,6 +58,23 @@ void history_write(const struct rest_call *c, const struct kv *kv, struct arena 
 void item_write(struct jsonw *w, const struct kv *kv, const struct kv_version *v,
                 struct span environment);
 
+/* Flags; flag_route: the row of route.def, -1 when there is none. flag_call: ERR_BAD_REQUEST,
+ * ERR_BODY_NOT_JSON, ERR_BODY_TOO_LARGE, ERR_FLAG_INVALID. */
+bool flag_takes(struct span path);
+int flag_route(const struct http_request *http, struct arena *arena, struct rest_call *out);
+enum err flag_call(const struct http_request *http, struct arena *arena, struct rest_call *out,
+                   const char **detail) MUST_CHECK;
+void flag_answer(const struct rest_call *call, const struct kv *kv, const struct reply *reply,
+                 struct arena *arena, struct rest_answer *out);
+struct span flag_refetch(int64_t revision, struct arena *arena);
+
+/* answer.c: a header; the end of a body, whose memory goes; a problem that tells a version. */
+void add_header(struct rest_answer *a, const char *name, struct span value);
+void body_of(struct rest_answer *a, int status, const char *type, struct buf *b,
+             struct arena *arena);
+void problem(enum err e, const char *detail, const int64_t *version, struct arena *arena,
+             struct rest_answer *out);
+
 bool number_read(struct span text, int64_t *out); /* decimal, not negative */
 struct span page_token(int64_t revision, struct span last_key, struct arena *arena);
 bool page_token_read(struct span token, struct arena *arena, int64_t *revision, struct span *last);

@@ -76,7 +76,8 @@ uint32_t flag_murmur3(struct span s, uint32_t seed);
 
 struct rule;
 
-/* named: the shared rules ($evaluators) that {"$ref": name} stands for; NULL: none.
+/* named: the shared rules ($evaluators) that {"$ref": name} stands for; NULL: they are not
+ * known, and each is taken for null.
  * ERR_FLAG_INVALID: why begins with a JSON Pointer to the place. */
 enum err rule_compile(const struct fval *json, const struct fval *named, struct arena *arena,
                       const struct rule **out, char *why) MUST_CHECK;

@@ -108,3 +108,128 @@ TEST(flag_rules_of_the_public_suite)
     EXPECT(all > 1000 && held >= all - 5);
     EXPECT(close_all(&t));
 }
+
+/* ---- bucketing: vectors that their makers published ---- */
+
+TEST(flag_murmur3_at_its_edges)
+{
+    EXPECT(flag_murmur3(SPAN("ejOoVL"), 0) == 0 && flag_murmur3(SPAN("bY9fO-"), 0) == 1);
+    EXPECT(flag_murmur3(SPAN("SI7p-"), 0) == 0x7fffffff);
+    EXPECT(flag_murmur3(SPAN("6LvT0"), 0) == 0x80000000);
+    EXPECT(flag_murmur3(SPAN("ceQdGm"), 0) == 0xffffffff);
+}
+
+TEST(flag_buckets)
+{
+    static const struct {
+        enum flag_bucketing how;
+        const char *seed, *salt, *value;
+        double total, expected;
+    } table[] = {
+        { BUCKET_FLAGD2, "", "", "ejOoVL", 100, 0 },
+        { BUCKET_FLAGD2, "", "", "ceQdGm", 100, 99 },
+        { BUCKET_UNLEASH, "gr1", "", "123", 100, 72 }, /* theirs count from 1 */
+        { BUCKET_UNLEASH, "groupX", "", "999", 100, 24 },
+        { BUCKET_LAUNCHDARKLY, "hashKey", "saltyA", "userKeyA", 1, 0.42157587 },
+        { BUCKET_LAUNCHDARKLY, "hashKey", "saltyA", "userKeyB", 1, 0.6708485 },
+        { BUCKET_LAUNCHDARKLY, "hashKey", "saltyA", "userKeyC", 1, 0.10343106 },
+        { BUCKET_LAUNCHDARKLY, "61", "", "userKeyA", 1, 0.09801207 },
+        { BUCKET_GROWTHBOOK1, "", "", "a", 1, 0.22 },
+        { BUCKET_GROWTHBOOK1, "", "", "b", 1, 0.077 },
+        { BUCKET_GROWTHBOOK1, "b", "", "a", 1, 0.946 },
+        { BUCKET_GROWTHBOOK2, "seed", "", "a", 1, 0.0505 },
+        { BUCKET_GROWTHBOOK2, "seed", "", "b", 1, 0.2696 },
+    };
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        double got = flag_bucket(table[i].how, span_text(table[i].seed), span_text(table[i].salt),
+                                 span_text(table[i].value), table[i].total);
+        double off = got - table[i].expected;
+        EXPECT(off < 1e-6 && off > -1e-6);
+    }
+}
+
+/* ---- flags ---- */
+
+static struct flag_result ask(struct bench *t, const char *definition, const char *context,
+                              struct buf *explain)
+{
+    const struct flag *flag;
+    struct flag_result r;
+    struct fval values = read_json(t, span_text(context));
+    CHECK(flag_compile(SPAN("f"), span_text(definition), NULL, &t->arena, &flag, t->why) == ERR_OK);
+    struct flag_context c = { .values = &values, .scratch = t->scratch, .explain = explain };
+    flag_evaluate(flag, &c, &r);
+    return r;
+}
+
+TEST(flag_operations_of_flagd)
+{
+    static const struct {
+        const char *rule, *variant;
+    } table[] = {
+        { "{\"sem_ver\":[\"1.2.3\",\"^\",\"1.9\"]}", "true" },
+        { "{\"sem_ver\":[\"v1.2.3\",\"~\",\"1.3.0\"]}", "false" },
+        { "{\"sem_ver\":[\"1.0.0-rc.2\",\"<\",\"1.0.0-rc.10\"]}", "true" },
+        { "{\"sem_ver\":[\"1.0.0\",\">\",\"1.0.0-rc.1\"]}", "true" },
+        { "{\"sem_ver\":[\"1.0.0+a\",\"=\",\"1.0.0+b\"]}", "true" },
+        { "{\"sem_ver\":[\"x\",\"=\",\"x\"]}", "none" },
+        { "{\"starts_with\":[\"abc\",\"ab\"]}", "true" },
+        { "{\"ends_with\":[\"abc\",\"ab\"]}", "false" },
+        { "{\"ends_with\":[1,\"ab\"]}", "false" },
+        { "{\"==\":[{\"var\":\"$flagd.flagKey\"},\"f\"]}", "true" },
+        { "{\"==\":[{\"var\":\"not.there\"},\"f\"]}", "false" },
+        { "{\"fractional\":[\"ceQdGm\",[\"true\",1],[\"false\",1]]}", "false" },
+        { "{\"fractional\":[\"ejOoVL\",[\"true\",1],[\"false\",1]]}", "true" },
+        { "{\"fractional\":[[\"true\",1]]}", "none" }, /* nobody to bucket */
+    };
+    struct bench t;
+    open_all(&t);
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        struct buf b;
+        buf_open(&b, &t.heap);
+        buf_format(&b,
+                   "{\"variants\":{\"true\":1,\"false\":2,\"none\":3},\"defaultVariant\":\"none\","
+                   "\"targeting\":%s}%c",
+                   table[i].rule, 0);
+        struct flag_result r = ask(&t, (const char *)b.data, "{}", NULL);
+        buf_close(&b);
+        EXPECT(span_is(r.variant, table[i].variant));
+    }
+    EXPECT(close_all(&t));
+}
+
+TEST(flag_rules_that_would_run_away)
+{
+    static const char loops[] =
+        "{\"variants\":{\"a\":1},\"targeting\":{\"map\":[{\"var\":\"l\"},{\"map\":[{\"val\":[[2],"
+        "\"l\"]},{\"map\":[{\"val\":[[4],\"l\"]},{\"all\":[{\"val\":[[6],\"l\"]},true]}]}]}]}}";
+    struct bench t;
+    struct buf list;
+    open_all(&t);
+    buf_open(&list, &t.heap);
+    buf_text(&list, "{\"l\":[1");
+    for (int i = 0; i < 200; i++)
+        buf_text(&list, ",1");
+    buf_put(&list, "]}", 3);
+    struct flag_result r = ask(&t, loops, (const char *)list.data, NULL);
+    EXPECT(r.reason == FLAG_FAILED && r.error == FLAG_GENERAL && !r.value.len);
+    buf_close(&list);
+    EXPECT(close_all(&t));
+}
+
+TEST(flag_json_that_is_refused)
+{
+    static const char *const texts[] = { "", "{", "[1,", "{\"a\":}", "01", "1.", "\"\\ud800\"",
+                                         "\"\\q\"", "nul", "1 2", "1e999", "\"\n\"", "{1:2}" };
+    struct bench t;
+    struct fval v;
+    open_all(&t);
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+        EXPECT(fval_read(span_text(texts[i]), &t.arena, &v, t.why) == ERR_BODY_NOT_JSON);
+    char deep[FLAG_DEPTH_MAX + 2];
+    memset(deep, '[', sizeof(deep));
+    EXPECT(fval_read(span_of(deep, sizeof(deep)), &t.arena, &v, t.why) == ERR_BODY_NOT_JSON);
+    v = read_json(&t, SPAN("\"\\ud83d\\ude00\\n\""));
+    EXPECT(span_is(fval_span(&v), "\xf0\x9f\x98\x80\n"));
+    EXPECT(close_all(&t));
+}

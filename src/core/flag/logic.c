@@ -93,6 +93,9 @@ static enum err compile_shared(struct compiling *c, const struct fval *name, con
                                int depth, struct rule *out)
 {
     const struct fval *shared = fval_find(c->named, fval_span(name));
+    out->value = (struct fval){ .type = FVAL_NULL };
+    if (!c->named && name->type == FVAL_TEXT)
+        return ERR_OK; /* they are not known: only the form is looked at */
     if (!shared)
         return refuse(c, p, "no shared rule ($evaluators) has this name");
     return compile(c, shared, p, depth, out);

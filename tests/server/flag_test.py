@@ -1,0 +1,126 @@
+"""Feature flags over HTTP: the native door and OFREP, by curl."""
+import json
+import unittest
+
+from node import ServerTest, main, target
+from web import curl
+
+COLOUR = {"state": "ENABLED", "variants": {"red": "#f00", "blue": "#00f"}, "defaultVariant": "red",
+          "targeting": {"if": [{"ends_with": [{"var": "email"}, "@example.com"]}, "blue", None]},
+          "metadata": {"owner": "shop"}}
+
+
+@unittest.skipIf(target() != "confman", "a door that only confman has")
+class FlagTest(ServerTest):
+    def call(self, method, path, body=None, *args):
+        if body is not None:
+            body = json.dumps(body).encode()
+            args += ("-H", "Content-Type: application/json")
+        join = "&" if "?" in path else "?"
+        path += join + "environment=" + self.environment
+        return curl(self.node.url + path, "--http1.1", "-X", method, *args, body=body)
+
+    def setUp(self):
+        super().setUp()
+        self.environment = self.name("e").replace("/", "-")
+
+    def put(self, name, flag, *args):
+        return self.call("PUT", "/v1/flags/" + name, flag, *args)
+
+    def ofrep(self, name="", *args, **context):
+        path = "/ofrep/v1/evaluate/flags" + ("/" + name if name else "")
+        return self.call("POST", path, {"context": context}, *args)
+
+    def test_write_read_delete(self):
+        first = self.put("colour", COLOUR)
+        self.assertEqual((first.status, first.headers["etag"]), (201, '"1"'), first)
+        got = self.call("GET", "/v1/flags/colour").json
+        self.assertEqual((got["definition"], got["version"]), (COLOUR, 1))
+        late = self.put("colour", COLOUR, "-H", 'If-Match: "7"')
+        self.assertEqual((late.status, late.json["version"]), (412, 1))
+        self.assertEqual(self.put("colour", COLOUR, "-H", 'If-Match: "1"').status, 200)
+        self.assertEqual(self.put("colour", COLOUR, "-H", "If-None-Match: *").status, 412)
+        self.assertEqual([f["name"] for f in self.call("GET", "/v1/flags").json["flags"]],
+                         ["colour"])
+        self.assertEqual(self.call("DELETE", "/v1/flags/colour").status, 200)
+        self.assertEqual(self.call("DELETE", "/v1/flags/colour").status, 404)
+        self.assertEqual(self.call("GET", "/v1/flags/colour").status, 404)
+
+    def test_refused(self):
+        for flag, where in (({}, "/variants"), ({"variants": {}}, "/variants"),
+                            (dict(COLOUR, state="on"), "/state"),
+                            (dict(COLOUR, defaultVariant="green"), "/defaultVariant"),
+                            (dict(COLOUR, targeting={"if": [{"like": [1, 2]}]}),
+                             "/targeting/if/0/like"),
+                            (dict(COLOUR, colour=1), "/colour"),
+                            (dict(COLOUR, bucketing="md5"), "/bucketing"),
+                            ({"percentage": 101}, "/percentage")):
+            answer = self.put("bad", flag)
+            self.assertEqual((answer.status, answer.json["code"]), (422, "flag_invalid"), answer)
+            self.assertTrue(answer.json["detail"].startswith(where), answer.json)
+        broken = curl(self.node.url + "/v1/flags/bad", "-X", "PUT", body=b'{"a":')
+        self.assertEqual(broken.status, 400)
+
+    def test_ofrep(self):
+        self.put("colour", COLOUR)
+        one = self.ofrep("colour", targetingKey="u", email="a@example.com")
+        self.assertEqual((one.status, one.json),
+                         (200, {"key": "colour", "reason": "TARGETING_MATCH", "value": "#00f",
+                                "variant": "blue", "metadata": {"owner": "shop"}}))
+        other = self.ofrep("colour", targetingKey="u").json
+        self.assertEqual((other["value"], other["reason"]), ("#f00", "DEFAULT"))
+        missing = self.ofrep("none")
+        self.assertEqual((missing.status, missing.json["errorCode"]), (404, "FLAG_NOT_FOUND"))
+        self.put("colour", dict(COLOUR, state="DISABLED"))
+        self.assertEqual(self.ofrep("colour").json,
+                         {"key": "colour", "reason": "DISABLED", "metadata": {"owner": "shop"}})
+
+    def test_ofrep_bulk(self):
+        self.put("colour", COLOUR)
+        self.put("beta", {"percentage": 100})
+        bulk = self.ofrep(targetingKey="u")
+        told = {f["key"]: f["value"] for f in bulk.json["flags"]}
+        self.assertEqual(told, {"colour": "#f00", "beta": True})
+        tag = bulk.headers["etag"]
+        same = self.ofrep("", "-H", "If-None-Match: " + tag, targetingKey="u")
+        self.assertEqual((same.status, same.headers["etag"]), (304, tag))
+        self.put("beta", {"percentage": 0})
+        changed = self.ofrep("", "-H", "If-None-Match: " + tag, targetingKey="u")
+        self.assertEqual(changed.status, 200)
+        self.assertEqual(bulk.json["eventStreams"][0]["endpoint"]["requestUri"],
+                         "/ofrep/v1/events?environment=" + self.environment)
+
+    def test_events(self):
+        before = self.put("colour", COLOUR).json["revision"]
+        now = self.put("colour", COLOUR).json["revision"]
+        stream = curl(self.node.url + "/ofrep/v1/events?environment=" + self.environment,
+                      "-H", "Last-Event-ID: %d" % before, "--http1.1", seconds=1, partial=True)
+        self.assertIn(b'id: %d\nevent: message\ndata: {"type":"refetchEvaluation"}\n\n' % now,
+                      stream.body)
+
+    def test_explain_prerequisites_schedule_and_kill(self):
+        self.put("base", {"variants": {"on": True, "off": False}, "defaultVariant": "off"})
+        need = {"variants": {"on": 1, "off": 0}, "defaultVariant": "on",
+                "prerequisites": [{"flag": "base", "variant": "on"}]}
+        self.put("top", dict(need, defaultVariant="off", targeting={"if": [True, "on"]}))
+        told = self.call("POST", "/v1/flags/top:explain", {}).json
+        self.assertEqual((told["value"], told["trace"][-1]),
+                         (0, "the prerequisite base is not met"))
+        self.put("base", {"target_users": ["u"]})
+        met = self.call("POST", "/v1/flags/top:evaluate", {"context": {"targetingKey": "u"}}).json
+        self.assertEqual((met["value"], met["variant"]), (1, "on"))
+        self.put("base", {"target_users": ["u"], "kill": True})
+        killed = self.call("POST", "/v1/flags/base:evaluate", {"context": {"targetingKey": "u"}})
+        self.assertEqual((killed.json["value"], killed.json["reason"]), (False, "DISABLED"))
+        later = {"target_users": ["u"], "schedule": {"from": "2999-01-01T00:00:00Z"}}
+        self.put("base", later)
+        told = self.call("POST", "/v1/flags/base:explain", {"context": {"targetingKey": "u"}}).json
+        self.assertEqual((told["value"], told["trace"]),
+                         (False, ["outside of the schedule: the default variant"]))
+        self.put("a", dict(need, prerequisites=[{"flag": "a", "variant": "on"}]))
+        circle = self.ofrep("a")
+        self.assertEqual((circle.status, circle.json["errorCode"]), (400, "GENERAL"))
+
+
+if __name__ == "__main__":
+    main()
