@@ -138,7 +138,8 @@ static enum err take_bucketing(struct making *m, const struct fval_member *v)
     };
     const struct fval *how = &v->value;
     if (how->type == FVAL_OBJECT) {
-        const struct fval *seed = fval_find(how, SPAN("seed")), *salt = fval_find(how, SPAN("salt"));
+        const struct fval *seed = fval_find(how, SPAN("seed"));
+        const struct fval *salt = fval_find(how, SPAN("salt"));
         if (seed && seed->type == FVAL_TEXT)
             m->flag->seed = fval_span(seed);
         if (salt && salt->type == FVAL_TEXT)
@@ -459,7 +460,8 @@ static void evaluate(const struct flag *f, const struct flag_context *c, int dep
         by_shorthand(f, c, out);
     } else {
         tell(c, "there is no rule: the default variant");
-        give(f, f->first, f->n_needs || f->from_ms || f->until_ms ? FLAG_DEFAULT : FLAG_STATIC, out);
+        bool rules = f->n_needs || f->from_ms || f->until_ms;
+        give(f, f->first, rules ? FLAG_DEFAULT : FLAG_STATIC, out);
     }
 }
 

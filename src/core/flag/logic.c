@@ -160,6 +160,8 @@ enum err rule_compile(const struct fval *json, const struct fval *named, struct 
 
 /* ---- running ---- */
 
+static const uint8_t invalid_text[] = "Invalid Arguments";
+
 bool run_fail(struct run *r, const char *type)
 {
     static const struct fval_member nan = { { (const uint8_t *)"type", 4 },
@@ -171,7 +173,7 @@ bool run_fail(struct run *r, const char *type)
                                                   { NULL, 0 },
                                                   { .type = FVAL_TEXT,
                                                     .n = 17,
-                                                    .text = (const uint8_t *)"Invalid Arguments" } };
+                                                    .text = invalid_text } };
     static const struct fval_member limits = { { (const uint8_t *)"type", 4 },
                                                { NULL, 0 },
                                                { .type = FVAL_TEXT,
