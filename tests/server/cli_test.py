@@ -95,7 +95,7 @@ class CliTest(ServerTest):
 
     def test_lock_is_lost(self):
         name = self.name("lock")
-        held = self.start("lock", name, "--ttl", "2", "--", "sleep", "60")
+        held = self.start("lock", name, "--ttl", "6", "--", "sleep", "60")
         wait_until(lambda: self.run_cli("get", name, "--prefix").returncode == 0, 20, "it is held")
         lease = json.loads(self.cli("get", name, "--prefix", "--output",
                                     "json"))["kvs"][0]["lease"]

@@ -147,7 +147,9 @@ static inline void drive_pieces(struct drive *d, const struct etcd_method *metho
 {
     size_t i = 0;
     do {
-        struct etcd_range_piece piece = { r->items + i, r->n > i, .keys_only = r->keys_only };
+        bool more = i < r->n;
+        struct etcd_range_piece piece = { more ? r->items + i : NULL, more,
+                                          .keys_only = r->keys_only };
         i++;
         piece.last = i >= r->n;
         piece.count = r->count;
