@@ -31,7 +31,7 @@ EAGER = (("grpc.initial_reconnect_backoff_ms", 100), ("grpc.min_reconnect_backof
 # Below what Linux takes for outgoing connections: a dead member's port must stay its own. Each
 # process of tests has a block for itself, as long as there are few.
 PORTS_FIRST, PORTS_BLOCK, PORTS_BLOCKS = 10000, 100, 220
-TMPFS_BYTES = 1 << 30       # etcd keeps log files of 64 MB each
+TMPFS_BYTES = 3 << 30       # half an hour of load, uncompacted, in checkpoints and logs
 TOKEN = "tests-cluster"
 
 _ports = (PORTS_FIRST + os.getpid() % PORTS_BLOCKS * PORTS_BLOCK + i

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Both simulators for so many seconds, side by side: soak.sh SECONDS. Whole nodes have one processor,
-# raft the other: half of the time without leader leases, half with.
+# Both simulators for so many seconds, side by side: soak.sh SECONDS. Whole nodes have one
+# processor, raft the other: half of the time without leader leases, half with.
 set -u
 seconds=${1:?how long}
 sims=build/asan
