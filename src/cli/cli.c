@@ -59,6 +59,16 @@ static const struct command commands[] = {
       "takes the place of what was set before",
       "confman quota set prefix team-a/ --max-keys 10000 --max-bytes 100000000 --rate 500", 1, 3,
       run_quota },
+    { "secret",
+      "get PATH|put PATH NAME=VALUE...|list [PATH]|versions PATH|delete PATH|undelete PATH|"
+      "destroy PATH|remove PATH|rotate",
+      "namespace version versions reason " COMMON,
+      "secrets, sealed before they are stored; put takes NAME=VALUE, NAME=- (standard input is the "
+      "value) or - (it is a JSON object); delete can be undone, destroy and remove (all versions) "
+      "cannot; rotate makes a new key for what is put into the namespace from then on",
+      "confman secret put db/password value=hunter2", 1, 34, run_secret },
+    { "seal", "status", COMMON, "whether the server has the key that opens secrets",
+      "confman seal status", 1, 1, run_seal },
     { "import", "etcd", "from-endpoint from-snapshot from-data-dir " SOURCE " help",
       "make a data directory of all that an etcd has, with its revisions: from a live one, its "
       "snapshot, or its data directory; with the server's --data-dir, --name, "

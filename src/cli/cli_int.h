@@ -29,7 +29,8 @@ struct options {
     bool no_password;
     bool learner, source_insecure_skip_verify, etcd;
     bool help, json;
-    const char *args[4];
+    const char *name_space, *version, *versions, *reason;
+    const char *args[34];
     int n_args;
     bool stream, own;
     const char *environment, *type;
@@ -121,6 +122,8 @@ int run_member(const struct options *o, struct arena *arena);
 int run_cluster(const struct options *o, struct arena *arena);
 int run_snapshot(const struct options *o, struct arena *arena);
 int run_config(const struct options *o, struct arena *arena);
+int run_secret(const struct options *o, struct arena *arena);
+int run_seal(const struct options *o, struct arena *arena);
 int run_quota(const struct options *o, struct arena *arena);
 int run_mirror(const struct options *o, struct arena *arena);
 int run_import(const struct options *o, struct arena *arena);

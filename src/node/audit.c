@@ -121,12 +121,13 @@ static void write_subject(struct jsonw *w, const struct request *r)
     }
 }
 
-struct audit_note *audit_begin(struct call *call, const struct request *r)
+/* Who asks, by which door, from where. */
+static struct audit_note *note_begin(struct call *call, const struct request *r)
 {
     struct node *n = call->node;
     struct jsonw w;
     char from[TCP_ADDRESS_MAX] = "";
-    if (!n->audit || !name_of(r))
+    if (!n->audit)
         return NULL;
     struct audit_note *note = mem_zero(&n->alloc, sizeof(*note));
     buf_open(&note->text, &n->alloc);
@@ -137,6 +138,15 @@ struct audit_note *audit_begin(struct call *call, const struct request *r)
     write_text(&w, "from", from);
     jsonw_name(&w, "user");
     jsonw_text(&w, r->author);
+    return note;
+}
+
+struct audit_note *audit_begin(struct call *call, const struct request *r)
+{
+    struct audit_note *note = name_of(r) ? note_begin(call, r) : NULL;
+    if (!note)
+        return NULL;
+    struct jsonw w = { &note->text, true };
     write_text(&w, "request", name_of(r));
     write_subject(&w, r);
     return note;
@@ -205,6 +215,28 @@ void audit_end(struct node *n, struct audit_note *note, enum err e, const struct
     }
     buf_close(&note->text);
     mem_free(&n->alloc, note, sizeof(*note));
+}
+
+void audit_secret(struct call *call, const struct secret_ask *a, int64_t version, enum err e)
+{
+    struct node *n = call->node;
+    struct request r = { 0 };
+    struct jsonw w;
+    struct audit_note *note = login_of(call, &r) == ERR_OK ? note_begin(call, &r) : NULL;
+    if (!note)
+        return;
+    w = (struct jsonw){ &note->text, true };
+    write_text(&w, "request", "secret_read");
+    jsonw_name(&w, "namespace");
+    write_bytes(&w, a->name_space);
+    jsonw_name(&w, "path");
+    write_bytes(&w, a->path);
+    jsonw_name(&w, "version");
+    jsonw_number(&w, version);
+    jsonw_name(&w, "reason");
+    write_bytes(&w, a->reason);
+    struct reply reply = { .err = e, .revision = kv_revision(n->machine.kv) };
+    audit_end(n, note, e, &reply, NULL, 0);
 }
 
 void audit_refused(struct call *call, const struct request *r, enum err e)

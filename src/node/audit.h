@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include "base/err.h"
 #include "core/machine/machine.h"
+#include "core/secret/secret.h"
 
 struct audit;
 struct audit_note; /* one write whose outcome is not known yet */
@@ -31,5 +32,7 @@ struct audit_note *audit_begin(struct call *call, const struct request *r);
  * not, or that nobody knows (ERR_TIMEOUT, ERR_LEADER_FAILED), or, ERR_OK, that it was asked. */
 void audit_end(struct node *n, struct audit_note *note, enum err e, const struct reply *reply,
                const struct kv_change *changes, size_t n_changes);
+/* A secret was read, or not (e). */
+void audit_secret(struct call *call, const struct secret_ask *a, int64_t version, enum err e);
 /* Both at once. */
 void audit_refused(struct call *call, const struct request *r, enum err e);

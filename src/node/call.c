@@ -306,6 +306,10 @@ void call_answer(struct call *call, const struct reply *reply)
         health_read(call, reply->err);
         return;
     }
+    if (call->rest->secret && reply->err == ERR_OK) {
+        secrets_replied(call, reply);
+        return;
+    }
     n->metrics.requests_refused += reply->err != ERR_OK;
     count_refusal(&n->metrics, reply->err);
     rest_answer(call->rest, n->machine.kv, reply, &call->arena, &a);

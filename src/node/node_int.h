@@ -28,6 +28,7 @@
 #include "node/metric.h"
 #include "node/param.h"
 #include "node/range_stream.h"
+#include "node/secret.h"
 #include "node/slog.h"
 #include "node/storage.h"
 #include "node/transfer.h"
@@ -190,6 +191,7 @@ struct node {
     char peer_url[PEER_URL_MAX + 1]; /* where other members call us */
     uint64_t incarnation;            /* of our data directory */
     struct logins logins;
+    struct secrets *secrets;
 };
 
 /* ---- pump.c ---- */
@@ -315,6 +317,7 @@ struct call {
     struct grpc_reader reader;
     struct arena arena; /* REST: request and answer */
     struct rest_call *rest;
+    struct secret_work *secret; /* in the arena; NULL: not of secrets, or not begun */
     struct http_request http; /* REST over HTTP/2: in the arena, body while it comes */
     struct buf body; /* REST: of the request; gRPC: a message that waits for its turn */
     struct watch_stream *watch;

@@ -437,6 +437,7 @@ static void close_parts(struct node *n)
     listen_close(n);
     conn_close_all(n);
     login_close(n);
+    secrets_close(n);
     peers_close(n);
     thread_drain(n->disk);
     while (transfer_busy(n) || download_busy(n)) {
@@ -530,8 +531,10 @@ struct node *node_open(const struct params *p, uint32_t segment_bytes)
     n->segment_bytes = segment_bytes;
     open_allocators(n);
     open_parts(n);
-    return listen_open_tls(n) && open_logins(n) == 0 && compactor_open(n) && begin(n) == 0 ? n
-                                                                                           : NULL;
+    return listen_open_tls(n) && open_logins(n) == 0 && compactor_open(n) && secrets_open(n) &&
+                   begin(n) == 0
+               ? n
+               : NULL;
 }
 
 bool node_serve(struct node *n)

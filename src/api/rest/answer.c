@@ -410,6 +410,9 @@ void rest_answer(const struct rest_call *call, const struct kv *kv, const struct
     case ROUTE_WATCH:
     case ROUTE_OFREP_EVENTS:
     case ROUTE_SNAPSHOT:
+    case ROUTE_SECRETS: /* see rest_secret */
+    case ROUTE_SECRET:
+    case ROUTE_SEAL:
         break;
     }
     UNREACHABLE("a unary route");

@@ -368,6 +368,12 @@ static int route_of(struct span path)
         return ROUTE_ENVIRONMENT;
     if (span_starts(path, SPAN(REST_HISTORY_PATH)))
         return ROUTE_HISTORY;
+    if (span_is(path, "/v1/secrets"))
+        return ROUTE_SECRETS;
+    if (span_starts(path, SPAN("/v1/secrets/")))
+        return ROUTE_SECRET;
+    if (span_is(path, "/v1/seal"))
+        return ROUTE_SEAL;
     if (span_is(path, "/v1/watch"))
         return ROUTE_WATCH;
     if (span_is(path, "/v1/snapshot"))
@@ -413,6 +419,8 @@ enum err rest_call(const struct http_request *http, struct arena *arena, struct 
     out->deletes = span_is(http->method, "DELETE");
     if (flags)
         return flag_call(http, arena, out, detail);
+    if (out->route == ROUTE_SECRETS || out->route == ROUTE_SECRET || out->route == ROUTE_SEAL)
+        return secret_call(http, arena, out, detail);
     enum err e = read_query(&p);
     return e == ERR_OK ? readers[out->route](&p) : e;
 }

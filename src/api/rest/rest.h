@@ -18,6 +18,7 @@
 #include "base/err.h"
 #include "base/span.h"
 #include "core/machine/machine.h"
+#include "core/secret/secret.h"
 #include "core/watch/watch.h"
 #include "wire/http/http.h"
 
@@ -49,6 +50,7 @@ struct rest_call {
     enum rest_kind kind;
     int route;              /* row of route.def */
     struct request request; /* for the core; for REST_WATCH of type REQUEST_WATCH_ADD */
+    struct secret_ask *secret; /* of secrets; request reads what it speaks of. Else NULL */
     struct span key;        /* the config's own key, decoded */
     struct span prefix;     /* of a list or watch */
     struct span environment;
@@ -101,6 +103,9 @@ void rest_answer(const struct rest_call *call, const struct kv *kv, const struct
 
 /* problem+json for any error, also those that the node finds (too large, overloaded). */
 void rest_problem(enum err e, const char *detail, struct arena *arena, struct rest_answer *out);
+
+/* The answer to one of secrets that went well. What it wrote the data to is wiped, but the body. */
+void rest_secret(const struct secret_answer *a, struct arena *arena, struct rest_answer *out);
 
 /* ---- watch: the same events as text/event-stream or as WebSocket text messages ---- */
 

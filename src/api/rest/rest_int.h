@@ -75,6 +75,10 @@ void body_of(struct rest_answer *a, int status, const char *type, struct buf *b,
 void problem(enum err e, const char *detail, const int64_t *version, struct arena *arena,
              struct rest_answer *out);
 
+/* Secrets: what is asked; ERR_BAD_REQUEST, ERR_BODY_NOT_JSON, ERR_BODY_TOO_LARGE. */
+enum err secret_call(const struct http_request *http, struct arena *arena, struct rest_call *out,
+                     const char **detail) MUST_CHECK;
+
 bool number_read(struct span text, int64_t *out); /* decimal, not negative */
 struct span page_token(int64_t revision, struct span last_key, struct arena *arena);
 bool page_token_read(struct span token, struct arena *arena, int64_t *revision, struct span *last);

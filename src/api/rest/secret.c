@@ -1,0 +1,333 @@
+/* Secrets over REST: what is asked, and the answers. The node does the rest: it has the keys. */
+#include "api/rest/rest_int.h"
+#include "base/check.h"
+
+#define SECRETS "/v1/secrets/"
+
+struct reading {
+    const struct http_request *http;
+    struct arena *arena;
+    struct secret_ask *ask;
+    const char **detail;
+    struct span action;
+    bool metadata, all;
+};
+
+static enum err refuse(const struct reading *r, const char *detail)
+{
+    *r->detail = detail;
+    return ERR_BAD_REQUEST;
+}
+
+/* ---- the query ---- */
+
+static enum err read_numbers(struct reading *r, struct span list)
+{
+    struct secret_ask *a = r->ask;
+    while (list.len) {
+        const uint8_t *comma = memchr(list.data, ',', list.len);
+        size_t len = comma ? (size_t)(comma - list.data) : list.len;
+        if (a->n_numbers == SECRET_VERSIONS_MAX ||
+            !number_read(span_of(list.data, len), &a->numbers[a->n_numbers++]))
+            return refuse(r, "versions must be numbers with commas between, 100 at most");
+        list = span_from(list, comma ? len + 1 : len);
+    }
+    return ERR_OK;
+}
+
+static enum err take_pair(void *context, struct span name, struct span value)
+{
+    struct reading *r = context;
+    if (span_is(name, "namespace"))
+        r->ask->name_space = value;
+    else if (span_is(name, "prefix"))
+        r->ask->path = value;
+    else if (span_is(name, "reason"))
+        r->ask->reason = value;
+    else if (span_is(name, "action"))
+        r->action = value;
+    else if (span_is(name, "metadata"))
+        r->metadata = span_is(value, "true");
+    else if (span_is(name, "all"))
+        r->all = span_is(value, "true");
+    else if (span_is(name, "versions"))
+        return read_numbers(r, value);
+    else if (!span_is(name, "version"))
+        return refuse(r, "unknown query parameter; known are: namespace prefix version versions "
+                         "reason action metadata all");
+    else if (!number_read(value, &r->ask->version))
+        return refuse(r, "version must be a whole number, 0 or more");
+    else
+        r->ask->has_check = true;
+    return ERR_OK;
+}
+
+/* ---- the body ---- */
+
+static int put_text(const char *text, size_t len, void *out)
+{
+    buf_put(out, text, len);
+    return 0;
+}
+
+/* The object as text, in the arena. */
+static enum err take_data(struct reading *r, const json_t *data)
+{
+    struct buf b;
+    if (!json_is_object(data))
+        return refuse(r, "the body wants {\"data\": {...}}");
+    buf_open(&b, r->arena->alloc);
+    CHECK(json_dump_callback(data, put_text, &b, JSON_COMPACT) == 0);
+    enum err e = b.len > SECRET_DATA_MAX ? ERR_BODY_TOO_LARGE : ERR_OK;
+    if (e == ERR_OK)
+        r->ask->data = arena_copy(r->arena, buf_all(&b));
+    else
+        *r->detail = "the data of one version are 65536 bytes at most";
+    memset(b.data, 0, b.len);
+    buf_close(&b);
+    return e;
+}
+
+static enum err take_settings(struct reading *r, const json_t *body)
+{
+    const json_t *max = json_object_get(body, "max_versions");
+    const json_t *check = json_object_get(body, "check_required");
+    r->ask->versions_max = max ? json_integer_value(max) : -1;
+    r->ask->check_required = check ? json_is_true(check) : -1;
+    if (max && (!json_is_integer(max) || r->ask->versions_max < 0 ||
+                r->ask->versions_max > SECRET_VERSIONS_MAX))
+        return refuse(r, "max_versions is a number from 0 (the default, 10) to 100");
+    return check && !json_is_boolean(check) ? refuse(r, "check_required is true or false") : ERR_OK;
+}
+
+static enum err read_body(struct reading *r)
+{
+    char why[JSONR_WHY_MAX];
+    json_t *body;
+    enum err e = jsonr_read(r->http->body, &body, why);
+    if (e != ERR_OK)
+        return e; /* why would quote what is secret */
+    e = r->ask->verb == SECRET_PUT ? take_data(r, json_object_get(body, "data"))
+                                   : take_settings(r, body);
+    json_decref(body);
+    return e;
+}
+
+/* ---- what is asked ---- */
+
+static const struct {
+    const char *name;
+    enum secret_verb verb;
+} actions[] = { { "undelete", SECRET_UNDELETE },
+                { "destroy", SECRET_DESTROY },
+                { "configure", SECRET_CONFIGURE },
+                { "rotate", SECRET_ROTATE } };
+
+static enum err read_verb(struct reading *r, bool of_one)
+{
+    struct secret_ask *a = r->ask;
+    struct span method = r->http->method;
+    if (span_is(method, "PUT")) {
+        a->verb = SECRET_PUT;
+    } else if (span_is(method, "DELETE")) {
+        a->verb = r->all ? SECRET_REMOVE : SECRET_DELETE;
+    } else if (!span_is(method, "POST")) {
+        a->verb = !of_one ? SECRET_LIST : r->metadata ? SECRET_VERSIONS : SECRET_GET;
+    } else {
+        size_t i = 0, n = sizeof(actions) / sizeof(actions[0]);
+        while (i < n && !span_is(r->action, actions[i].name))
+            i++;
+        if (i == n || of_one == (actions[i].verb == SECRET_ROTATE))
+            return refuse(r, "action is undelete, destroy or configure of a secret, or rotate of a "
+                             "namespace");
+        a->verb = actions[i].verb;
+    }
+    if ((a->verb == SECRET_UNDELETE || a->verb == SECRET_DESTROY) && !a->n_numbers)
+        return refuse(r, "versions must say which");
+    a->check = a->version;
+    return a->verb == SECRET_PUT || a->verb == SECRET_CONFIGURE ? read_body(r) : ERR_OK;
+}
+
+static void secret_request(const struct secret_ask *a, struct arena *arena, struct request *out)
+{
+    struct kv_range *range = &out->range;
+    out->type = a->verb == SECRET_STATUS ? REQUEST_STATUS : REQUEST_RANGE;
+    if (a->verb == SECRET_STATUS)
+        return;
+    *range = (struct kv_range){ .key = secret_store_key(a->name_space, a->path, arena) };
+    if (a->verb == SECRET_ROTATE)
+        range->key = secret_seal_key(a->name_space, arena);
+    if (a->verb != SECRET_LIST)
+        return;
+    range->range_end = kv_prefix_end(range->key, arena);
+    range->keys_only = true;
+    range->limit = SECRET_LIST_MAX;
+}
+
+/* LIST: the names below a path end with "/", as do those of paths. */
+static struct span with_slash(struct span s, struct arena *arena)
+{
+    if (!s.len || s.data[s.len - 1] == '/')
+        return s;
+    uint8_t *p = arena_alloc(arena, s.len + 1);
+    memcpy(p, s.data, s.len);
+    p[s.len] = '/';
+    return span_of(p, s.len + 1);
+}
+
+enum err secret_call(const struct http_request *http, struct arena *arena, struct rest_call *out,
+                     const char **detail)
+{
+    struct secret_ask *a = ARENA_NEW(arena, struct secret_ask);
+    struct reading r = { .http = http, .arena = arena, .ask = a, .detail = detail };
+    bool of_one = out->route == ROUTE_SECRET;
+    out->secret = a;
+    a->name_space = SPAN(SECRET_NAMESPACE);
+    *detail = "a percent escape is not valid";
+    enum err e = http_query_each(http->query, arena, take_pair, &r);
+    if (e == ERR_OK && of_one)
+        e = http_decode(span_from(http->path, sizeof(SECRETS) - 1), false, arena, &a->path);
+    if (e != ERR_OK)
+        return e;
+    *detail = NULL;
+    if (out->route == ROUTE_SEAL) {
+        a->verb = SECRET_STATUS;
+    } else {
+        e = read_verb(&r, of_one);
+        if (e == ERR_OK && of_one && !secret_path_good(a->path))
+            e = refuse(&r, "a path has 1 to 1024 bytes, no control characters, no empty part");
+        if (e == ERR_OK && !secret_namespace_good(a->name_space))
+            e = refuse(&r, "a namespace has 1 to 64 bytes, no slash, no control characters");
+        if (a->verb == SECRET_LIST)
+            a->path = with_slash(arena_copy(arena, a->path), arena);
+    }
+    if (e != ERR_OK)
+        return e;
+    a->path = arena_copy(arena, a->path); /* the call may wait longer than its head is there */
+    a->name_space = arena_copy(arena, a->name_space);
+    a->reason = arena_copy(arena, a->reason);
+    secret_request(a, arena, &out->request);
+    return ERR_OK;
+}
+
+/* ---- answers ---- */
+
+static void number(struct jsonw *w, const char *name, int64_t v)
+{
+    jsonw_name(w, name);
+    jsonw_number(w, v);
+}
+
+static void name_of(struct jsonw *w, const struct secret_ask *a)
+{
+    jsonw_name(w, "namespace");
+    jsonw_text(w, a->name_space);
+    jsonw_name(w, "path");
+    jsonw_text(w, a->path);
+}
+
+static void write_version(struct jsonw *w, const struct secret_version *v)
+{
+    number(w, "version", v->number);
+    number(w, "created_at_ms", v->created_ms);
+    if (v->deleted_ms)
+        number(w, "deleted_at_ms", v->deleted_ms);
+    jsonw_name(w, "destroyed");
+    jsonw_bool(w, v->destroyed);
+    number(w, "key_version", v->key);
+}
+
+static void write_versions(struct jsonw *w, const struct secret *s)
+{
+    number(w, "current_version", s->current);
+    number(w, "max_versions", s->versions_max ? s->versions_max : SECRET_VERSIONS_DEFAULT);
+    jsonw_name(w, "check_required");
+    jsonw_bool(w, s->check_required);
+    number(w, "created_at_ms", s->created_ms);
+    number(w, "updated_at_ms", s->updated_ms);
+    jsonw_name(w, "versions");
+    jsonw_array(w);
+    for (size_t i = 0; i < s->n; i++) {
+        jsonw_object(w);
+        write_version(w, &s->versions[i]);
+        jsonw_object_end(w);
+    }
+    jsonw_array_end(w);
+}
+
+static void write_names(struct jsonw *w, const struct secret_answer *a)
+{
+    jsonw_name(w, "names");
+    jsonw_array(w);
+    for (size_t i = 0; i < a->n_names; i++)
+        jsonw_text(w, a->names[i]);
+    jsonw_array_end(w);
+    jsonw_name(w, "more");
+    jsonw_bool(w, a->more);
+}
+
+static void write_status(struct jsonw *w, const struct secret_answer *a)
+{
+    jsonw_name(w, "sealed");
+    jsonw_bool(w, a->sealed);
+    jsonw_name(w, "initialized");
+    jsonw_bool(w, a->initialized);
+    jsonw_name(w, "type");
+    jsonw_text(w, span_text(a->seal_type));
+}
+
+static void write_answer(struct jsonw *w, const struct secret_answer *a)
+{
+    switch (a->ask->verb) {
+    case SECRET_STATUS:
+        write_status(w, a);
+        break;
+    case SECRET_LIST:
+        name_of(w, a->ask);
+        write_names(w, a);
+        break;
+    case SECRET_ROTATE:
+        jsonw_name(w, "namespace");
+        jsonw_text(w, a->ask->name_space);
+        number(w, "key_version", a->key);
+        break;
+    case SECRET_REMOVE:
+        jsonw_name(w, "removed");
+        jsonw_bool(w, true);
+        break;
+    case SECRET_GET:
+    case SECRET_PUT:
+        name_of(w, a->ask);
+        write_version(w, a->version);
+        if (a->ask->verb == SECRET_GET) {
+            jsonw_name(w, "data");
+            jsonw_raw(w, a->data);
+        }
+        break;
+    case SECRET_VERSIONS:
+    case SECRET_DELETE:
+    case SECRET_UNDELETE:
+    case SECRET_DESTROY:
+    case SECRET_CONFIGURE:
+    default:
+        name_of(w, a->ask);
+        write_versions(w, a->secret);
+    }
+}
+
+void rest_secret(const struct secret_answer *a, struct arena *arena, struct rest_answer *out)
+{
+    struct buf b;
+    struct jsonw w;
+    buf_open(&b, arena->alloc);
+    jsonw_open(&w, &b);
+    jsonw_object(&w);
+    write_answer(&w, a);
+    jsonw_object_end(&w);
+    *out = (struct rest_answer){ .status = 200, .body = arena_copy(arena, buf_all(&b)) };
+    out->headers[0] = (struct http_header){ SPAN("content-type"), SPAN("application/json") };
+    out->headers[1] = (struct http_header){ SPAN("cache-control"), SPAN("no-store") };
+    out->header_count = 2;
+    memset(b.data, 0, b.len);
+    buf_close(&b);
+}

@@ -1,0 +1,26 @@
+/* secret: the keys of this node that open secrets, and calls that ask for secrets.
+ *
+ * The seal's keys are read at the start from files and stay in pages of their own; all others are
+ * opened anew for every request from the store's boxes (a microsecond each), on the stack, and
+ * wiped: so what is rotated holds at once, and nothing else is kept to be lost. A call reads the
+ * secret, and, if it writes, puts the changed record behind a compare of what it has read; when
+ * that fails, another was quicker, and it tries again. */
+#pragma once
+#include <stdbool.h>
+#include "base/err.h"
+#include "base/span.h"
+
+enum {
+    SECRET_TRIES_MAX = 8, /* writes of one call that others were quicker than */
+};
+
+struct call;
+struct node;
+struct reply;
+struct secrets;
+
+/* False: a seal's key cannot be read; it is logged why. */
+bool secrets_open(struct node *n);
+void secrets_close(struct node *n);
+/* What the call waited for has come: of a call with call->rest->secret. */
+void secrets_replied(struct call *call, const struct reply *reply);
