@@ -210,6 +210,11 @@ static inline enum err drive_call(struct drive *d, const struct etcd_method *met
     buf_reset(&d->out);
     if (reply.err != ERR_OK)
         return reply.err;
+    if (method->kind == ETCD_SNAPSHOT) {
+        etcd_snapshot(d->m.applied_index, SPAN("part"), &d->out);
+        drive_read_back(d, method);
+        return ERR_OK;
+    }
     if (method->kind == ETCD_RANGE_STREAM) {
         drive_pieces(d, method, &reply.range);
         return ERR_OK;
