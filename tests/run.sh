@@ -6,7 +6,6 @@ cd "$(dirname "$0")/.." || exit 1
 logs=build/test
 mkdir -p "$logs"
 jobs=-j$(nproc)
-fuzz_seconds=${FUZZ_SECONDS:-5}
 passed=0
 failed=0
 started=$(date +%s)
@@ -59,7 +58,7 @@ if step build_sim make $jobs --no-print-directory MODE=asan $sims; then
     step sim_world build/asan/sim_world --seeds 10
 fi
 if step build_fuzz make $jobs --no-print-directory MODE=fuzz fuzzers; then
-    step fuzz tests/run_fuzz.sh "$fuzz_seconds"
+    step fuzz tests/run_fuzz.sh
 fi
 if [ -x confman ]; then
     step server /usr/bin/python3 tests/server/run.py

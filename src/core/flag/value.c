@@ -272,17 +272,21 @@ static bool read_value(struct reader *r, struct fval *out)
 
 enum err fval_read(struct span text, struct arena *arena, struct fval *out, char *why)
 {
-    struct reader r = { text.data, text.data + text.len, text.data, arena, 0, 0, NULL };
     if (text.len > FLAG_BYTES_MAX)
         return ERR_BODY_TOO_LARGE;
-    bool ok = text.len && read_value(&r, out);
+    if (!text.len) {
+        why_put(why, "there is nothing", 0);
+        return ERR_BODY_NOT_JSON;
+    }
+    struct reader r = { text.data, text.data + text.len, text.data, arena, 0, 0, NULL };
+    bool ok = read_value(&r, out);
     if (ok) {
         skip(&r);
         ok = r.at == r.end || fail(&r, "something stands behind the value");
     }
     if (ok)
         return ERR_OK;
-    why_put(why, r.why ? r.why : "there is nothing", (int64_t)(r.at - r.start));
+    why_put(why, r.why, (int64_t)(r.at - r.start));
     return ERR_BODY_NOT_JSON;
 }
 
