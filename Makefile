@@ -10,6 +10,7 @@
 # make sim         whole clusters in a false world for SECONDS=60; SEED=7 replays one, step by step
 # make mutants     puts known bugs into Raft, one at a time: its simulator has to find each
 # make race        unit tests and a server run under ThreadSanitizer
+# make page        the page at /ui/ in Chromium: main paths, accessibility; PICTURES=docs/ui makes new ones
 # make conformance the black-box suite, and those of packaged clients, on Debian's etcd and ./confman
 # make formal      spin checks the model of Raft: minutes; T=ask_early runs one search
 # make soak        what takes long: 50 kill rounds, 100,000 compared operations, 60 s of each fuzz
@@ -81,6 +82,9 @@ $O/%.o: %.c | $(addsuffix .h,$(GEN)) ; @mkdir -p $(@D) ; $(CC) $(CFLAGS) -c -o $
 $O/gen/wire/protobuf/%_pb.o: $O/gen/wire/protobuf/%_pb.c ; $(CC) $(CFLAGS) -c -o $@ $<
 $O/gen/wire/protobuf/%_pb.h $O/gen/wire/protobuf/%_pb.c: proto/%.proto tools/protogen.py
 	@python3 tools/protogen.py $< $(@D)
+# The web page stands in the binary.
+$O/gen/node/page_files.h: tools/embed.py $(wildcard web/*) ; @python3 tools/embed.py web $@
+$O/src/node/page.o: $O/gen/node/page_files.h
 objects: $(OBJ)
 fuzzers: $(FUZZ:%.c=$O/%)
 
@@ -131,7 +135,11 @@ conformance: all
 	@/usr/bin/python3 tests/server/run.py
 	@/usr/bin/python3 tests/server/packaged.py
 	+@tests/schema/run
+	@/usr/bin/python3 tests/web/run.py
 	@cd contrib/prometheus && promtool check rules alerts.yml && promtool test rules alerts_test.yml
+page: all
+	@tools/deps.sh conformance
+	@/usr/bin/python3 tests/web/run.py $(if $(PICTURES),--pictures $(PICTURES)) $(T)
 formal:
 	@tools/deps.sh soak
 	@tests/formal/run $(T)
@@ -176,7 +184,7 @@ format:
 	clang-format-14 -i $$(git ls-files '*.c' '*.h')
 help: ; @sed -n 's/^# make/make/p' Makefile
 clean: ; rm -rf build confman
-.PHONY: all objects fuzzers run test tidy unit stories server cluster fuzz mutants race conformance formal soak bench cover install \
+.PHONY: all objects fuzzers run test tidy unit stories server cluster fuzz mutants race page conformance formal soak bench cover install \
         docs format help clean
 # What is generated is kept, also when a build stops half-way.
 .SECONDARY:

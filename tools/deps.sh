@@ -2,7 +2,7 @@
 # Installs the Debian packages that are missing, and nothing else:
 # deps.sh build|test|conformance|soak|cover|format.
 #   build   what it takes to build and run       test    that, and what the tests use
-#   conformance   test, the clients whose own suites are run, and promtool
+#   conformance   test, the clients whose own suites are run, promtool, and Chromium for the page
 #   soak    that, and spin                       cover   test, and gcovr
 #   format  clang-format alone
 # Silent and quick when all is there. Says what it does; uses sudo when it is not run by root.
@@ -14,7 +14,7 @@ test="clang-14 libclang-rt-14-dev pmccabe protobuf-compiler curl openssl
       ca-certificates etcd-server etcd-client python3-etcd3 python3-grpcio python3-protobuf
       python3-websockets"
 suites="python3-etcd3gw python3-tooz python3-oslotest python3-testtools python3-fixtures
-        python3-ddt prometheus"
+        python3-ddt prometheus chromium fonts-dejavu-core"
 
 case "${1:-}" in
 build) want="$build" ;;

@@ -1,6 +1,7 @@
 /* Calls over HTTP that are not gRPC: who may call, the native door, its streams, and the small
  * answers. */
 #include "node/call_int.h"
+#include "node/page.h"
 #include "base/check.h"
 
 static const struct http_header sse_headers[] = {
@@ -165,6 +166,10 @@ void call_open_rest(struct call *call, const struct http_request *r)
     }
     if (!(serves & SERVES_HTTP)) {
         call_refuse_http(call, ERR_NOT_FOUND, "this address answers /metrics and /health alone");
+        return;
+    }
+    if (page_answer(n, r, &n->turn, &a)) {
+        call_answer_http(call, &a);
         return;
     }
     if (gateway_takes(r->path)) {

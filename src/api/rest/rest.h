@@ -73,7 +73,7 @@ struct rest_call {
 struct rest_answer {
     int status;
     struct http_header
-        headers[6]; /* content-type, etag, allow... ; spans into arena or constants */
+        headers[12]; /* content-type, etag, allow... ; spans into arena or constants */
     size_t header_count;
     struct span body; /* in the arena */
 };

@@ -1,0 +1,79 @@
+// The frame: where one is, who one is, light or dark, and the keys.
+import { h, icon, button, dialog } from "./dom.js";
+import { login, logout, onSession, who } from "./http.js";
+import * as metrics from "./metrics.js";
+import { overview } from "./overview.js";
+import { configs } from "./configs.js";
+import { access } from "./access.js";
+
+const SCREENS = {
+  overview: { title: "Overview", key: "1", open: overview },
+  configs: { title: "Configs", key: "2", open: configs },
+  access: { title: "Users and roles", key: "3", open: access },
+};
+
+const main = h("main", { id: "main", tabindex: "0" });
+const links = Object.entries(SCREENS).map(([name, s]) =>
+  h("a", { href: `#/${name}`, "data-screen": name, "aria-label": s.title, title: `${s.title}: ${s.key}` }, icon(name), h("span", {}, s.title)));
+const session = h("button", { type: "button", onclick: () => (who() ? leave() : enter()) });
+const theme = button([icon("theme"), h("span", {}, "Light or dark")], turn, { "aria-label": "Light or dark" });
+document.body.append(
+  h("a", { class: "skip-link", href: "#main", onclick: (e) => (e.preventDefault(), main.focus()) }, "To the content"),
+  h("nav", { "aria-label": "Screens" },
+    h("a", { class: "brand", href: "#/overview", "aria-label": "confman" }, h("img", { src: "icon.svg", alt: "", width: "26", height: "26" }), h("span", {}, "confman")),
+    links, h("div", { class: "grow" }), theme, session), main);
+
+let close = () => {};
+let keys = {};
+
+function show() {
+  const [name, query] = location.hash.replace(/^#\/?/, "").split("?");
+  const at = SCREENS[name] ? name : "overview";
+  close();
+  main.replaceChildren();
+  for (const a of links)
+    if (a.dataset.screen === at) a.setAttribute("aria-current", "page");
+    else a.removeAttribute("aria-current");
+  document.title = `${SCREENS[at].title} · confman`;
+  close = SCREENS[at].open(main, new URLSearchParams(query || ""));
+  keys = close.keys || {};
+}
+
+// Which theme was chosen; without a choice it is the system's.
+const KEPT = "confman.theme";
+const dark = () => (document.documentElement.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+function turn() {
+  document.documentElement.dataset.theme = dark() ? "light" : "dark";
+  localStorage.setItem(KEPT, document.documentElement.dataset.theme);
+}
+const kept = localStorage.getItem(KEPT);
+if (kept === "light" || kept === "dark") document.documentElement.dataset.theme = kept;
+
+function named() {
+  session.setAttribute("aria-label", who() ? `${who()}: sign out` : "Sign in");
+  session.replaceChildren(icon("door"), h("span", {}, who() ? `${who()}: sign out` : "Sign in"));
+}
+const leave = () => (logout(), show());
+const enter = async () => (await login("")) && show();
+onSession(named);
+named();
+
+const HELP = [["1 2 3", "go to a screen"], ["/", "search"], ["n", "new config"], ["↑ ↓ or k j", "move in the list"],
+  ["Ctrl+S", "review a change"], ["Esc", "close"], ["?", "this"]];
+const help = () => dialog({ title: "Keys", cancel: "Close",
+  body: h("dl", { class: "keys" }, HELP.map(([k, t]) => h("div", {}, h("dt", {}, h("kbd", {}, k)), h("dd", {}, t)))) });
+
+document.addEventListener("keydown", (e) => {
+  if (e.ctrlKey || e.metaKey || e.altKey || document.querySelector("dialog[open]")) return;
+  const typing = /^(INPUT|TEXTAREA|SELECT)$/.test(e.target.tagName);
+  if (typing && e.key !== "Escape") return;
+  const screen = Object.entries(SCREENS).find(([, s]) => s.key === e.key);
+  const act = screen ? () => (location.hash = `#/${screen[0]}`) : e.key === "?" ? help : keys[e.key];
+  if (!act || (typing && e.target.type === "search")) return;
+  e.preventDefault();
+  act();
+});
+
+addEventListener("hashchange", show);
+metrics.start();
+show();
