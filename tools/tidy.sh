@@ -23,8 +23,9 @@ check() {
 
 find src -name '*.[ch]' | sort >"$work/src"
 find src tests -name '*.[ch]' -o -name '*.def' | sort >"$work/code"
-find tests tools contrib .ci -name node_modules -prune -o \
-    -type f \( -name '*.py' -o -name '*.sh' -o -name run -o -name '*.js' \) -print |
+find tests tools contrib web .ci -name node_modules -prune -o \
+    -type f \( -name '*.py' -o -name '*.sh' -o -name run -o -name '*.js' -o -name '*.css' \) \
+    -print |
     sort >"$work/scripts"
 
 # 1. Includes follow tools/layers, and enter another folder by a public header only.

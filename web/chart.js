@@ -2,7 +2,10 @@
 // the pointer.
 import { h, svg } from "./dom.js";
 
-const W = 300, H = 84, SPAN_MS = 300000, SPAN_LEAST_MS = 60000;
+const W = 300,
+  H = 84,
+  SPAN_MS = 300000,
+  SPAN_LEAST_MS = 60000;
 
 // A round number at or above what is shown, so that the scale does not tremble.
 function top(peak, least, binary) {
@@ -14,28 +17,52 @@ function top(peak, least, binary) {
 
 export function chart({ title, format, series, least = 1, binary = false }) {
   const figures = series.map((s, i) =>
-    h("span", { class: `figure line-${i}` }, series.length > 1 ? h("i", {}, s.name) : null, h("b", {}, "–")));
-  const lines = series.map((s, i) => svg("path", { class: `line line-${i}`, "vector-effect": "non-scaling-stroke" }));
+    h(
+      "span",
+      { class: `figure line-${i}` },
+      series.length > 1 ? h("i", {}, s.name) : null,
+      h("b", {}, "–"),
+    ),
+  );
+  const lines = series.map((s, i) =>
+    svg("path", { class: `line line-${i}`, "vector-effect": "non-scaling-stroke" }),
+  );
   const area = svg("path", { class: "area" });
   const cursor = svg("path", { class: "cursor", "vector-effect": "non-scaling-stroke" });
   const scale = h("span", { class: "scale" });
-  const picture = svg("svg", { viewBox: `0 0 ${W} ${H}`, preserveAspectRatio: "none", "aria-hidden": "true" },
-    svg("path", { class: "grid", d: `M0 ${H - 1}H${W}M0 ${H / 2}H${W}M0 1H${W}`, "vector-effect": "non-scaling-stroke" }),
-    area, lines, cursor);
+  const picture = svg(
+    "svg",
+    { viewBox: `0 0 ${W} ${H}`, preserveAspectRatio: "none", "aria-hidden": "true" },
+    svg("path", {
+      class: "grid",
+      d: `M0 ${H - 1}H${W}M0 ${H / 2}H${W}M0 1H${W}`,
+      "vector-effect": "non-scaling-stroke",
+    }),
+    area,
+    lines,
+    cursor,
+  );
   const time = h("span", { class: "scale time" });
-  const node = h("section", { class: "card chart", "aria-label": title },
+  const node = h(
+    "section",
+    { class: "card chart", "aria-label": title },
     h("header", {}, h("h3", {}, title), h("div", { class: "figures" }, figures)),
-    h("div", { class: "plot" }, scale, time, picture));
-  let data = [], pointer = null, span = SPAN_MS;
+    h("div", { class: "plot" }, scale, time, picture),
+  );
+  let data = [],
+    pointer = null,
+    span = SPAN_MS;
 
   function path(points, now, high) {
-    let d = "", pen = "M";
+    let d = "",
+      pen = "M";
     for (const p of points) {
       if (p.y === null || p.at < now - span) {
         pen = "M";
         continue;
       }
-      const x = W - ((now - p.at) / span) * W, y = H - 2 - (p.y / high) * (H - 6);
+      const x = W - ((now - p.at) / span) * W,
+        y = H - 2 - (p.y / high) * (H - 6);
       d += `${pen}${x.toFixed(1)} ${y.toFixed(1)}`;
       pen = "L";
     }
@@ -44,7 +71,8 @@ export function chart({ title, format, series, least = 1, binary = false }) {
 
   function draw() {
     const now = Date.now();
-    span = Math.min(SPAN_MS, Math.max(SPAN_LEAST_MS, now - data[0][0].at)); // a young one fills its room
+    // a young one fills its room
+    span = Math.min(SPAN_MS, Math.max(SPAN_LEAST_MS, now - data[0][0].at));
     const high = top(Math.max(0, ...data.flat().map((p) => p.y ?? 0)), least, binary);
     data.forEach((points, i) => lines[i].setAttribute("d", path(points, now, high)));
     const whole = data[0].every((p) => p.y !== null) && data[0].length > 1;
@@ -55,8 +83,13 @@ export function chart({ title, format, series, least = 1, binary = false }) {
     const at = pointer === null ? null : now - (1 - pointer) * span;
     data.forEach((points, i) => {
       const known = points.filter((p) => p.y !== null);
-      const p = at === null ? known[known.length - 1]
-        : known.reduce((best, p) => (!best || Math.abs(p.at - at) < Math.abs(best.at - at) ? p : best), null);
+      const p =
+        at === null
+          ? known[known.length - 1]
+          : known.reduce(
+              (best, p) => (!best || Math.abs(p.at - at) < Math.abs(best.at - at) ? p : best),
+              null,
+            );
       figures[i].lastChild.textContent = p ? format(p.y) : "–";
     });
     cursor.setAttribute("d", at === null ? "" : `M${pointer * W} 0V${H}`);

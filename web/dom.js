@@ -1,4 +1,4 @@
-// Elements, dialogs and notes. Text goes in as text only, so nothing that is stored can become markup.
+// Elements, dialogs and notes. Text goes in as text only, so nothing that is stored becomes markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -30,8 +30,11 @@ const ICONS = {
   door: "M14 4h5v16h-5M4 12h11M11 8l4 4-4 4",
 };
 export const icon = (name) =>
-  svg("svg", { viewBox: "0 0 24 24", class: "icon", "aria-hidden": "true" },
-    svg("path", { d: ICONS[name] }));
+  svg(
+    "svg",
+    { viewBox: "0 0 24 24", class: "icon", "aria-hidden": "true" },
+    svg("path", { d: ICONS[name] }),
+  );
 
 // A labelled field; its error stands below it and is read out with it.
 let fields = 0;
@@ -55,10 +58,25 @@ export function dialog({ title, body, action, submit, danger, wide, cancel = "Ca
   return new Promise((resolve) => {
     let result;
     const problem = h("p", { class: "problem", role: "alert", hidden: true });
-    const go = action && h("button", { type: "submit", class: danger ? "danger" : "primary" }, action);
-    const node = h("dialog", { class: wide ? "wide" : "", "aria-label": title },
-      h("form", { onsubmit: send }, h("h2", {}, title), body, problem,
-        h("footer", {}, button(cancel, () => node.close()), go)));
+    const go =
+      action && h("button", { type: "submit", class: danger ? "danger" : "primary" }, action);
+    const node = h(
+      "dialog",
+      { class: wide ? "wide" : "", "aria-label": title },
+      h(
+        "form",
+        { onsubmit: send },
+        h("h2", {}, title),
+        body,
+        problem,
+        h(
+          "footer",
+          {},
+          button(cancel, () => node.close()),
+          go,
+        ),
+      ),
+    );
     async function send(event) {
       event.preventDefault();
       if (!go || go.disabled) return;
@@ -96,13 +114,18 @@ export function note(text, bad) {
 export function ago(iso) {
   const s = Math.max(0, (Date.now() - Date.parse(iso)) / 1000);
   if (s < 1) return "1 s";
-  for (const [unit, length] of [["d", 86400], ["h", 3600], ["min", 60]])
+  for (const [unit, length] of [
+    ["d", 86400],
+    ["h", 3600],
+    ["min", 60],
+  ])
     if (s >= length) return `${Math.floor(s / length)} ${unit}`;
   return `${Math.floor(s)} s`;
 }
 
 const whole = new Intl.NumberFormat("en");
-export const count = (n) => (n === undefined || Number.isNaN(n) ? "–" : whole.format(Math.round(n)));
+export const count = (n) =>
+  n === undefined || Number.isNaN(n) ? "–" : whole.format(Math.round(n));
 export function rate(n) {
   if (n >= 10000) return `${(n / 1000).toFixed(n >= 100000 ? 0 : 1)}k`;
   return n >= 100 || n === 0 ? count(n) : n.toFixed(1);
@@ -110,10 +133,15 @@ export function rate(n) {
 export function bytes(n) {
   if (n === undefined) return "–";
   let unit = 0;
-  while (n >= 1024 && unit < 4) n /= 1024, unit++;
-  return `${n >= 100 || unit === 0 ? Math.round(n) : n.toFixed(1)} ${["B", "KiB", "MiB", "GiB", "TiB"][unit]}`;
+  while (n >= 1024 && unit < 4) (n /= 1024), unit++;
+  const name = ["B", "KiB", "MiB", "GiB", "TiB"][unit];
+  return `${n >= 100 || unit === 0 ? Math.round(n) : n.toFixed(1)} ${name}`;
 }
 export function seconds(s) {
   if (!s) return "–";
-  return s < 0.001 ? `${Math.round(s * 1e6)} µs` : s < 1 ? `${(s * 1000).toFixed(s < 0.1 ? 1 : 0)} ms` : `${s.toFixed(1)} s`;
+  return s < 0.001
+    ? `${Math.round(s * 1e6)} µs`
+    : s < 1
+      ? `${(s * 1000).toFixed(s < 0.1 ? 1 : 0)} ms`
+      : `${s.toFixed(1)} s`;
 }

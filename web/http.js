@@ -30,27 +30,39 @@ export class Refused extends Error {
 // Numbers that a double would change stay as they were written.
 const exact = (key, value, context) =>
   typeof value === "number" && context && JSON.rawJSON && context.source !== String(value)
-    ? JSON.rawJSON(context.source) : value;
+    ? JSON.rawJSON(context.source)
+    : value;
 
 // Without cookies and the browser's own login window: a token in a header is all there is.
 function send(method, path, body, headers, signal) {
   const all = { ...headers };
   if (session) all.authorization = `Bearer ${session.token}`;
   if (body !== undefined) all["content-type"] = "application/json";
-  return fetch(path, { method, body, headers: all, signal, credentials: "omit", cache: "no-store" });
+  return fetch(path, {
+    method,
+    body,
+    headers: all,
+    signal,
+    credentials: "omit",
+    cache: "no-store",
+  });
 }
 
 // "Nobody is proven to ask" in REST's words, and in those of etcd's JSON door.
 function unproven(refused) {
-  return refused.status === 401 ||
-    /user name is empty|invalid auth token|revision of auth store is old/.test(refused.message);
+  return (
+    refused.status === 401 ||
+    /user name is empty|invalid auth token|revision of auth store is old/.test(refused.message)
+  );
 }
 
 async function refusal(answer) {
   let body = null;
   try {
     body = await answer.json();
-  } catch { /* not JSON: the status says it */ }
+  } catch {
+    /* not JSON: the status says it */
+  }
   return new Refused(answer.status, body);
 }
 
@@ -96,32 +108,42 @@ async function ask(why) {
   const password = h("input", { type: "password", autocomplete: "current-password" });
   const token = h("input", { type: "password", autocomplete: "off" });
   if (session && session.name) name.value = session.name;
-  return Boolean(await dialog({
-    title: "Sign in",
-    body: [
-      why ? h("p", { class: "hint" }, why) : null,
-      field("User", name), field("Password", password),
-      h("details", {}, h("summary", {}, "Use a token instead"), field("Token", token)),
-    ],
-    action: "Sign in",
-    submit: async () => {
-      if (token.value) {
-        const answer = await fetch("/v1/status", { credentials: "omit", cache: "no-store",
-          headers: { authorization: `Bearer ${token.value}` } });
-        if (answer.status === 401) throw new Error("this token proves nobody");
-        remember({ name: "token", token: token.value });
-        return;
-      }
-      const answer = await fetch("/v3/auth/authenticate", { method: "POST", credentials: "omit",
-        body: JSON.stringify({ name: name.value, password: password.value }) });
-      if (!answer.ok) {
-        const refused = await refusal(answer);
-        throw /authentication failed/.test(refused.message)
-          ? new Error("user or password is wrong") : refused;
-      }
-      remember({ name: name.value, token: (await answer.json()).token });
-    },
-  }));
+  return Boolean(
+    await dialog({
+      title: "Sign in",
+      body: [
+        why ? h("p", { class: "hint" }, why) : null,
+        field("User", name),
+        field("Password", password),
+        h("details", {}, h("summary", {}, "Use a token instead"), field("Token", token)),
+      ],
+      action: "Sign in",
+      submit: async () => {
+        if (token.value) {
+          const answer = await fetch("/v1/status", {
+            credentials: "omit",
+            cache: "no-store",
+            headers: { authorization: `Bearer ${token.value}` },
+          });
+          if (answer.status === 401) throw new Error("this token proves nobody");
+          remember({ name: "token", token: token.value });
+          return;
+        }
+        const answer = await fetch("/v3/auth/authenticate", {
+          method: "POST",
+          credentials: "omit",
+          body: JSON.stringify({ name: name.value, password: password.value }),
+        });
+        if (!answer.ok) {
+          const refused = await refusal(answer);
+          throw /authentication failed/.test(refused.message)
+            ? new Error("user or password is wrong")
+            : refused;
+        }
+        remember({ name: name.value, token: (await answer.json()).token });
+      },
+    }),
+  );
 }
 
 // Changes of a prefix from a revision on, for as long as signal lets it. tell(type, data) gets put
@@ -131,7 +153,13 @@ async function ask(why) {
 export async function watch(query, revision, { tell, state, signal }) {
   for (let tries = 0; !signal.aborted; tries++) {
     try {
-      const answer = await open("GET", `/v1/watch?${query}&revision=${revision}`, undefined, {}, signal);
+      const answer = await open(
+        "GET",
+        `/v1/watch?${query}&revision=${revision}`,
+        undefined,
+        {},
+        signal,
+      );
       for await (const event of blocks(answer.body)) {
         tries = 0;
         if (event.type === "ready") state("live");
@@ -166,7 +194,8 @@ async function* blocks(body) {
       const event = {};
       for (const line of part.split("\n")) {
         const at = line.indexOf(":");
-        const name = line.slice(0, at), rest = line.slice(at + 1).trimStart();
+        const name = line.slice(0, at),
+          rest = line.slice(at + 1).trimStart();
         if (name === "event") event.type = rest;
         if (name === "id") event.id = rest;
         if (name === "data") event.data = JSON.parse(rest, exact);

@@ -14,14 +14,44 @@ const SCREENS = {
 
 const main = h("main", { id: "main", tabindex: "0" });
 const links = Object.entries(SCREENS).map(([name, s]) =>
-  h("a", { href: `#/${name}`, "data-screen": name, "aria-label": s.title, title: `${s.title}: ${s.key}` }, icon(name), h("span", {}, s.title)));
+  h(
+    "a",
+    {
+      href: `#/${name}`,
+      "data-screen": name,
+      "aria-label": s.title,
+      title: `${s.title}: ${s.key}`,
+    },
+    icon(name),
+    h("span", {}, s.title),
+  ),
+);
 const session = h("button", { type: "button", onclick: () => (who() ? leave() : enter()) });
-const theme = button([icon("theme"), h("span", {}, "Light or dark")], turn, { "aria-label": "Light or dark" });
+const theme = button([icon("theme"), h("span", {}, "Light or dark")], turn, {
+  "aria-label": "Light or dark",
+});
 document.body.append(
-  h("a", { class: "skip-link", href: "#main", onclick: (e) => (e.preventDefault(), main.focus()) }, "To the content"),
-  h("nav", { "aria-label": "Screens" },
-    h("a", { class: "brand", href: "#/overview", "aria-label": "confman" }, h("img", { src: "icon.svg", alt: "", width: "26", height: "26" }), h("span", {}, "confman")),
-    links, h("div", { class: "grow" }), theme, session), main);
+  h(
+    "a",
+    { class: "skip-link", href: "#main", onclick: (e) => (e.preventDefault(), main.focus()) },
+    "To the content",
+  ),
+  h(
+    "nav",
+    { "aria-label": "Screens" },
+    h(
+      "a",
+      { class: "brand", href: "#/overview", "aria-label": "confman" },
+      h("img", { src: "icon.svg", alt: "", width: "26", height: "26" }),
+      h("span", {}, "confman"),
+    ),
+    links,
+    h("div", { class: "grow" }),
+    theme,
+    session,
+  ),
+  main,
+);
 
 let close = () => {};
 let keys = {};
@@ -41,7 +71,9 @@ function show() {
 
 // Which theme was chosen; without a choice it is the system's.
 const KEPT = "confman.theme";
-const dark = () => (document.documentElement.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+const dark = () =>
+  (document.documentElement.dataset.theme ||
+    (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
 function turn() {
   document.documentElement.dataset.theme = dark() ? "light" : "dark";
   localStorage.setItem(KEPT, document.documentElement.dataset.theme);
@@ -58,17 +90,36 @@ const enter = async () => (await login("")) && show();
 onSession(named);
 named();
 
-const HELP = [["1 2 3", "go to a screen"], ["/", "search"], ["n", "new config"], ["↑ ↓ or k j", "move in the list"],
-  ["Ctrl+S", "review a change"], ["Esc", "close"], ["?", "this"]];
-const help = () => dialog({ title: "Keys", cancel: "Close",
-  body: h("dl", { class: "keys" }, HELP.map(([k, t]) => h("div", {}, h("dt", {}, h("kbd", {}, k)), h("dd", {}, t)))) });
+const HELP = [
+  ["1 2 3", "go to a screen"],
+  ["/", "search"],
+  ["n", "new config"],
+  ["↑ ↓ or k j", "move in the list"],
+  ["Ctrl+S", "review a change"],
+  ["Esc", "close"],
+  ["?", "this"],
+];
+const help = () =>
+  dialog({
+    title: "Keys",
+    cancel: "Close",
+    body: h(
+      "dl",
+      { class: "keys" },
+      HELP.map(([k, t]) => h("div", {}, h("dt", {}, h("kbd", {}, k)), h("dd", {}, t))),
+    ),
+  });
 
 document.addEventListener("keydown", (e) => {
   if (e.ctrlKey || e.metaKey || e.altKey || document.querySelector("dialog[open]")) return;
   const typing = /^(INPUT|TEXTAREA|SELECT)$/.test(e.target.tagName);
   if (typing && e.key !== "Escape") return;
   const screen = Object.entries(SCREENS).find(([, s]) => s.key === e.key);
-  const act = screen ? () => (location.hash = `#/${screen[0]}`) : e.key === "?" ? help : keys[e.key];
+  const act = screen
+    ? () => (location.hash = `#/${screen[0]}`)
+    : e.key === "?"
+      ? help
+      : keys[e.key];
   if (!act || (typing && e.target.type === "search")) return;
   e.preventDefault();
   act();

@@ -1,7 +1,8 @@
 // What /metrics said over the last minutes: samples, rates and quantiles between two of them.
 import { metricsText } from "./http.js";
 
-const EVERY_MS = 2000, KEEP = 150; // five minutes
+const EVERY_MS = 2000,
+  KEEP = 150; // five minutes
 
 const samples = [];
 const listeners = new Set();
@@ -29,7 +30,8 @@ export function rates(...names) {
     return { at: s.at, y: s.missing || grown < 0 ? null : (grown * 1000) / (s.at - samples[i].at) };
   });
 }
-export const gauges = (name) => samples.slice(1).map((s) => ({ at: s.at, y: s.values.get(name) ?? null }));
+export const gauges = (name) =>
+  samples.slice(1).map((s) => ({ at: s.at, y: s.values.get(name) ?? null }));
 
 // A quantile of what a histogram counted between neighbours, linear within a bucket; null: nothing.
 export function quantiles(name, q) {
@@ -39,28 +41,38 @@ const bounds = new Map(); // of a histogram: [the bucket's series, its upper bou
 function buckets(s, name) {
   if (!bounds.has(name) && s.values.size) {
     const begin = `${name}_bucket{le="`;
-    bounds.set(name, [...s.values.keys()].filter((k) => k.startsWith(begin))
-      .map((k) => [k, k.includes("+Inf") ? Infinity : parseFloat(k.slice(begin.length))])
-      .sort((a, b) => a[1] - b[1]));
+    bounds.set(
+      name,
+      [...s.values.keys()]
+        .filter((k) => k.startsWith(begin))
+        .map((k) => [k, k.includes("+Inf") ? Infinity : parseFloat(k.slice(begin.length))])
+        .sort((a, b) => a[1] - b[1]),
+    );
   }
   return bounds.get(name) || [];
 }
 function quantile(before, now, name, q) {
-  const counted = buckets(now, name).map(([series, le]) =>
-    [le, (now.values.get(series) || 0) - (before.values.get(series) || 0)]);
+  const counted = buckets(now, name).map(([series, le]) => [
+    le,
+    (now.values.get(series) || 0) - (before.values.get(series) || 0),
+  ]);
   const total = counted.length ? counted[counted.length - 1][1] : 0;
   if (!(total > 0)) return null;
-  let low = 0, below = 0;
+  let low = 0,
+    below = 0;
   for (const [le, n] of counted) {
     if (n >= q * total)
-      return le === Infinity ? low : low + ((le - low) * (q * total - below)) / Math.max(1, n - below);
-    low = le, below = n;
+      return le === Infinity
+        ? low
+        : low + ((le - low) * (q * total - below)) / Math.max(1, n - below);
+    (low = le), (below = n);
   }
   return low;
 }
 
 async function sample() {
-  let values = new Map(), missing = false;
+  let values = new Map(),
+    missing = false;
   try {
     values = parse(await metricsText());
   } catch {

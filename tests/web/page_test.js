@@ -20,7 +20,8 @@ async function open(hash, options = {}) {
   page.wrong = [];
   page.on("pageerror", (e) => page.wrong.push(String(e)));
   page.on("console", (m) => {
-    if (m.type() === "error" && !/status of (401|412|404|400|410)/.test(m.text())) page.wrong.push(m.text());
+    if (m.type() === "error" && !/status of (401|412|404|400|410)/.test(m.text()))
+      page.wrong.push(m.text());
   });
   page.on("request", (r) => r.url().startsWith(BASE) || page.wrong.push(`asked ${r.url()}`));
   await page.goto(`${BASE}/ui/${hash}`);
@@ -41,8 +42,11 @@ async function until(page, condition, argument) {
 }
 
 async function put(key, value, type) {
-  const answer = await fetch(`${BASE}/v1/config/${key}`, { method: "PUT",
-    headers: { "content-type": "application/json" }, body: JSON.stringify({ value, type }) });
+  const answer = await fetch(`${BASE}/v1/config/${key}`, {
+    method: "PUT",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ value, type }),
+  });
   assert.ok(answer.ok, `${key}: ${answer.status}`);
   return answer.json();
 }
@@ -56,7 +60,8 @@ async function picture(page, name) {
 async function accessible(page) {
   await page.evaluate(AXE);
   const found = await page.evaluate(() => axe.run(document, { resultTypes: ["violations"] }));
-  const bad = found.violations.filter((v) => ["serious", "critical"].includes(v.impact))
+  const bad = found.violations
+    .filter((v) => ["serious", "critical"].includes(v.impact))
     .map((v) => `${v.id}: ${v.nodes.map((n) => `${n.target} ${n.failureSummary}`).join("; ")}`);
   assert.deepStrictEqual(bad, []);
 }
@@ -71,7 +76,9 @@ const tests = {
     assert.strictEqual(await page.locator("tbody tr").count(), 1);
     await until(page, () => /\d/.test(document.querySelector(".stat b").textContent));
     for (let i = 0; i < 30; i++) await put("shop/limit", i);
-    await until(page, () => document.querySelector(".chart path.line-0").getAttribute("d")?.includes("L"));
+    await until(page, () =>
+      document.querySelector(".chart path.line-0").getAttribute("d")?.includes("L"),
+    );
     await accessible(page);
     await close(page);
   },
@@ -168,32 +175,52 @@ const tests = {
   },
 
   async ten_thousand_keys() {
-    const keys = Array.from({ length: 10000 }, (_, i) => `many/group-${i % 40}/config-${String(i).padStart(5, "0")}`);
-    for (let i = 0; i < keys.length; i += 100) { // by etcd's JSON door: 100 in a transaction
-      const success = keys.slice(i, i + 100).map((k) => ({ requestPut: {
-        key: Buffer.from(`confman/config/default/${k}`).toString("base64"), value: Buffer.from(`value of ${k}`).toString("base64") } }));
-      assert.ok((await fetch(`${BASE}/v3/kv/txn`, { method: "POST", body: JSON.stringify({ success }) })).ok);
+    const keys = Array.from(
+      { length: 10000 },
+      (_, i) => `many/group-${i % 40}/config-${String(i).padStart(5, "0")}`,
+    );
+    for (let i = 0; i < keys.length; i += 100) {
+      // by etcd's JSON door: 100 in a transaction
+      const success = keys.slice(i, i + 100).map((k) => ({
+        requestPut: {
+          key: Buffer.from(`confman/config/default/${k}`).toString("base64"),
+          value: Buffer.from(`value of ${k}`).toString("base64"),
+        },
+      }));
+      assert.ok(
+        (await fetch(`${BASE}/v3/kv/txn`, { method: "POST", body: JSON.stringify({ success }) }))
+          .ok,
+      );
     }
     const page = await open("#/configs");
     await until(page, () => /^10,0\d\d$/.test(document.querySelector(".head .hint").textContent));
-    assert.ok((await page.getByRole("option").count()) < 60, "only what is seen is in the document");
+    assert.ok(
+      (await page.getByRole("option").count()) < 60,
+      "only what is seen is in the document",
+    );
     // how long frames take while the whole list rolls by
-    const frames = await page.evaluate(() => new Promise((done) => {
-      const list = document.querySelector(".list");
-      const late = [];
-      requestAnimationFrame(function step() {
-        const began = performance.now();
-        list.scrollTop = (late.length / 120) * list.scrollHeight;
-        list.dispatchEvent(new Event("scroll"));
-        requestAnimationFrame(() => {
-          list.getBoundingClientRect();
-          late.push(performance.now() - began);
-          if (late.length < 120) step();
-          else done(late.sort((a, b) => a - b));
-        });
-      });
-    }));
-    console.log(`10,000 keys, 120 scrolled frames: half within ${frames[60].toFixed(0)} ms, the slowest ${frames[119].toFixed(0)} ms`);
+    const frames = await page.evaluate(
+      () =>
+        new Promise((done) => {
+          const list = document.querySelector(".list");
+          const late = [];
+          requestAnimationFrame(function step() {
+            const began = performance.now();
+            list.scrollTop = (late.length / 120) * list.scrollHeight;
+            list.dispatchEvent(new Event("scroll"));
+            requestAnimationFrame(() => {
+              list.getBoundingClientRect();
+              late.push(performance.now() - began);
+              if (late.length < 120) step();
+              else done(late.sort((a, b) => a - b));
+            });
+          });
+        }),
+    );
+    console.log(
+      `10,000 keys, 120 scrolled frames: half within ${frames[60].toFixed(0)} ms, ` +
+        `the slowest ${frames[119].toFixed(0)} ms`,
+    );
     assert.ok(frames[60] < 200, `${frames[60]} ms`); // a busy machine's, without a graphics card
     const searched = await page.evaluate(() => {
       const box = document.querySelector("input[type=search]");
@@ -224,10 +251,13 @@ const tests = {
 
   // Comes last: from here on everybody is asked.
   async users_roles_and_an_ended_session() {
+    await put("shop/limit", 100);
+    await put("live/value", "not for ann");
     const page = await open("#/access");
     const made = async (what, fields) => {
       await page.getByRole("button", { name: what }).click();
-      for (const [label, text] of Object.entries(fields)) await page.getByRole("dialog").getByLabel(label).fill(text);
+      for (const [label, text] of Object.entries(fields))
+        await page.getByRole("dialog").getByLabel(label).fill(text);
       await page.getByRole("dialog").locator("button[type=submit]").click();
       await page.getByRole("dialog").waitFor({ state: "detached" });
     };
@@ -235,9 +265,16 @@ const tests = {
     await made("New user", { Name: "ann", Password: "secret-ann" });
     await made("New role", { Name: "root" });
     await made("New role", { Name: "shop" });
-    const line = (name) => page.locator(".things li").filter({ has: page.getByText(name, { exact: true }) });
+    const line = (name) =>
+      page.locator(".things li").filter({ has: page.getByText(name, { exact: true }) });
     const give = async (user, role) => {
-      await page.locator(".pair .card").first().locator("li").filter({ hasText: user }).getByRole("button", { name: "Give role" }).click();
+      await page
+        .locator(".pair .card")
+        .first()
+        .locator("li")
+        .filter({ hasText: user })
+        .getByRole("button", { name: "Give role" })
+        .click();
       await page.getByRole("dialog").getByLabel("Role").selectOption(role);
       await page.getByRole("dialog").locator("button[type=submit]").click();
       await page.getByText(`${user} has the role ${role}.`).waitFor();
@@ -267,7 +304,12 @@ const tests = {
     await picture(page, "access");
 
     // the session ends: the page asks again and then does what it was about to do
-    await page.evaluate(() => sessionStorage.setItem("confman.session", JSON.stringify({ name: "root", token: "aaaaaaaaaaaaaaaa.1" })));
+    await page.evaluate(() =>
+      sessionStorage.setItem(
+        "confman.session",
+        JSON.stringify({ name: "root", token: "aaaaaaaaaaaaaaaa.1" }),
+      ),
+    );
     await page.goto(`${BASE}/ui/#/configs`);
     await page.reload();
     await page.getByText("Your session has ended.").waitFor();
@@ -289,20 +331,42 @@ const tests = {
 
 // What docs/ui/ shows.
 async function pictures() {
-  const values = [["checkout/currency", "EUR"], ["checkout/payment", { providers: ["card", "transfer"], retries: 3, timeout_ms: 2500 }],
-    ["checkout/limits/daily", 25000], ["checkout/limits/per_order", 1500], ["mail/sender", "orders@shop.example"],
-    ["mail/templates/welcome", "Welcome, {name}. Your first order ships free."], ["search/synonyms", { shoe: ["sneaker", "trainer"] }],
-    ["search/enabled", true], ["stock/warn_below", 12], ["stock/warehouses", ["Bremen", "Lyon", "Porto"]]];
+  const values = [
+    ["checkout/currency", "EUR"],
+    ["checkout/payment", { providers: ["card", "transfer"], retries: 3, timeout_ms: 2500 }],
+    ["checkout/limits/daily", 25000],
+    ["checkout/limits/per_order", 1500],
+    ["mail/sender", "orders@shop.example"],
+    ["mail/templates/welcome", "Welcome, {name}. Your first order ships free."],
+    ["search/synonyms", { shoe: ["sneaker", "trainer"] }],
+    ["search/enabled", true],
+    ["stock/warn_below", 12],
+    ["stock/warehouses", ["Bremen", "Lyon", "Porto"]],
+  ];
   for (const [key, value] of values) await put(key, value);
-  for (const [name, hash, options] of [["overview", "", {}], ["overview-dark", "", { colorScheme: "dark" }],
-    ["configs", "#/configs?key=checkout%2Fpayment", {}], ["configs-dark", "#/configs?key=checkout%2Fpayment", { colorScheme: "dark" }]]) {
+  for (const [name, hash, options] of [
+    ["overview", "", {}],
+    ["overview-dark", "", { colorScheme: "dark" }],
+    ["configs", "#/configs?key=checkout%2Fpayment", {}],
+    ["configs-dark", "#/configs?key=checkout%2Fpayment", { colorScheme: "dark" }],
+  ]) {
     const page = await open(hash, options);
     if (hash) await page.getByRole("textbox", { name: "Value" }).waitFor();
     else {
       for (let n = 0; n < 14; n++) {
         const size = 20 + Math.round(60 * Math.random());
-        for (let i = 0; i < size; i++) await Promise.all([put("stock/warn_below", i), read("stock/warn_below"), read("search/enabled")]);
-        await until(page, (k) => document.querySelector(".chart path.line-0").getAttribute("d")?.split("L").length > k, n);
+        for (let i = 0; i < size; i++)
+          await Promise.all([
+            put("stock/warn_below", i),
+            read("stock/warn_below"),
+            read("search/enabled"),
+          ]);
+        await until(
+          page,
+          (k) =>
+            document.querySelector(".chart path.line-0").getAttribute("d")?.split("L").length > k,
+          n,
+        );
       }
     }
     await picture(page, name);
@@ -311,10 +375,20 @@ async function pictures() {
 }
 
 async function main() {
-  browser = await chromium.launch({ executablePath: process.env.CHROMIUM || "/usr/bin/chromium",
-    args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-      "--disable-component-update", "--disable-sync"] });
-  let passed = 0, failed = 0;
+  browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM || "/usr/bin/chromium",
+    args: [
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+    ],
+  });
+  let passed = 0,
+    failed = 0;
   if (PICTURES) await pictures();
   const only = process.argv.slice(2);
   for (const [name, test] of Object.entries(tests)) {

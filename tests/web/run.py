@@ -26,7 +26,8 @@ def install():
     done = subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=HERE,
                           capture_output=True, text=True)
     if done.returncode:
-        sys.exit("npm could not install what the page is tested with:\n" + done.stdout + done.stderr)
+        sys.exit("npm could not install what the page is tested with:\n" +
+                 done.stdout + done.stderr)
     with open(MARK, "w", encoding="ascii") as f:
         f.write(want)
 
