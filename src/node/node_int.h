@@ -156,6 +156,7 @@ struct node {
                           * applied, rights that were taken would hold again */
     bool auth_asked; /* at the start: auth is enabled, as far as the disk tells */
     uint64_t ready_index; /* applied up to here, all that was on disk at the start is seen */
+    uint64_t log_bytes_read; /* of entries after the checkpoint, at the start */
     bool again;           /* there is more to do at once */
     struct loop_timer lease_timer, sweep_timer, space_timer, progress_timer, raft_timer, stop_timer;
 

@@ -508,8 +508,12 @@ void pump_installed(struct node *n)
     upkeep_again(n);
 }
 
+/* What came goes to the disk before what came back from it is applied: the disk works meanwhile.
+ * Applying may propose in turn. */
 void pump_turn(struct node *n)
 {
+    submit(n);
+    write_out(n);
     apply_committed(n);
     login_turn(n);
     leasing_turn(n);

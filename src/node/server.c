@@ -46,6 +46,7 @@ static enum err take_entry(struct recovered *r, const struct log_record *record)
     struct raft_entry e = { record->index, record->term, (enum raft_entry_type)record->entry_type,
                             arena_copy(&r->arena, record->data) };
     VEC_PUSH(&r->entries, &r->node->alloc, e);
+    r->node->log_bytes_read += e.data.len;
     return ERR_OK;
 }
 

@@ -5,7 +5,11 @@
 #include <stdlib.h>
 #include "base/check.h"
 
-enum { CHECKPOINT_RETRY_MS = 5000, CHECKPOINT_PACE_MS = 2, DISK_RESERVE_BYTES = 16 << 20 };
+enum {
+    CHECKPOINT_RETRY_MS = 5000,
+    CHECKPOINT_PACE_MS = 2,
+    DISK_RESERVE_BYTES = 16 << 20
+};
 
 /* One at a time: either a checkpoint is being written or a spare segment is made. */
 struct writer_job {
@@ -23,7 +27,7 @@ struct upkeep {
     struct machine_save *save; /* NULL: no checkpoint is being written */
     bool all_made;             /* its last piece is on the way */
     bool writer_busy, trimming;
-    uint64_t log_bytes_at; /* counter of log bytes at the newest checkpoint */
+    uint64_t log_bytes_at; /* counter of log bytes at the newest checkpoint; wraps: may be of before */
     uint64_t spares_made;
     bool spare_failed; /* for want of room */
     int64_t retry_ms;  /* no checkpoint before this */
@@ -185,10 +189,13 @@ static void begin_checkpoint(struct node *n)
     submit(n, BEGIN);
 }
 
+/* A large state is not written anew for little log: that would be most of what the disk does. */
 static bool checkpoint_due(const struct node *n)
 {
     const struct upkeep *u = n->upkeep;
-    bool much = n->metrics.log_bytes - u->log_bytes_at >= (uint64_t)n->params.checkpoint_log_bytes;
+    uint64_t log = n->metrics.log_bytes - u->log_bytes_at;
+    bool much = log >= (uint64_t)n->params.checkpoint_log_bytes &&
+                log >= n->store_alloc.used / 100 * (uint64_t)n->params.checkpoint_log_percent;
     return (much || transfer_wants_checkpoint(n) || download_wants_checkpoint(n)) &&
            loop_now_ms(n->loop) >= u->retry_ms && n->machine.applied_index > 0;
 }
@@ -216,7 +223,7 @@ void upkeep_checkpoint_last(struct node *n)
     struct upkeep *u = n->upkeep;
     thread_drain(n->writer);
     if (!u->save && !transfer_loading(n) && n->machine.applied_index > 0 &&
-        n->metrics.log_bytes > u->log_bytes_at)
+        n->metrics.log_bytes != u->log_bytes_at)
         begin_checkpoint(n);
     if (u->save && !u->writer_busy) { /* it was waiting for its time */
         loop_timer_clear(n->loop, &u->pace);
@@ -327,6 +334,7 @@ void upkeep_open(struct node *n)
     u->trim = (struct writer_job){ .job = { .run = writer_run, .done = trim_done }, .node = n };
     u->pace = (struct loop_timer){ .callback = on_pace, .context = n };
     buf_open(&u->job.piece, &n->alloc);
+    u->log_bytes_at = 0 - n->log_bytes_read;
     n->spare = storage_spare_found(n->storage);
     u->spares_made = n->spare;
     start(n, &n->lease_timer, leasing_on_timer, -1);

@@ -20,7 +20,8 @@ from witness import Witness, show
 
 RECOVER_SECONDS = 30    # after a fault is over, until every node takes writes again
 # Small, so that checkpoints are written and followers need them while it goes on.
-ARGS = {"confman": ("--checkpoint-log-bytes", "1048576", "--raft-keep-bytes", "1048576"),
+ARGS = {"confman": ("--checkpoint-log-bytes", "1048576", "--checkpoint-log-percent", "0",
+                    "--raft-keep-bytes", "1048576"),
         "etcd": ("--snapshot-count", "2000")}
 # Lines of the logs that show what was tried.
 TOLD = ("leader", "checkpoint", "installed a checkpoint")

@@ -401,7 +401,8 @@ class DescriptorsTest(Raw):
 
     @classmethod
     def setUpClass(cls):
-        cls.node = LimitedNode(args=("--checkpoint-log-bytes", "1048576"))
+        cls.node = LimitedNode(args=("--checkpoint-log-bytes", "1048576",
+                                    "--checkpoint-log-percent", "0"))
         cls.node.__enter__()
 
     def busy_seconds(self):

@@ -23,7 +23,7 @@ WRITERS = 8
 KEYS_EACH = 40
 CALL_SECONDS = 10
 # Small, so that checkpoints are being written when the kill comes.
-CONFMAN_ARGS = ("--checkpoint-log-bytes", "1048576")
+CONFMAN_ARGS = ("--checkpoint-log-bytes", "1048576", "--checkpoint-log-percent", "0")
 ALL = dict(key=b"\0", range_end=b"\0")
 
 

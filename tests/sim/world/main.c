@@ -55,6 +55,7 @@ static void make_plan(void)
         .segment_bytes = plan.fill_percent ? 16 << 20 : 1 << 20,
         .leader_lease_ms = world_chance(40) ? world_between(50, 800) : 0,
     };
+    setup.checkpoint_percent = setup.checkpoint_bytes % 4 == 0 ? 50 : 0;
 }
 
 static void wait_for(bool (*done)(void), const char *what)

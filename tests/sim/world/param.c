@@ -34,6 +34,7 @@ void world_params(const struct host *h, struct params *out, char *why)
     if (e != ERR_OK)
         violated("parameters: %s", why);
     out->checkpoint_log_bytes = setup.checkpoint_bytes;
+    out->checkpoint_log_percent = setup.checkpoint_percent;
     out->raft_keep_bytes = setup.keep_bytes;
     out->watch_queue_bytes = setup.watch_queue_bytes;
     out->leader_lease_ms = setup.leader_lease_ms;

@@ -190,7 +190,7 @@ void check_end(int64_t revision);  /* everything up to it was seen by a watcher 
 
 struct params;
 extern struct world_setup {
-    int64_t checkpoint_bytes, keep_bytes, leader_lease_ms, watch_queue_bytes;
+    int64_t checkpoint_bytes, checkpoint_percent, keep_bytes, leader_lease_ms, watch_queue_bytes;
     uint32_t segment_bytes;
 } setup;
 void world_params(const struct host *h, struct params *out, char *why);
