@@ -27,7 +27,7 @@ struct upkeep {
     struct machine_save *save; /* NULL: no checkpoint is being written */
     bool all_made;             /* its last piece is on the way */
     bool writer_busy, trimming;
-    uint64_t log_bytes_at; /* counter of log bytes at the newest checkpoint; wraps: may be of before */
+    uint64_t log_bytes_at; /* counter of log bytes at the newest checkpoint; wraps: of before */
     uint64_t spares_made;
     bool spare_failed; /* for want of room */
     int64_t retry_ms;  /* no checkpoint before this */
