@@ -109,6 +109,7 @@ struct node {
     struct alloc store_alloc;   /* the machine and the log's tail */
     struct alloc storage_alloc; /* storage: used on its threads */
     struct alloc json_alloc;
+    struct alloc flag_alloc; /* compiled flags */
     struct params params;
     uint32_t segment_bytes; /* of the log: LOG_SEGMENT_BYTES but in tests */
     struct metrics metrics;
@@ -119,6 +120,7 @@ struct node {
 
     struct machine machine;
     struct watch_hub *watch;
+    struct flagsets *flagsets;
     struct storage *storage;
     struct peers *peers; /* NULL: a cluster of one */
     struct etcd_header header;

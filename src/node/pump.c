@@ -161,6 +161,7 @@ static void apply_command(struct node *n, const struct raft_entry *e, struct pro
     count_changes(&n->metrics, changes, count);
     audit_end(n, p.note, reply.err, &reply, changes, count);
     if (count) {
+        flagsets_changed(n->flagsets, changes, count);
         locking_changed(n, changes, count);
         watching_deliver(n, changes, count);
     }
@@ -501,6 +502,7 @@ void pump_installed(struct node *n)
         awaited_drop_first(&n->awaited);
         proposal_failed(n, &a.proposal, ERR_LEADER_FAILED);
     }
+    flagsets_forget(n->flagsets);
     login_forget(n);
     watching_judge(n);
     locking_installed(n);

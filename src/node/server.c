@@ -341,6 +341,9 @@ static void open_parts(struct node *n)
     transfer_open(n);
     machine_open(&n->machine, &n->store_alloc);
     n->watch = watch_open(&n->alloc);
+    struct flagset_counts flags = { &n->metrics.flags_compiled, &n->metrics.flags_evaluated,
+                                    &n->metrics.flag_sets_evicted };
+    n->flagsets = flagsets_open(&n->flag_alloc, (size_t)n->params.flag_cache_bytes, flags);
     locking_open(n);
     n->raft = raft_open(&n->store_alloc);
     jsonr_use(&n->json_alloc);
@@ -457,6 +460,8 @@ static void close_parts(struct node *n)
     storage_close(n->storage);
     machine_close(&n->machine);
     watch_close(n->watch);
+    flagsets_close(n->flagsets);
+    CHECK(n->flag_alloc.used == 0);
     locking_close(n);
     raft_close(n->raft);
     if (n->tls)
@@ -489,6 +494,7 @@ static void open_allocators(struct node *n)
     alloc_heap(&n->store_alloc);
     alloc_heap(&n->storage_alloc);
     alloc_heap(&n->json_alloc);
+    alloc_heap(&n->flag_alloc);
 }
 
 static int begin(struct node *n)

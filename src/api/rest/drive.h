@@ -15,6 +15,8 @@ struct drive {
     struct arena arena;
     struct machine m;
     struct watch_hub *hub;
+    struct flagsets *flags;
+    uint64_t counted;
     struct buf command, events; /* events: told by the newest request, as server-sent events */
     struct rest_call call;      /* the newest, and its answer unless it was a watch */
     struct rest_answer answer;
@@ -31,6 +33,8 @@ static inline void drive_open(struct drive *d)
     arena_open(&d->arena, &d->heap);
     machine_open(&d->m, &d->heap);
     d->hub = watch_open(&d->heap);
+    struct flagset_counts counts = { &d->counted, &d->counted, &d->counted };
+    d->flags = flagsets_open(&d->heap, 1 << 20, counts);
     buf_open(&d->command, &d->heap);
     buf_open(&d->events, &d->heap);
 }
@@ -39,6 +43,7 @@ static inline void drive_open(struct drive *d)
 static inline bool drive_close(struct drive *d)
 {
     watch_close(d->hub);
+    flagsets_close(d->flags);
     machine_close(&d->m);
     arena_close(&d->arena);
     buf_close(&d->command);
@@ -145,6 +150,7 @@ static inline void drive_apply(struct drive *d, const struct request *r, struct 
                         reply, &changes, &n) == ERR_OK);
     if (!n)
         return;
+    flagsets_changed(d->flags, changes, n);
     watch_match(d->hub, changes, n, &d->arena, &batches, &count);
     for (size_t i = 0; i < count; i++)
         drive_batch(d, &batches[i]);
@@ -159,6 +165,7 @@ static inline int drive_request(struct drive *d, const struct http_request *http
     buf_reset(&d->events);
     CHECK(rest_takes(http->path));
     enum err e = rest_call(http, &d->arena, &d->call, &detail);
+    d->call.flags = d->flags;
     if (e == ERR_OK)
         e = rest_plan(&d->call, d->m.kv, &d->arena, &detail);
     if (e == ERR_OK)

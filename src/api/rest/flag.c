@@ -2,12 +2,17 @@
 #include "api/rest/rest_int.h"
 #include "base/check.h"
 #include "base/hash.h"
-#include "core/flag/flag.h"
+#include "core/flagset/flagset.h"
 
 enum flag_ask { FLAG_LIST, FLAG_GET, FLAG_PUT, FLAG_DELETE, FLAG_EVALUATE, FLAG_EXPLAIN, OFREP_ONE,
                 OFREP_ALL, OFREP_EVENTS };
 
-enum { FLAG_NAME_MAX = 100, FLAG_ENVIRONMENT_MAX = 50, FLAG_LIST_MAX = 1000 };
+enum {
+    FLAG_NAME_MAX = 100,
+    FLAG_ENVIRONMENT_MAX = 50,
+    FLAG_LIST_MAX = 1000,       /* definitions of a page */
+    FLAG_ANSWER_MAX = 16 << 20, /* bytes of all flags of an environment, evaluated */
+};
 
 struct flag_call {
     enum flag_ask ask;
@@ -75,19 +80,6 @@ static enum err read_environment(struct asking *a)
         e = refuse(a, ERR_BAD_REQUEST, "an environment's name has 1 to 50 bytes, none of them a "
                                        "blank or slash");
     return e;
-}
-
-static struct span key_of(struct arena *arena, struct span environment, struct span name)
-{
-    struct buf b;
-    buf_open(&b, arena->alloc);
-    buf_text(&b, "confman/flag/");
-    buf_span(&b, environment);
-    buf_u8(&b, '/');
-    buf_span(&b, name);
-    struct span out = arena_copy(arena, buf_all(&b));
-    buf_close(&b);
-    return out;
 }
 
 static enum err read_context(struct asking *a)
@@ -174,12 +166,13 @@ static void range(struct asking *a, struct span key, bool prefix)
     a->call->request.type = REQUEST_RANGE;
     a->call->request.serializable = true; /* flags are read where the caller is */
     *r = (struct kv_range){ .key = key, .limit = prefix ? FLAG_LIST_MAX : 0 };
+    r->count_only = a->flag->ask == OFREP_ALL; /* whether they may be read; the rest is kept */
     if (!prefix)
         return;
     r->range_end = kv_prefix_end(key, a->arena);
     if (!a->after.len)
         return;
-    struct span last = key_of(a->arena, a->flag->environment, a->after);
+    struct span last = flagset_key(a->arena, a->flag->environment, a->after);
     uint8_t *next = arena_alloc(a->arena, last.len + 1);
     memcpy(next, last.data, last.len);
     next[last.len] = 0; /* the first key behind it */
@@ -205,7 +198,7 @@ static enum err events(struct asking *a, struct span key)
 static enum err ask(struct asking *a)
 {
     struct flag_call *f = a->flag;
-    struct span key = key_of(a->arena, f->environment, f->name), tag;
+    struct span key = flagset_key(a->arena, f->environment, f->name), tag;
     enum err e = ERR_OK;
     switch (f->ask) {
     case FLAG_PUT:
@@ -313,62 +306,15 @@ struct answering {
     const struct flag_call *flag;
     const struct kv *kv;
     struct arena *arena;
-    struct fval shared;
+    struct flagset *set;
     struct flag_context context;
 };
 
-static const struct flag *compile(struct answering *a, const struct kv_version *v, char *why)
-{
-    const struct flag *flag;
-    size_t root = key_of(a->arena, a->flag->environment, SPAN("")).len;
-    enum err e = flag_compile(span_from(kv_key(v), root), kv_value(v), &a->shared, a->arena, &flag,
-                              why);
-    return e == ERR_OK ? flag : NULL;
-}
-
-static const struct flag *find(void *context, struct span name)
-{
-    struct answering *a = context;
-    char why[FLAG_WHY_MAX];
-    const struct kv_version *v =
-        kv_get(a->kv, key_of(a->arena, a->flag->environment, name), 0);
-    return v ? compile(a, v, why) : NULL;
-}
-
 static void open_answering(struct answering *a)
 {
-    struct buf b;
-    char why[FLAG_WHY_MAX];
-    buf_open(&b, a->arena->alloc);
-    buf_text(&b, "confman/flagset/");
-    buf_span(&b, a->flag->environment);
-    const struct kv_version *v = kv_get(a->kv, buf_all(&b), 0);
-    buf_close(&b);
-    a->shared = (struct fval){ .type = FVAL_OBJECT };
-    if (v) {
-        struct fval all;
-        const struct fval *rules = NULL;
-        if (fval_read(kv_value(v), a->arena, &all, why) == ERR_OK)
-            rules = fval_find(&all, SPAN("$evaluators"));
-        if (rules && rules->type == FVAL_OBJECT)
-            a->shared = *rules;
-    }
-    a->context = (struct flag_context){ .values = &a->flag->context,
-                                        .environment = a->flag->environment,
-                                        .now_ms = a->call->now_ms,
-                                        .find = find,
-                                        .user = a,
-                                        .scratch = arena_alloc(a->arena, FLAG_SCRATCH_BYTES) };
-}
-
-static void evaluate(struct answering *a, const struct kv_version *v, struct flag_result *out)
-{
-    char *why = arena_alloc(a->arena, FLAG_WHY_MAX);
-    const struct flag *flag = compile(a, v, why);
-    if (flag)
-        flag_evaluate(flag, &a->context, out);
-    else
-        *out = (struct flag_result){ .reason = FLAG_FAILED, .error = FLAG_PARSE, .detail = why };
+    CHECK(a->call->flags);
+    a->set = flagsets_get(a->call->flags, a->kv, a->flag->environment);
+    a->context = (struct flag_context){ .values = &a->flag->context, .now_ms = a->call->now_ms };
 }
 
 /* OFREP's members; the native answers have the same ones and more. */
@@ -451,7 +397,8 @@ static void one_answer(struct answering *a, const struct kv_range_result *r,
     buf_open(&trace, a->arena->alloc);
     if (a->flag->ask == FLAG_EXPLAIN)
         a->context.explain = &trace;
-    evaluate(a, r->items[0], &result);
+    bool there = flagset_evaluate_named(a->set, a->flag->name, &a->context, &result);
+    CHECK(there); /* it was just read */
     open_body(&b, &w, a->arena);
     result_write(&w, a->flag->name, &result);
     if (!ofrep) {
@@ -488,26 +435,29 @@ static void stream_write(struct answering *a, struct jsonw *w)
 }
 
 /* The tag is of what was answered, so times and other flags that took part count too. */
-static void all_answer(struct answering *a, const struct kv_range_result *r,
-                       struct rest_answer *out)
+static void all_answer(struct answering *a, struct rest_answer *out)
 {
     struct buf b, tag;
     struct jsonw w;
-    size_t root = key_of(a->arena, a->flag->environment, SPAN("")).len;
     open_answering(a);
     open_body(&b, &w, a->arena);
     jsonw_name(&w, "flags");
     jsonw_array(&w);
-    for (size_t i = 0; i < r->n; i++) {
+    for (size_t i = 0; i < flagset_count(a->set) && b.len <= FLAG_ANSWER_MAX; i++) {
         struct flag_result result;
-        evaluate(a, r->items[i], &result);
+        flagset_evaluate(a->set, i, &a->context, &result);
         jsonw_object(&w);
-        result_write(&w, span_from(kv_key(r->items[i]), root), &result);
+        result_write(&w, flagset_name(a->set, i), &result);
         jsonw_object_end(&w);
     }
     jsonw_array_end(&w);
     stream_write(a, &w);
     jsonw_object_end(&w);
+    if (flagset_over(a->set) || b.len > FLAG_ANSWER_MAX) {
+        buf_close(&b);
+        rest_problem(ERR_ANSWER_TOO_LARGE, NULL, a->arena, out);
+        return;
+    }
     buf_open(&tag, a->arena->alloc);
     buf_format(&tag, "\"%016llx\"", (unsigned long long)hash_bytes(buf_all(&b), 0));
     struct span etag = arena_copy(a->arena, buf_all(&tag));
@@ -548,7 +498,7 @@ static void item(struct answering *a, const struct kv_version *v, int status,
     struct buf b, tag;
     struct jsonw w;
     open_body(&b, &w, a->arena);
-    definition_write(&w, v, key_of(a->arena, a->flag->environment, SPAN("")).len);
+    definition_write(&w, v, flagset_key(a->arena, a->flag->environment, SPAN_NONE).len);
     jsonw_object_end(&w);
     body_of(out, status, "application/json", &b, a->arena);
     buf_open(&tag, a->arena->alloc);
@@ -590,7 +540,7 @@ static void list(struct answering *a, const struct kv_range_result *r, int64_t r
 {
     struct buf b;
     struct jsonw w;
-    size_t root = key_of(a->arena, a->flag->environment, SPAN("")).len;
+    size_t root = flagset_key(a->arena, a->flag->environment, SPAN_NONE).len;
     open_body(&b, &w, a->arena);
     jsonw_name(&w, "flags");
     jsonw_array(&w);
@@ -619,7 +569,7 @@ void flag_answer(const struct rest_call *call, const struct kv *kv, const struct
     else if (a.flag->ask == FLAG_LIST)
         list(&a, &reply->range, reply->revision, out);
     else if (a.flag->ask == OFREP_ALL)
-        all_answer(&a, &reply->range, out);
+        all_answer(&a, out);
     else if (a.flag->ask != FLAG_GET)
         one_answer(&a, &reply->range, out);
     else if (reply->range.n)

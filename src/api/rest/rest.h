@@ -17,6 +17,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/span.h"
+#include "core/flagset/flagset.h"
 #include "core/machine/machine.h"
 #include "core/secret/secret.h"
 #include "core/watch/watch.h"
@@ -46,6 +47,7 @@ struct flag_call;
 struct rest_call {
     struct flag_call *flag; /* of a route of flags; else NULL */
     int64_t now_ms;         /* filled in by the node: since 1970 */
+    struct flagsets *flags; /* likewise */
     int form;               /* enum rest_watch_form of server-sent events */
     enum rest_kind kind;
     int route;              /* row of route.def */

@@ -1,6 +1,7 @@
 /* Hashes that decide who is in a split, and flagd's own operations. */
+#define OPENSSL_SUPPRESS_DEPRECATED /* SHA1_*: what has taken their place takes memory */
 #include "core/flag/flag_int.h"
-#include <openssl/evp.h>
+#include <openssl/sha.h>
 #include <zlib.h>
 
 /* ---- hashes ---- */
@@ -58,9 +59,10 @@ static struct span join(char *out, struct span a, const char *between, struct sp
 /* LaunchDarkly: the first 60 bits of SHA-1, as a float of [0, 1]. */
 static double sha_unit(struct span s)
 {
-    uint8_t hash[EVP_MAX_MD_SIZE];
+    uint8_t hash[SHA_DIGEST_LENGTH];
     uint64_t bits = 0;
-    if (!EVP_Digest(s.data, s.len, hash, NULL, EVP_sha1(), NULL))
+    SHA_CTX sha;
+    if (!SHA1_Init(&sha) || !SHA1_Update(&sha, s.data, s.len) || !SHA1_Final(hash, &sha))
         return 0;
     for (int i = 0; i < 8; i++)
         bits = bits << 8 | hash[i];

@@ -203,11 +203,11 @@ static enum err take_needs(struct making *m, const struct fval_member *v)
 }
 
 /* "2026-11-21T12:00:00Z", by the calendar's own rule for days since 1970. */
-static bool read_time(const struct fval *v, int64_t *out)
+bool flag_time_read(const struct fval *v, int64_t *out)
 {
     int y, mo, d, h, mi, s, n = 0;
     char text[32];
-    struct span t = v ? fval_span(v) : SPAN_NONE;
+    struct span t = fval_span(v);
     if (t.len != 20)
         return false;
     memcpy(text, t.data, 20);
@@ -228,8 +228,8 @@ static enum err take_schedule(struct making *m, const struct fval_member *v)
     const struct fval *from = fval_find(&v->value, SPAN("from"));
     const struct fval *until = fval_find(&v->value, SPAN("until"));
     if (v->value.type != FVAL_OBJECT || (!from && !until) ||
-        (from && !read_time(from, &m->flag->from_ms)) ||
-        (until && !read_time(until, &m->flag->until_ms)))
+        (from && !flag_time_read(from, &m->flag->from_ms)) ||
+        (until && !flag_time_read(until, &m->flag->until_ms)))
         return refuse(m, "/schedule: from and until, as \"2030-01-31T12:00:00Z\"");
     return ERR_OK;
 }

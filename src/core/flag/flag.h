@@ -129,3 +129,5 @@ void flag_evaluate(const struct flag *flag, const struct flag_context *context,
 const char *flag_reason_text(enum flag_reason r);
 const char *flag_error_text(enum flag_error e); /* OpenFeature's error codes */
 struct span flag_name(const struct flag *flag);
+/* "2030-01-31T12:00:00Z" as milliseconds since 1970; false: it is not written so. */
+bool flag_time_read(const struct fval *v, int64_t *out);

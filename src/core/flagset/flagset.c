@@ -1,0 +1,390 @@
+#include "core/flagset/flagset_int.h"
+#include "base/check.h"
+
+/* ---- keys ---- */
+
+bool flagset_key_split(struct span key, struct span *environment, struct span *name)
+{
+    static const struct span root = { (const uint8_t *)FLAGSET_FLAGS, sizeof(FLAGSET_FLAGS) - 1 };
+    if (!span_starts(key, root))
+        return false;
+    struct span rest = span_from(key, root.len);
+    const uint8_t *slash = rest.len ? memchr(rest.data, '/', rest.len) : NULL;
+    if (!slash)
+        return false;
+    *environment = span_of(rest.data, (size_t)(slash - rest.data));
+    *name = span_from(rest, environment->len + 1);
+    return true;
+}
+
+static struct span joined(struct arena *arena, struct span root, struct span environment,
+                          const char *between, struct span name)
+{
+    size_t gap = strlen(between), len = root.len + environment.len + gap + name.len;
+    uint8_t *p = arena_alloc(arena, len + 1), *at = p;
+    struct span parts[4] = { root, environment, span_of(between, gap), name };
+    for (int i = 0; i < 4; i++) {
+        if (parts[i].len)
+            memcpy(at, parts[i].data, parts[i].len);
+        at += parts[i].len;
+    }
+    return span_of(p, len);
+}
+
+struct span flagset_key(struct arena *arena, struct span environment, struct span name)
+{
+    return joined(arena, SPAN(FLAGSET_FLAGS), environment, "/", name);
+}
+
+struct span flagset_shared_key(struct arena *arena, struct span environment)
+{
+    return joined(arena, SPAN(FLAGSET_SHARED), environment, "", SPAN_NONE);
+}
+
+/* ---- one flag ---- */
+
+static struct entry *entry_new(struct flagsets *f, struct span name, int64_t revision)
+{
+    struct entry *e = mem_zero(f->alloc, sizeof(*e) + name.len);
+    memcpy(e + 1, name.len ? name.data : (const uint8_t *)"", name.len);
+    e->name = span_of(e + 1, name.len);
+    e->revision = revision;
+    arena_open(&e->arena, f->alloc);
+    return e;
+}
+
+static void entry_clear(struct entry *e)
+{
+    arena_close(&e->arena);
+    e->compiled = false;
+    e->flag = NULL;
+}
+
+static void entry_free(struct flagsets *f, struct entry *e)
+{
+    arena_close(&e->arena);
+    mem_free(f->alloc, e, sizeof(*e) + e->name.len);
+}
+
+/* The first place whose name is not below; whether it is that name. */
+static bool place_of(const struct flagset *s, struct span name, size_t *out)
+{
+    size_t low = 0, high = s->entries.n;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (span_compare(s->entries.items[middle]->name, name) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    *out = low;
+    return low < s->entries.n && span_equal(s->entries.items[low]->name, name);
+}
+
+struct span flagset_definition(const struct flagset *s, struct span name)
+{
+    const struct kv_version *v =
+        kv_get(s->kv, flagset_key(&s->all->spare, s->environment, name), 0);
+    return v ? kv_value(v) : SPAN_NONE;
+}
+
+static const struct flag *compile(struct flagset *s, struct span name, struct span definition,
+                                  struct arena *arena, char **why)
+{
+    const struct flag *flag;
+    *why = arena_alloc(arena, FLAG_WHY_MAX);
+    **why = 0;
+    ++*s->all->counts.compiled;
+    enum err e = flag_compile(name, arena_copy(arena, definition), &s->shared, arena, &flag, *why);
+    if (e == ERR_OK)
+        return flag;
+    if (!**why)
+        memcpy(*why, "the definition is too large", sizeof("the definition is too large"));
+    return NULL;
+}
+
+static const struct flag *flag_of(struct flagset *s, struct entry *e)
+{
+    if (!e->compiled) {
+        struct span definition = flagset_definition(s, e->name);
+        CHECK(definition.data); /* what is deleted is told */
+        e->flag = compile(s, e->name, definition, &e->arena, &e->why);
+        e->compiled = true;
+    }
+    return e->flag;
+}
+
+bool flagset_sound(struct flagset *s, size_t i)
+{
+    return flag_of(s, s->entries.items[i]) != NULL;
+}
+
+/* Of one that is not kept, for this question alone. */
+static const struct flag *flag_behind(struct flagset *s, struct span name, char **why)
+{
+    struct arena *spare = &s->all->spare;
+    struct span definition = s->over ? flagset_definition(s, name) : SPAN_NONE;
+    *why = NULL;
+    if (!definition.data)
+        return NULL;
+    return compile(s, arena_copy(spare, name), definition, spare, why);
+}
+
+/* ---- sets ---- */
+
+static void set_free(struct flagset *s)
+{
+    struct flagsets *f = s->all;
+    for (size_t i = 0; i < s->entries.n; i++)
+        entry_free(f, s->entries.items[i]);
+    VEC_CLOSE(&s->entries, f->alloc);
+    buf_close(&s->document);
+    arena_close(&s->arena);
+    mem_free(f->alloc, s, sizeof(*s));
+    f->n--;
+}
+
+static void take_shared(struct flagset *s)
+{
+    struct fval all;
+    char why[FLAG_WHY_MAX];
+    const struct kv_version *v =
+        kv_get(s->kv, flagset_shared_key(&s->all->spare, s->environment), 0);
+    const struct fval *rules = NULL;
+    s->shared = (struct fval){ .type = FVAL_OBJECT };
+    if (v && fval_read(arena_copy(&s->arena, kv_value(v)), &s->arena, &all, why) == ERR_OK)
+        rules = fval_find(&all, SPAN("$evaluators"));
+    if (rules && rules->type == FVAL_OBJECT)
+        s->shared = *rules;
+}
+
+static struct flagset *set_new(struct flagsets *f, const struct kv *kv, struct span environment)
+{
+    struct flagset *s = mem_zero(f->alloc, sizeof(*s));
+    struct kv_range_result r;
+    s->all = f;
+    s->kv = kv;
+    arena_open(&s->arena, f->alloc);
+    buf_open(&s->document, f->alloc);
+    s->environment = arena_copy(&s->arena, environment);
+    take_shared(s);
+    struct span root = flagset_key(&f->spare, environment, SPAN_NONE);
+    struct kv_range all = { .key = root,
+                            .range_end = kv_prefix_end(root, &f->spare),
+                            .limit = FLAGSET_FLAGS_MAX,
+                            .keys_only = true };
+    enum err e = kv_range(kv, &all, &f->spare, &r);
+    CHECK(e == ERR_OK); /* the newest revision is never compacted */
+    VEC_RESERVE(&s->entries, f->alloc, r.n);
+    for (size_t i = 0; i < r.n; i++) {
+        struct span name = span_from(kv_key(r.items[i]), root.len);
+        s->entries.items[s->entries.n++] = entry_new(f, name, r.items[i]->mod_revision);
+    }
+    s->over = r.more;
+    f->n++;
+    return s;
+}
+
+static struct flagset **find_set(struct flagsets *f, struct span environment)
+{
+    struct flagset **at = &f->first;
+    while (*at && !span_equal((*at)->environment, environment))
+        at = &(*at)->next;
+    return at;
+}
+
+static void drop(struct flagset **at)
+{
+    struct flagset *s = *at;
+    *at = s->next;
+    set_free(s);
+}
+
+/* The last in the list goes until there is room; the first may be too large alone. */
+static void make_room(struct flagsets *f)
+{
+    while (f->first && (f->n >= FLAGSETS_MAX || f->alloc->used > f->bytes_max)) {
+        struct flagset **last = &f->first;
+        while ((*last)->next)
+            last = &(*last)->next;
+        drop(last);
+        ++*f->counts.evicted;
+    }
+}
+
+struct flagset *flagsets_get(struct flagsets *f, const struct kv *kv, struct span environment)
+{
+    arena_reset(&f->spare);
+    if (f->alloc->used > f->bytes_max || (f->n == FLAGSETS_MAX && !*find_set(f, environment)))
+        make_room(f);
+    struct flagset **at = find_set(f, environment), *s = *at;
+    if (s)
+        *at = s->next;
+    else
+        s = set_new(f, kv, environment);
+    s->kv = kv;
+    s->next = f->first;
+    f->first = s;
+    return s;
+}
+
+struct flagsets *flagsets_open(struct alloc *alloc, size_t bytes_max, struct flagset_counts counts)
+{
+    struct flagsets *f = mem_zero(alloc, sizeof(*f));
+    f->alloc = alloc;
+    f->bytes_max = bytes_max;
+    f->counts = counts;
+    arena_open(&f->spare, alloc);
+    f->scratch = mem_alloc(alloc, FLAG_SCRATCH_BYTES);
+    return f;
+}
+
+void flagsets_forget(struct flagsets *f)
+{
+    while (f->first)
+        drop(&f->first);
+}
+
+void flagsets_close(struct flagsets *f)
+{
+    flagsets_forget(f);
+    CHECK(f->n == 0);
+    arena_close(&f->spare);
+    mem_free(f->alloc, f->scratch, FLAG_SCRATCH_BYTES);
+    mem_free(f->alloc, f, sizeof(*f));
+}
+
+size_t flagsets_count(const struct flagsets *f)
+{
+    return f->n;
+}
+
+/* ---- changes ---- */
+
+static void remove_at(struct flagset *s, size_t i)
+{
+    entry_free(s->all, s->entries.items[i]);
+    s->entries.n--;
+    memmove(s->entries.items + i, s->entries.items + i + 1,
+            (s->entries.n - i) * sizeof(s->entries.items[0]));
+}
+
+static void insert_at(struct flagset *s, size_t i, struct entry *e)
+{
+    VEC_PUSH(&s->entries, s->all->alloc, e);
+    memmove(s->entries.items + i + 1, s->entries.items + i,
+            (s->entries.n - 1 - i) * sizeof(s->entries.items[0]));
+    s->entries.items[i] = e;
+}
+
+/* A set that has not all of its flags is made anew when one goes: another takes its place. */
+static void flag_changed(struct flagset **at, struct span name, const struct kv_version *now)
+{
+    struct flagset *s = *at;
+    size_t i;
+    bool here = place_of(s, name, &i);
+    s->documented = false;
+    if (now->tombstone && s->over) {
+        drop(at);
+    } else if (now->tombstone) {
+        if (here)
+            remove_at(s, i);
+    } else if (here) {
+        entry_clear(s->entries.items[i]);
+        s->entries.items[i]->revision = now->mod_revision;
+    } else if (s->over || s->entries.n == FLAGSET_FLAGS_MAX) {
+        s->over = true;
+    } else {
+        insert_at(s, i, entry_new(s->all, name, now->mod_revision));
+    }
+}
+
+void flagsets_changed(struct flagsets *f, const struct kv_change *changes, size_t n)
+{
+    static const struct span both = { (const uint8_t *)FLAGSET_FLAGS, sizeof(FLAGSET_FLAGS) - 2 };
+    static const struct span shared = { (const uint8_t *)FLAGSET_SHARED,
+                                        sizeof(FLAGSET_SHARED) - 1 };
+    if (!f->first)
+        return;
+    for (size_t i = 0; i < n; i++) {
+        struct span key = kv_key(changes[i].now), environment, name;
+        if (!span_starts(key, both))
+            continue;
+        if (flagset_key_split(key, &environment, &name)) {
+            struct flagset **at = find_set(f, environment);
+            if (*at)
+                flag_changed(at, name, changes[i].now);
+        } else if (span_starts(key, shared)) {
+            struct flagset **at = find_set(f, span_from(key, shared.len));
+            if (*at)
+                drop(at);
+        }
+    }
+}
+
+/* ---- questions ---- */
+
+size_t flagset_count(const struct flagset *s)
+{
+    return s->entries.n;
+}
+
+bool flagset_over(const struct flagset *s)
+{
+    return s->over;
+}
+
+struct span flagset_name(const struct flagset *s, size_t i)
+{
+    return s->entries.items[i]->name;
+}
+
+int64_t flagset_revision(const struct flagset *s, size_t i)
+{
+    return s->entries.items[i]->revision;
+}
+
+static const struct flag *find(void *user, struct span name)
+{
+    struct flagset *s = user;
+    char *why;
+    size_t i;
+    return place_of(s, name, &i) ? flag_of(s, s->entries.items[i]) : flag_behind(s, name, &why);
+}
+
+static void answer(struct flagset *s, const struct flag *flag, const char *why,
+                   struct flag_context *c, struct flag_result *out)
+{
+    ++*s->all->counts.evaluated;
+    c->environment = s->environment;
+    c->find = find;
+    c->user = s;
+    c->scratch = s->all->scratch;
+    if (flag)
+        flag_evaluate(flag, c, out);
+    else
+        *out = (struct flag_result){ .reason = FLAG_FAILED, .error = FLAG_PARSE, .detail = why };
+}
+
+void flagset_evaluate(struct flagset *s, size_t i, struct flag_context *c, struct flag_result *out)
+{
+    struct entry *e = s->entries.items[i];
+    CHECK(i < s->entries.n);
+    const struct flag *flag = flag_of(s, e);
+    answer(s, flag, e->why, c, out);
+}
+
+bool flagset_evaluate_named(struct flagset *s, struct span name, struct flag_context *c,
+                            struct flag_result *out)
+{
+    size_t i;
+    char *why;
+    if (place_of(s, name, &i)) {
+        flagset_evaluate(s, i, c, out);
+        return true;
+    }
+    const struct flag *flag = flag_behind(s, name, &why);
+    if (flag || why)
+        answer(s, flag, why, c, out);
+    return flag || why;
+}
