@@ -310,6 +310,8 @@ void call_answer(struct call *call, const struct reply *reply)
         secrets_replied(call, reply);
         return;
     }
+    if (call_again(call, reply))
+        return;
     n->metrics.requests_refused += reply->err != ERR_OK;
     count_refusal(&n->metrics, reply->err);
     rest_answer(call->rest, n->machine.kv, reply, &call->arena, &a);
@@ -725,7 +727,8 @@ void call_take(struct call *call, struct request *r, struct span message)
     } else if (locking_wants(r)) {
         locking_begin(call, r);
     } else if (request_writes(r)) {
-        call_propose(call, r);
+        if (call_check(call))
+            call_propose(call, r);
     } else if (reads_state(r) || (r->type == REQUEST_MEMBERS && !r->serializable)) {
         read_request(call, r, message);
     } else if (r->type == REQUEST_HEALTH) {

@@ -196,8 +196,8 @@ void call_rest_known(struct call *call)
     const char *detail = NULL;
     call->rest = ARENA_NEW(&call->arena, struct rest_call);
     enum err e = rest_call(r, &call->arena, call->rest, &detail);
-    call->rest->now_ms = loop_wall_ms(call->node->loop);
     call->rest->flags = call->node->flagsets;
+    call_lend(call);
     if (e == ERR_OK)
         e = rest_plan(call->rest, call->node->machine.kv, &call->arena, &detail);
     if (e == ERR_OK)

@@ -39,6 +39,15 @@ bool call_begin_websocket(struct call *call, const struct http_request *r,
                           void (*on_message)(void *context, struct span text));
 void call_refuse_protocol(struct call *call); /* 426: a stream needs HTTP/1.1 */
 
+/* ---- call_check.c: what a write over REST must hold ---- */
+
+enum { CALL_CHECKS_MAX = 8 }; /* of one write, when rules change meanwhile again and again */
+void call_lend(struct call *call); /* fills in what its rest_call needs of the node */
+/* False: what it would write must not be, and was refused. Its request may have become another. */
+bool call_check(struct call *call);
+/* True: the reply is not for the caller: what was judged by has changed, and it is done anew. */
+bool call_again(struct call *call, const struct reply *reply);
+
 /* ---- call_gate.c: the JSON door ---- */
 
 void call_open_gate(struct call *call, const struct http_request *r);

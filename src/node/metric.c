@@ -110,7 +110,9 @@ void metric_text(const struct node *n, struct buf *out)
     struct watch_stats watches;
     struct process_usage usage;
     process_usage(&usage);
+    struct rest_schemas_stats schemas;
     kv_stats(n->machine.kv, &stats);
+    rest_schemas_stats(n->schemas, &schemas);
     watch_stats(n->watch, &watches);
 #define COUNTER(field, name, text) counter(out, name, text, m->field);
 #define GAUGE(name, text, expression) gauge(out, name, text, (double)(expression));

@@ -195,6 +195,7 @@ struct node {
     uint64_t incarnation;            /* of our data directory */
     struct logins logins;
     struct secrets *secrets;
+    struct rest_schemas *schemas;
 };
 
 /* ---- pump.c ---- */

@@ -344,6 +344,7 @@ static void open_parts(struct node *n)
     struct flagset_counts flags = { &n->metrics.flags_compiled, &n->metrics.flags_evaluated,
                                     &n->metrics.flag_sets_evicted };
     n->flagsets = flagsets_open(&n->flag_alloc, (size_t)n->params.flag_cache_bytes, flags);
+    n->schemas = rest_schemas_open(&n->alloc);
     locking_open(n);
     n->raft = raft_open(&n->store_alloc);
     jsonr_use(&n->json_alloc);
@@ -442,6 +443,7 @@ static void close_parts(struct node *n)
     conn_close_all(n);
     login_close(n);
     secrets_close(n);
+    rest_schemas_close(n->schemas);
     peers_close(n);
     thread_drain(n->disk);
     while (transfer_busy(n) || download_busy(n)) {

@@ -19,37 +19,50 @@ void body_of(struct rest_answer *a, int status, const char *type, struct buf *b,
 
 /* ---- problems ---- */
 
-void problem(enum err e, const char *detail, const int64_t *version, struct arena *arena,
-             struct rest_answer *out)
+void problem_begin(struct jsonw *w, struct buf *b, enum err e, const char *detail,
+                   struct arena *arena)
 {
-    struct buf b, urn;
-    struct jsonw w;
-    buf_open(&b, arena->alloc);
+    struct buf urn;
+    buf_open(b, arena->alloc);
     buf_open(&urn, arena->alloc);
     buf_format(&urn, "urn:confman:error:%s", err_code(e));
-    jsonw_open(&w, &b);
-    jsonw_object(&w);
-    jsonw_name(&w, "type");
-    jsonw_text(&w, buf_all(&urn));
-    jsonw_name(&w, "title");
-    jsonw_text(&w, span_text(http_status_text(err_http(e))));
-    jsonw_name(&w, "status");
-    jsonw_number(&w, err_http(e));
-    jsonw_name(&w, "code");
-    jsonw_text(&w, span_text(err_code(e)));
-    jsonw_name(&w, "detail");
-    jsonw_text(&w, span_text(detail ? detail : err_text(e)));
-    if (version) {
-        jsonw_name(&w, "version");
-        jsonw_number(&w, *version);
-    }
-    jsonw_object_end(&w);
+    jsonw_open(w, b);
+    jsonw_object(w);
+    jsonw_name(w, "type");
+    jsonw_text(w, buf_all(&urn));
+    jsonw_name(w, "title");
+    jsonw_text(w, span_text(http_status_text(err_http(e))));
+    jsonw_name(w, "status");
+    jsonw_number(w, err_http(e));
+    jsonw_name(w, "code");
+    jsonw_text(w, span_text(err_code(e)));
+    jsonw_name(w, "detail");
+    jsonw_text(w, span_text(detail ? detail : err_text(e)));
     buf_close(&urn);
-    body_of(out, err_http(e), "application/problem+json", &b, arena);
+}
+
+void problem_end(struct jsonw *w, struct buf *b, enum err e, const char *detail,
+                 struct arena *arena, struct rest_answer *out)
+{
+    jsonw_object_end(w);
+    body_of(out, err_http(e), "application/problem+json", b, arena);
     if (err_http(e) == 401) /* RFC 9110 15.5.2 asks for it */
         add_header(out, "www-authenticate", SPAN("Basic realm=\"confman\", Bearer"));
     if (e == ERR_METHOD_NOT_ALLOWED && detail)
         add_header(out, "allow", span_text(detail));
+}
+
+void problem(enum err e, const char *detail, const int64_t *version, struct arena *arena,
+             struct rest_answer *out)
+{
+    struct buf b;
+    struct jsonw w;
+    problem_begin(&w, &b, e, detail, arena);
+    if (version) {
+        jsonw_name(&w, "version");
+        jsonw_number(&w, *version);
+    }
+    problem_end(&w, &b, e, detail, arena, out);
 }
 
 void rest_problem(enum err e, const char *detail, struct arena *arena, struct rest_answer *out)
@@ -387,6 +400,10 @@ void rest_answer(const struct rest_call *call, const struct kv *kv, const struct
     case ROUTE_ENVIRONMENTS:
     case ROUTE_ENVIRONMENT:
         environment_answer(call, kv, reply, arena, out);
+        return;
+    case ROUTE_SCHEMAS:
+    case ROUTE_SCHEMA:
+        rule_answer(call, kv, reply, arena, out);
         return;
     case ROUTE_CLUSTER:
         cluster_answer(reply, arena, out);

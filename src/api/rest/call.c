@@ -104,6 +104,8 @@ static enum err read_query(struct parsing *p)
     if (p->consistency.len && !linearizable && !span_is(p->consistency, "serializable"))
         return refuse(p, ERR_BAD_REQUEST, "consistency must be linearizable or serializable");
     p->call->request.serializable = !linearizable;
+    p->call->has_version = p->has_version;
+    p->call->version = p->version;
     return ERR_OK;
 }
 
@@ -128,26 +130,23 @@ static enum err check_key(struct parsing *p, struct span key)
 
 /* ---- preconditions: they become compares, so they hold at the moment of the write ---- */
 
-static enum err read_conditions(struct parsing *p)
+enum err conditions_read(const struct http_request *http, struct rest_call *c, const char **detail)
 {
     struct span match, none;
-    struct rest_call *c = p->call;
-    c->has_version = p->has_version;
-    c->version = p->version;
-    if (http_header_find(p->http, "if-match", &match)) {
+    if (http_header_find(http, "if-match", &match)) {
         bool quoted = match.len >= 2 && match.data[0] == '"' && match.data[match.len - 1] == '"';
         struct span number = quoted ? span_of(match.data + 1, match.len - 2) : match;
-        if (span_is(match, "*"))
-            c->must_exist = true;
-        else if (number_read(number, &c->version))
-            c->has_version = true;
-        else
-            return refuse(p, ERR_BAD_REQUEST, "if-match takes one version, as \"3\", or *");
+        *detail = "if-match takes one version, as \"3\", or *";
+        c->must_exist = span_is(match, "*");
+        if (!c->must_exist && !number_read(number, &c->version))
+            return ERR_BAD_REQUEST;
+        c->has_version = c->has_version || !c->must_exist;
     }
-    if (http_header_find(p->http, "if-none-match", &none)) {
-        if (!span_is(none, "*"))
-            return refuse(p, ERR_BAD_REQUEST, "if-none-match takes only * for writes");
-        c->create_only = true;
+    if (http_header_find(http, "if-none-match", &none)) {
+        *detail = "if-none-match takes only * for writes, and for a delete it has no meaning";
+        c->create_only = span_is(none, "*");
+        if (!c->create_only || c->deletes)
+            return ERR_BAD_REQUEST;
     }
     return ERR_OK;
 }
@@ -160,18 +159,16 @@ static size_t add_compare(struct kv_compare *out, size_t n, struct span key, int
     return n + 1;
 }
 
-/* If <conditions> Then <write, get> Else get. */
-static void make_txn(struct parsing *p, struct span key, struct kv_op write, bool exists)
+void conditions_txn(struct rest_call *c, struct span key, struct kv_op write, struct arena *arena)
 {
-    struct rest_call *c = p->call;
-    struct kv_compare *compares = ARENA_ARRAY(p->arena, struct kv_compare, 3);
-    struct kv_op *success = ARENA_ARRAY(p->arena, struct kv_op, 2);
+    struct kv_compare *compares = ARENA_ARRAY(arena, struct kv_compare, 3);
+    struct kv_op *success = ARENA_ARRAY(arena, struct kv_op, 2);
     struct kv_op get = { .type = KV_OP_RANGE, .range = { .key = key } };
-    struct kv_op *failure = ARENA_NEW(p->arena, struct kv_op);
+    struct kv_op *failure = ARENA_NEW(arena, struct kv_op);
     size_t n = 0;
     if (c->has_version)
         n = add_compare(compares, n, key, KV_IF_VERSION, KV_IF_EQUAL, c->version);
-    if (c->must_exist || exists)
+    if (c->must_exist || c->deletes)
         n = add_compare(compares, n, key, KV_IF_VERSION, KV_IF_GREATER, 0);
     if (c->create_only)
         n = add_compare(compares, n, key, KV_IF_VERSION, KV_IF_EQUAL, 0);
@@ -198,24 +195,22 @@ static enum err config_put(struct parsing *p, struct span key)
     struct kv_op put = { .type = KV_OP_PUT };
     if (!is_json(p->http))
         return refuse(p, ERR_MEDIA_TYPE, NULL);
-    enum err e = read_conditions(p);
+    enum err e = conditions_read(p->http, p->call, p->detail);
     if (e == ERR_OK)
         e = value_read(p->http->body, p->arena, &put.put.value, &put.put.type, p->detail);
     if (e != ERR_OK)
         return e;
     put.put.key = key;
-    make_txn(p, key, put, false);
+    conditions_txn(p->call, key, put, p->arena);
     return ERR_OK;
 }
 
 static enum err config_delete(struct parsing *p, struct span key)
 {
     struct kv_op del = { .type = KV_OP_DELETE, .del = { .key = key } };
-    enum err e = read_conditions(p);
-    if (e == ERR_OK && p->call->create_only)
-        e = refuse(p, ERR_BAD_REQUEST, "if-none-match has no meaning for a delete");
+    enum err e = conditions_read(p->http, p->call, p->detail);
     if (e == ERR_OK)
-        make_txn(p, key, del, true);
+        conditions_txn(p->call, key, del, p->arena);
     return e;
 }
 
@@ -318,6 +313,13 @@ static enum err environment(struct parsing *p)
     return environment_read(p->http, p->arena, p->call, p->detail);
 }
 
+static enum err rule(struct parsing *p)
+{
+    if (!is_json(p->http))
+        return refuse(p, ERR_MEDIA_TYPE, NULL);
+    return rule_read(p->http, p->arena, p->call, p->detail);
+}
+
 static enum err snapshot(struct parsing *p)
 {
     p->call->kind = REST_SNAPSHOT;
@@ -343,6 +345,8 @@ static enum err (*const readers[])(struct parsing *p) = { [ROUTE_CONFIG_LIST] = 
                                                           [ROUTE_ENVIRONMENTS] = environment,
                                                           [ROUTE_ENVIRONMENT] = environment,
                                                           [ROUTE_HISTORY] = history,
+                                                          [ROUTE_SCHEMAS] = rule,
+                                                          [ROUTE_SCHEMA] = rule,
                                                           [ROUTE_WATCH] = watch,
                                                           [ROUTE_CLUSTER] = cluster,
                                                           [ROUTE_SNAPSHOT] = snapshot,
@@ -368,6 +372,10 @@ static int route_of(struct span path)
         return ROUTE_ENVIRONMENT;
     if (span_starts(path, SPAN(REST_HISTORY_PATH)))
         return ROUTE_HISTORY;
+    if (span_is(path, "/v1/schemas"))
+        return ROUTE_SCHEMAS;
+    if (span_starts(path, SPAN("/v1/schemas/")))
+        return ROUTE_SCHEMA;
     if (span_is(path, "/v1/secrets"))
         return ROUTE_SECRETS;
     if (span_starts(path, SPAN("/v1/secrets/")))

@@ -18,6 +18,7 @@ struct drive {
     struct flagsets *flags;
     uint64_t counted;
     struct buf command, events; /* events: told by the newest request, as server-sent events */
+    struct rest_world world;
     struct rest_call call;      /* the newest, and its answer unless it was a watch */
     struct rest_answer answer;
     size_t watchers;
@@ -35,6 +36,7 @@ static inline void drive_open(struct drive *d)
     d->hub = watch_open(&d->heap);
     struct flagset_counts counts = { &d->counted, &d->counted, &d->counted };
     d->flags = flagsets_open(&d->heap, 1 << 20, counts);
+    d->world.schemas = rest_schemas_open(&d->heap);
     buf_open(&d->command, &d->heap);
     buf_open(&d->events, &d->heap);
 }
@@ -44,6 +46,7 @@ static inline bool drive_close(struct drive *d)
 {
     watch_close(d->hub);
     flagsets_close(d->flags);
+    rest_schemas_close(d->world.schemas);
     machine_close(&d->m);
     arena_close(&d->arena);
     buf_close(&d->command);
@@ -166,6 +169,7 @@ static inline int drive_request(struct drive *d, const struct http_request *http
     CHECK(rest_takes(http->path));
     enum err e = rest_call(http, &d->arena, &d->call, &detail);
     d->call.flags = d->flags;
+    d->call.world = &d->world;
     if (e == ERR_OK)
         e = rest_plan(&d->call, d->m.kv, &d->arena, &detail);
     if (e == ERR_OK)
@@ -176,6 +180,11 @@ static inline int drive_request(struct drive *d, const struct http_request *http
     }
     if (e == ERR_OK && d->call.secret)
         return 0; /* the node answers: it has the keys */
+    if (e == ERR_OK && request_writes(r) &&
+        !rest_check(&d->call, d->m.kv, &d->arena, &d->answer)) {
+        drive_check_answer(&d->answer);
+        return d->answer.status;
+    }
     reply = (struct reply){ .type = r->type, .revision = kv_revision(d->m.kv), .err = e };
     if (e != ERR_OK) {
         rest_problem(e, detail, &d->arena, &d->answer);

@@ -40,6 +40,57 @@ enum rest_kind {
     REST_WATCH, /* server-sent events, or WebSocket when the request asks to upgrade */
 };
 
+/* ---- what a write must hold ---- */
+
+enum {
+    REST_FAULTS_MAX = 50,   /* told of one request */
+    REST_GUARDS_MAX = 2,    /* compares that a check adds to a transaction */
+    REST_RULES_MAX = 1000,  /* schemas, and guards */
+    REST_COMPILED_MAX = 256,              /* schemas kept compiled, and their memory */
+    REST_COMPILED_BYTES_MAX = 64 << 20,
+};
+
+/* One thing that is wrong with what was to be written. Spans live in the request's arena. */
+struct rest_fault {
+    struct span environment, key; /* of the config; empty: it is the only one, or the body */
+    struct span pointer;          /* JSON Pointer to what is wrong */
+    bool has_schema;
+    struct span schema, schema_pointer; /* the schema's name, and the rule in it */
+    struct span message;
+};
+struct rest_faults {
+    struct rest_fault *items; /* room for REST_FAULTS_MAX, once there is one */
+    size_t n;
+    bool more;
+};
+
+/* Schemas of configs, compiled when they are first asked for. */
+struct rest_schemas;
+struct rest_schemas *rest_schemas_open(struct alloc *alloc);
+void rest_schemas_close(struct rest_schemas *s);
+struct rest_schemas_stats {
+    size_t n, bytes;
+    uint64_t compiled, evicted;
+};
+void rest_schemas_stats(const struct rest_schemas *s, struct rest_schemas_stats *out);
+
+/* What the node lends to a call. */
+struct rest_world {
+    struct rest_schemas *schemas;
+    /* Whether who asks may do this; NULL: everybody may do all. */
+    enum err (*permits)(void *context, struct request *r);
+    void *context;
+};
+
+/* Looks at what the transaction would put under "confman/config/", "schema/" and "guard/" at the
+ * top level of its success branch, by the state as it is, and adds compares that fail when what
+ * was looked at is no longer so (REST_GUARDS_MAX at most; guards: where they stand, in the arena).
+ * ERR_SCHEMA_VIOLATED, ERR_SCHEMA_STEPS, ERR_SCHEMA_INVALID, ERR_GUARD_INVALID, ERR_RULES_TOO_MANY,
+ * ERR_BODY_NOT_JSON, ERR_BODY_TOO_LARGE; faults says what. */
+enum err rest_check_txn(const struct rest_world *world, const struct kv *kv, struct kv_txn *txn,
+                        struct arena *arena, struct kv_txn *guards,
+                        struct rest_faults *faults) MUST_CHECK;
+
 /* One call: what was asked, and what rest_reply needs to know to answer. Lives in the call's
  * arena. */
 struct flag_call;
@@ -48,6 +99,10 @@ struct rest_call {
     struct flag_call *flag; /* of a route of flags; else NULL */
     int64_t now_ms;         /* filled in by the node: since 1970 */
     struct flagsets *flags; /* likewise */
+    const struct rest_world *world; /* so is this */
+    struct request asked;   /* rest_check: request, before it was guarded */
+    struct kv_txn guards;   /* the compares that were added */
+    unsigned tries;
     int form;               /* enum rest_watch_form of server-sent events */
     enum rest_kind kind;
     int route;              /* row of route.def */
@@ -95,6 +150,14 @@ enum err rest_call(const struct http_request *http, struct arena *arena, struct 
  * then for the state as it is. ERR_CYCLE, ERR_ENVIRONMENTS; *detail as of rest_call. */
 enum err rest_plan(struct rest_call *call, const struct kv *kv, struct arena *arena,
                    const char **detail) MUST_CHECK;
+
+/* What is about to be proposed: checks it, and adds guards to it. False: it must not be, and why
+ * is the answer. */
+bool rest_check(struct rest_call *call, const struct kv *kv, struct arena *arena,
+                struct rest_answer *refusal);
+/* Whether the reply says no because what rest_check looked at has changed, and nothing else: the
+ * request is then as it was asked, to be planned, checked and proposed anew. */
+bool rest_again(struct rest_call *call, const struct kv *kv, const struct reply *reply);
 
 /* Whether author may be written beside a config. ERR_AUTHOR_LONG. */
 enum err rest_author(const struct rest_call *call, struct span author) MUST_CHECK;

@@ -1,6 +1,7 @@
 /* rest_int: what the files of api/rest share. */
 #pragma once
 #include "api/rest/rest.h"
+#include "core/schema/schema.h"
 #include "wire/json/json.h"
 
 enum rest_route {
@@ -48,6 +49,59 @@ void quota_write(const struct rest_call *call, const struct reply *reply, struct
 /* RFC 3339, UTC, milliseconds. */
 void time_write(struct jsonw *w, int64_t ms);
 
+/* ---- call.c: preconditions ---- */
+
+/* Of a write: if-match, if-none-match. ERR_BAD_REQUEST. */
+enum err conditions_read(const struct http_request *http, struct rest_call *call,
+                         const char **detail) MUST_CHECK;
+/* If <conditions> Then <write, get> Else get. */
+void conditions_txn(struct rest_call *call, struct span key, struct kv_op write,
+                    struct arena *arena);
+
+/* ---- rule.c: schemas and guards, the records that say what a config must be ---- */
+
+#define REST_SCHEMAS "confman/schema/"
+#define REST_GUARDS "confman/guard/"
+
+enum err rule_read(const struct http_request *http, struct arena *arena, struct rest_call *call,
+                   const char **detail) MUST_CHECK;
+void rule_answer(const struct rest_call *call, const struct kv *kv, const struct reply *reply,
+                 struct arena *arena, struct rest_answer *out);
+/* The names under which a rule of this config's key may stand: itself first, then the prefixes
+ * that end with a slash, longest first, the empty one last. False: there is no more. */
+struct rule_walk {
+    struct span key, name; /* name: told by rule_next */
+    bool begun, over;
+};
+bool rule_next(struct rule_walk *w);
+/* The rule of that name, or NULL; root: REST_SCHEMAS or REST_GUARDS. */
+const struct kv_version *rule_at(const struct kv *kv, const char *root, struct span name,
+                                 struct arena *arena);
+int64_t rule_count(const struct kv *kv, const char *root, struct arena *arena);
+
+/* ---- compiled.c ---- */
+
+/* The schema of a version; NULL: what stands there is none. Valid until the next. */
+const struct schema *compiled_get(struct rest_schemas *s, const struct kv_version *v);
+/* Whether a text may become one: as schema_compile. */
+enum err schema_text_check(struct rest_schemas *s, struct span text,
+                           struct schema_report *report) MUST_CHECK;
+
+/* ---- check.c ---- */
+
+/* A value as schemas see it, in the arena. ERR_BODY_NOT_JSON, ERR_BODY_TOO_LARGE. */
+enum err value_tree(struct span value, uint8_t type, struct arena *arena, struct jdoc **out,
+                    struct jdoc_fault *fault) MUST_CHECK;
+/* The member "values" of the answer to a new schema: how many configs that stand already are not
+ * as it asks, and some of them. */
+void schema_report_write(const struct rest_call *call, const struct kv *kv,
+                         const struct kv_version *schema, struct arena *arena, struct jsonw *w);
+
+void faults_write(struct jsonw *w, const struct rest_faults *faults); /* member errors */
+/* problem+json that tells all of them. */
+void faults_answer(enum err e, const char *detail, const struct rest_faults *faults,
+                   struct arena *arena, struct rest_answer *out);
+
 /* ---- history.c ---- */
 
 #define REST_HISTORY_PATH "/v1/history/"
@@ -74,6 +128,11 @@ void body_of(struct rest_answer *a, int status, const char *type, struct buf *b,
              struct arena *arena);
 void problem(enum err e, const char *detail, const int64_t *version, struct arena *arena,
              struct rest_answer *out);
+/* One with further members: they are written between. */
+void problem_begin(struct jsonw *w, struct buf *b, enum err e, const char *detail,
+                   struct arena *arena);
+void problem_end(struct jsonw *w, struct buf *b, enum err e, const char *detail,
+                 struct arena *arena, struct rest_answer *out);
 
 /* Secrets: what is asked; ERR_BAD_REQUEST, ERR_BODY_NOT_JSON, ERR_BODY_TOO_LARGE. */
 enum err secret_call(const struct http_request *http, struct arena *arena, struct rest_call *out,

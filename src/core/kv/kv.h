@@ -214,6 +214,9 @@ enum err kv_txn(struct kv *kv, const struct kv_txn *txn,
                 bool (*lease_known)(void *context, int64_t lease), void *context,
                 struct arena *arena, struct kv_txn_result *out) MUST_CHECK;
 
+/* Whether all its compares hold now; of inner transactions nothing is looked at. */
+bool kv_compares_hold(const struct kv *kv, const struct kv_txn *txn);
+
 /* What it would write if it ran now: for each key of the branches taken, by how much live keys and
  * the bytes of live keys and values change. Whatever it would fail of is passed over. */
 void kv_txn_plan(const struct kv *kv, const struct kv_txn *txn, struct arena *arena,

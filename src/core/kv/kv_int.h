@@ -218,9 +218,6 @@ void kv_forget(struct kv *kv, struct kv_version *v);
 /* ERR_REVISION_FUTURE, ERR_COMPACTED. */
 enum err kv_check_revision(const struct kv *kv, int64_t revision) MUST_CHECK;
 
-/* All compares of this transaction, not those of inner ones. */
-bool kv_compares_hold(const struct kv *kv, const struct kv_txn *t);
-
 /* A put of which everything has been looked at. */
 void kv_put_checked(struct kv *kv, const struct kv_put *put, struct kv_put_result *out);
 

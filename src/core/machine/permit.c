@@ -126,6 +126,22 @@ static enum err permit_ops(const struct machine *m, const struct request *r,
     return e;
 }
 
+/* That none of the rules which configs must hold has changed may be asked by everybody: it guards
+ * what was judged by them, and tells no more than that. */
+static bool open_to_all(const struct kv_compare *c)
+{
+    static const char *const roots[] = { "confman/schema/", "confman/guard/" };
+    if (c->target != KV_IF_MOD)
+        return false;
+    for (size_t i = 0; i < sizeof(roots) / sizeof(roots[0]); i++) {
+        size_t n = strlen(roots[i]);
+        if (span_is(c->key, roots[i]) && c->range_end.len == n &&
+            memcmp(c->range_end.data, roots[i], n - 1) == 0 && c->range_end.data[n - 1] == '0')
+            return true;
+    }
+    return false;
+}
+
 /* Both branches: which one is taken would already tell of keys. The depth is bounded where the
  * request was decoded. */
 static enum err permit_txn_body(const struct machine *m, const struct request *r,
@@ -133,7 +149,8 @@ static enum err permit_txn_body(const struct machine *m, const struct request *r
 {
     enum err e = ERR_OK;
     for (size_t i = 0; i < t->n_compares && e == ERR_OK; i++)
-        e = may(m, r, AUTH_READ, t->compares[i].key, t->compares[i].range_end);
+        if (!open_to_all(&t->compares[i]))
+            e = may(m, r, AUTH_READ, t->compares[i].key, t->compares[i].range_end);
     if (e == ERR_OK)
         e = permit_ops(m, r, t->success, t->n_success);
     return e == ERR_OK ? permit_ops(m, r, t->failure, t->n_failure) : e;

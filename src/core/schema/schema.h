@@ -20,7 +20,7 @@
 enum {
     SCHEMA_BYTES_MAX = 256 << 10, /* of a schema's text */
     SCHEMA_MEMORY_MAX = 8 << 20,  /* of one compiled */
-    SCHEMA_STEPS_MAX = 1000000,   /* of one validation: rules applied, values compared, ... */
+    SCHEMA_STEPS_MAX = 1000000,   /* of one report: rules applied, values compared, ... */
     SCHEMA_DEPTH_MAX = 1000,      /* of schemas applied within one another */
     SCHEMA_ERRORS_MAX = 50,       /* told of one document */
     SCHEMA_PATTERN_BYTES_MAX = 4096,
@@ -40,6 +40,7 @@ struct schema_report {
     struct schema_error items[SCHEMA_ERRORS_MAX];
     size_t n;
     bool more; /* there were others */
+    uint64_t steps; /* taken so far: all that is asked with one report has one budget */
 };
 
 struct schema_options {

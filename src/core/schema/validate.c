@@ -709,7 +709,7 @@ static bool ask(struct asking *a, const struct node *node, const struct jdoc *va
 enum err schema_validate(const struct schema *s, const struct jdoc *value,
                          struct schema_report *report)
 {
-    struct asking a = { .schema = s, .report = report };
+    struct asking a = { .schema = s, .report = report, .steps = report->steps };
     struct arena arena;
     const size_t used = 0;
     arena_open(&arena, report->arena->alloc);
@@ -723,5 +723,6 @@ enum err schema_validate(const struct schema *s, const struct jdoc *value,
     bool ok = ask(&a, s->nodes.items[0], value, SEEN_NONE);
     VEC_CLOSE(&a.seen, report->arena->alloc);
     arena_close(&arena);
+    report->steps = a.steps;
     return a.stopped ? ERR_SCHEMA_STEPS : ok ? ERR_OK : ERR_SCHEMA_VIOLATED;
 }

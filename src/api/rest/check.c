@@ -1,0 +1,386 @@
+/* What a write must hold: the schemas of the configs that it puts, and that schemas and guards
+ * which it puts are such. Whatever route made the transaction, this looks at what it would do. */
+#include "api/rest/rest_int.h"
+#include "base/check.h"
+#include "wire/protobuf/protobuf.h"
+
+struct checking {
+    const struct rest_world *world;
+    const struct kv *kv;
+    struct arena *arena; /* of the request: what is told */
+    struct arena *scratch;
+    struct rest_faults *faults;
+    uint64_t steps; /* of schemas, so far */
+    enum err err;   /* the first */
+};
+
+/* ---- faults ---- */
+
+static void add_fault(struct checking *c, enum err e, const struct rest_fault *fault)
+{
+    struct rest_faults *f = c->faults;
+    c->err = c->err == ERR_OK ? e : c->err;
+    if (!f->items)
+        f->items = ARENA_ARRAY(c->arena, struct rest_fault, REST_FAULTS_MAX);
+    f->more = f->more || f->n == REST_FAULTS_MAX;
+    if (f->n < REST_FAULTS_MAX)
+        f->items[f->n++] = *fault;
+}
+
+static void fault_write(struct jsonw *w, const struct rest_fault *f)
+{
+    const struct {
+        const char *name;
+        struct span text;
+        bool there;
+    } members[] = { { "environment", f->environment, f->key.len > 0 },
+                    { "key", f->key, f->key.len > 0 },
+                    { "pointer", f->pointer, true },
+                    { "schema", f->schema, f->has_schema },
+                    { "schema_pointer", f->schema_pointer, f->has_schema },
+                    { "message", f->message, true } };
+    jsonw_object(w);
+    for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
+        if (!members[i].there)
+            continue;
+        jsonw_name(w, members[i].name);
+        jsonw_text(w, members[i].text);
+    }
+    jsonw_object_end(w);
+}
+
+void faults_write(struct jsonw *w, const struct rest_faults *faults)
+{
+    jsonw_name(w, "errors");
+    jsonw_array(w);
+    for (size_t i = 0; i < faults->n; i++)
+        fault_write(w, &faults->items[i]);
+    jsonw_array_end(w);
+    if (faults->more) {
+        jsonw_name(w, "more");
+        jsonw_bool(w, true);
+    }
+}
+
+void faults_answer(enum err e, const char *detail, const struct rest_faults *faults,
+                   struct arena *arena, struct rest_answer *out)
+{
+    struct buf b;
+    struct jsonw w;
+    problem_begin(&w, &b, e, detail, arena);
+    faults_write(&w, faults);
+    problem_end(&w, &b, e, detail, arena, out);
+}
+
+/* ---- values by their schemas ---- */
+
+enum err value_tree(struct span value, uint8_t type, struct arena *arena, struct jdoc **out,
+                    struct jdoc_fault *fault)
+{
+    if (type == KV_NUMBER || type == KV_BOOLEAN || type == KV_JSON)
+        return jdoc_read(value, arena, out, fault);
+    struct jdoc *text = ARENA_NEW(arena, struct jdoc);
+    text->type = JDOC_STRING;
+    text->text = value;
+    if (!pb_utf8(value)) { /* as it is shown */
+        struct buf b;
+        buf_open(&b, arena->alloc);
+        jsonw_base64(value, false, &b);
+        text->text = arena_copy(arena, buf_all(&b));
+        buf_close(&b);
+    }
+    *out = text;
+    return ERR_OK;
+}
+
+struct config {
+    struct span environment, key;
+    struct span value;
+    uint8_t type;
+    struct jdoc *tree; /* NULL: not read yet */
+};
+
+static bool read_tree(struct checking *c, struct config *config)
+{
+    struct jdoc_fault fault = { "it is too large", 0 };
+    if (config->tree)
+        return true;
+    if (value_tree(config->value, config->type, c->scratch, &config->tree, &fault) == ERR_OK)
+        return true;
+    struct rest_fault f = { .environment = config->environment,
+                            .key = config->key,
+                            .message = span_text(fault.why) };
+    add_fault(c, ERR_SCHEMA_VIOLATED, &f);
+    return false;
+}
+
+/* False: nothing more can be told. */
+static bool check_one(struct checking *c, struct config *config, struct span name,
+                      const struct kv_version *v)
+{
+    const struct schema *schema = compiled_get(c->world->schemas, v);
+    struct rest_fault f = { .environment = config->environment,
+                            .key = config->key,
+                            .has_schema = true,
+                            .schema = arena_copy(c->arena, name),
+                            .message = SPAN("what stands under this name is not a schema") };
+    if (!schema) {
+        add_fault(c, ERR_SCHEMA_INVALID, &f);
+        return true;
+    }
+    if (!read_tree(c, config))
+        return false;
+    struct schema_report *report = ARENA_NEW(c->scratch, struct schema_report);
+    report->arena = c->arena;
+    report->steps = c->steps;
+    enum err e = schema_validate(schema, config->tree, report);
+    c->steps = report->steps;
+    for (size_t i = 0; i < report->n; i++) {
+        f.pointer = report->items[i].pointer;
+        f.schema_pointer = report->items[i].schema_pointer;
+        f.message = report->items[i].message;
+        add_fault(c, e, &f);
+    }
+    c->faults->more = c->faults->more || report->more;
+    if (e == ERR_SCHEMA_STEPS) {
+        c->err = e;
+        f.pointer = f.schema_pointer = SPAN_NONE;
+        f.message = span_text(err_text(e));
+        add_fault(c, e, &f);
+    }
+    return e != ERR_SCHEMA_STEPS && !c->faults->more;
+}
+
+static bool check_config(struct checking *c, struct config *config)
+{
+    struct rule_walk walk = { .key = config->key };
+    while (rule_next(&walk)) {
+        const struct kv_version *v = rule_at(c->kv, REST_SCHEMAS, walk.name, c->scratch);
+        if (v && !check_one(c, config, walk.name, v))
+            return false;
+    }
+    return true;
+}
+
+/* ---- what becomes a rule ---- */
+
+static void check_count(struct checking *c, const char *root, struct span key)
+{
+    struct rest_fault f = { .message = span_text(err_text(ERR_RULES_TOO_MANY)) };
+    if (!kv_get(c->kv, key, 0) && rule_count(c->kv, root, c->scratch) >= REST_RULES_MAX)
+        add_fault(c, ERR_RULES_TOO_MANY, &f);
+}
+
+static void check_schema(struct checking *c, const struct kv_put *put)
+{
+    struct schema_report *report = ARENA_NEW(c->scratch, struct schema_report);
+    report->arena = c->arena;
+    check_count(c, REST_SCHEMAS, put->key);
+    enum err e = schema_text_check(c->world->schemas, put->value, report);
+    for (size_t i = 0; i < report->n; i++) {
+        struct rest_fault f = { .pointer = report->items[i].pointer,
+                                .message = report->items[i].message };
+        add_fault(c, e, &f);
+    }
+    c->faults->more = c->faults->more || report->more;
+    c->err = c->err == ERR_OK ? e : c->err;
+}
+
+/* ---- a transaction ---- */
+
+/* Holds as long as no rule below root is written after what is seen now. One compare for all of
+ * them, so that a rule which comes to be is noticed too; how many there may be bounds its cost. */
+static struct kv_compare unchanged(const struct kv *kv, const char *root, struct arena *arena)
+{
+    struct kv_compare out = { .key = span_text(root),
+                              .target = KV_IF_MOD,
+                              .result = KV_IF_LESS,
+                              .number = kv_revision(kv) + 1 };
+    out.range_end = kv_prefix_end(out.key, arena);
+    return out;
+}
+
+static enum err add_guards(struct checking *c, struct kv_txn *txn, struct kv_txn *guards)
+{
+    size_t n = txn->n_compares;
+    struct kv_compare *all = ARENA_ARRAY(c->arena, struct kv_compare, n + REST_GUARDS_MAX);
+    if (n + 1 > KV_OPS_MAX)
+        return ERR_TOO_MANY_OPS;
+    if (n)
+        memcpy(all, txn->compares, n * sizeof(*all));
+    all[n] = unchanged(c->kv, REST_SCHEMAS, c->arena);
+    *guards = (struct kv_txn){ .compares = &all[n], .n_compares = 1 };
+    txn->compares = all;
+    txn->n_compares = n + guards->n_compares;
+    return ERR_OK;
+}
+
+static bool check_put(struct checking *c, const struct kv_put *put, bool schemas)
+{
+    if (span_starts(put->key, SPAN(REST_SCHEMAS)))
+        check_schema(c, put);
+    if (!schemas || !span_starts(put->key, SPAN(REST_CONFIGS)))
+        return true;
+    struct config config = { .value = put->value, .type = put->type };
+    config_split(put->key, &config.environment, &config.key);
+    return check_config(c, &config);
+}
+
+enum err rest_check_txn(const struct rest_world *world, const struct kv *kv, struct kv_txn *txn,
+                        struct arena *arena, struct kv_txn *guards, struct rest_faults *faults)
+{
+    struct arena scratch;
+    struct checking c = { world, kv, arena, &scratch, faults, 0, ERR_OK };
+    bool configs = false, go_on = true;
+    arena_open(&scratch, arena->alloc);
+    bool schemas = rule_count(kv, REST_SCHEMAS, &scratch) > 0;
+    for (size_t i = 0; i < txn->n_success; i++) {
+        const struct kv_op *op = &txn->success[i];
+        if (op->type != KV_OP_PUT)
+            continue;
+        configs = configs || span_starts(op->put.key, SPAN(REST_CONFIGS));
+        go_on = go_on && check_put(&c, &op->put, schemas);
+        arena_reset(&scratch);
+    }
+    arena_close(&scratch);
+    return c.err == ERR_OK && configs ? add_guards(&c, txn, guards) : c.err;
+}
+
+bool rest_check(struct rest_call *call, const struct kv *kv, struct arena *arena,
+                struct rest_answer *refusal)
+{
+    struct request *r = &call->request;
+    struct rest_faults faults = { 0 };
+    const struct rest_world *world = call->world;
+    CHECK(world);
+    if (r->type != REQUEST_TXN)
+        return true;
+    call->asked = *r;
+    call->guards = (struct kv_txn){ 0 };
+    enum err e = rest_check_txn(world, kv, &r->txn, arena, &call->guards, &faults);
+    if (e == ERR_OK)
+        return true;
+    enum err may = world->permits ? world->permits(world->context, r) : ERR_OK;
+    if (may != ERR_OK) /* then nothing is told about schemas */
+        rest_problem(may, NULL, arena, refusal);
+    else
+        faults_answer(e, NULL, &faults, arena, refusal);
+    return false;
+}
+
+bool rest_again(struct rest_call *call, const struct kv *kv, const struct reply *reply)
+{
+    if (reply->err != ERR_OK || reply->type != REQUEST_TXN || reply->txn.succeeded ||
+        kv_compares_hold(kv, &call->guards))
+        return false;
+    call->request = call->asked;
+    return true;
+}
+
+/* ---- what a new schema finds ---- */
+
+enum {
+    REPORT_VALUES_MAX = 1000,       /* looked at */
+    REPORT_ENVIRONMENTS_MAX = 200,
+    REPORT_BYTES_MAX = 4 << 20,     /* of values */
+    REPORT_EXAMPLES_MAX = 10,
+};
+
+struct finding {
+    struct checking checking;
+    struct span name;
+    size_t looked, broken, bytes;
+    bool complete;
+};
+
+static bool may_read(struct checking *c, const struct kv_range *range)
+{
+    struct request r = { .type = REQUEST_RANGE, .range = *range };
+    return !c->world->permits || c->world->permits(c->world->context, &r) == ERR_OK;
+}
+
+static void look_at(struct finding *f, const struct kv_version *v, const struct kv_version *schema)
+{
+    struct checking *c = &f->checking;
+    struct rest_faults *faults = c->faults;
+    struct config config = { .value = kv_value(v), .type = v->type };
+    size_t before = faults->n;
+    config_split(kv_key(v), &config.environment, &config.key);
+    c->err = ERR_OK;
+    f->looked++;
+    f->bytes += v->value_size;
+    if (!check_one(c, &config, f->name, schema) && c->err == ERR_SCHEMA_STEPS)
+        f->complete = false;
+    f->broken += c->err != ERR_OK;
+    faults->n = c->err == ERR_OK || before == REPORT_EXAMPLES_MAX ? before : before + 1;
+    faults->more = false;
+    arena_reset(c->scratch);
+}
+
+static void look_in(struct finding *f, struct span environment, const struct kv_version *schema)
+{
+    struct checking *c = &f->checking;
+    bool prefix = !f->name.len || f->name.data[f->name.len - 1] == '/';
+    struct kv_range range = { .key = config_key(c->arena, environment, f->name),
+                              .limit = (int64_t)(REPORT_VALUES_MAX - f->looked) + 1 };
+    struct kv_range_result found;
+    if (prefix)
+        range.range_end = kv_prefix_end(range.key, c->arena);
+    if (!may_read(c, &range)) {
+        f->complete = false;
+        return;
+    }
+    enum err e = kv_range(c->kv, &range, c->arena, &found);
+    CHECK(e == ERR_OK);
+    for (size_t i = 0; i < found.n && f->complete; i++) {
+        if (f->looked == REPORT_VALUES_MAX || f->bytes > REPORT_BYTES_MAX)
+            f->complete = false;
+        else
+            look_at(f, found.items[i], schema);
+    }
+}
+
+/* From one environment that has configs to the next. */
+static void look_around(struct finding *f, const struct kv_version *schema)
+{
+    struct checking *c = &f->checking;
+    struct kv_range r = { .key = SPAN(REST_CONFIGS), .limit = 1, .keys_only = true };
+    struct kv_range_result found;
+    r.range_end = kv_prefix_end(r.key, c->arena);
+    for (int i = 0; f->complete; i++) {
+        struct span environment, key;
+        enum err e = kv_range(c->kv, &r, c->arena, &found);
+        CHECK(e == ERR_OK);
+        if (!found.n)
+            return;
+        config_split(kv_key(found.items[0]), &environment, &key);
+        if (i == REPORT_ENVIRONMENTS_MAX)
+            f->complete = false;
+        else
+            look_in(f, environment, schema);
+        r.key = kv_prefix_end(config_key(c->arena, environment, SPAN_NONE), c->arena);
+    }
+}
+
+void schema_report_write(const struct rest_call *call, const struct kv *kv,
+                         const struct kv_version *schema, struct arena *arena, struct jsonw *w)
+{
+    struct arena scratch;
+    struct rest_faults faults = { 0 };
+    struct finding f = { .checking = { call->world, kv, arena, &scratch, &faults, 0, ERR_OK },
+                         .name = call->key,
+                         .complete = true };
+    arena_open(&scratch, arena->alloc);
+    look_around(&f, schema);
+    arena_close(&scratch);
+    jsonw_name(w, "values");
+    jsonw_object(w);
+    jsonw_name(w, "checked");
+    jsonw_number(w, (int64_t)f.looked);
+    jsonw_name(w, "broken");
+    jsonw_number(w, (int64_t)f.broken);
+    jsonw_name(w, "complete");
+    jsonw_bool(w, f.complete);
+    faults_write(w, &faults);
+    jsonw_object_end(w);
+}

@@ -1,0 +1,53 @@
+/* Writes of the REST door, before they are proposed: whether what they put is what it must be; and
+ * once more, when what that was judged by has changed before they were applied. */
+#include "base/check.h"
+#include "node/call_int.h"
+
+static enum err permits(void *context, struct request *r)
+{
+    struct call *call = context;
+    enum err e = login_of(call, r);
+    return e == ERR_OK ? machine_permits(&call->node->machine, r) : e;
+}
+
+void call_lend(struct call *call)
+{
+    struct rest_world *world = ARENA_NEW(&call->arena, struct rest_world);
+    *world = (struct rest_world){ call->node->schemas, permits, call };
+    call->rest->world = world;
+    call->rest->now_ms = loop_wall_ms(call->node->loop);
+}
+
+bool call_check(struct call *call)
+{
+    struct node *n = call->node;
+    struct rest_answer a;
+    if (!call->rest || rest_check(call->rest, n->machine.kv, &call->arena, &a))
+        return true;
+    n->metrics.requests_refused++;
+    n->metrics.checks_refused++;
+    call_answer_http(call, &a);
+    return false;
+}
+
+bool call_again(struct call *call, const struct reply *reply)
+{
+    struct node *n = call->node;
+    struct rest_call *rest = call->rest;
+    const char *detail;
+    if (!rest || !rest_again(rest, n->machine.kv, reply))
+        return false;
+    n->metrics.checks_again++;
+    enum err e = ++rest->tries < CALL_CHECKS_MAX ? ERR_OK : ERR_CONFLICT;
+    if (e == ERR_OK)
+        e = rest_plan(rest, n->machine.kv, &call->arena, &detail);
+    if (e == ERR_OK)
+        e = login_of(call, &rest->request);
+    if (e == ERR_OK)
+        e = request_check(&rest->request, &n->turn);
+    if (e != ERR_OK)
+        call_end(call, e);
+    else if (call_check(call))
+        call_propose(call, &rest->request);
+    return true;
+}

@@ -1,0 +1,297 @@
+"""Schemas of configs over REST: what is refused, with every place that is wrong; that a write is
+judged by the schema that stands when it is applied; who may."""
+import base64
+import json
+import os
+import subprocess
+import threading
+import unittest
+import urllib.error
+import urllib.request
+
+from node import Node, confman_bin, main, target
+
+ETCD = dict(os.environ, ETCDCTL_API="3")
+PORT = {"type": "object", "required": ["host"], "additionalProperties": False,
+        "properties": {"host": {"type": "string"},
+                       "port": {"type": "integer", "minimum": 1, "maximum": 65535}}}
+
+
+class Door(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.node = Node().start()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.node.close()
+
+    def ask(self, method, path, body=None, status=200, user=None, **headers):
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.node.url + "/v1/" + path, data, method=method,
+                                         headers={"content-type": "application/json"})
+        for name, value in headers.items():
+            request.add_header(name.replace("_", "-"), value)
+        if user:
+            request.add_header("authorization", user)
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                got, text = answer.status, answer.read()
+                self.headers = answer.headers
+        except urllib.error.HTTPError as e:
+            got, text, self.headers = e.code, e.read(), e.headers
+        if status:
+            self.assertIn(got, status if isinstance(status, tuple) else (status,), text)
+        told = json.loads(text) if text else None
+        return told if status else (got, told)
+
+    def put(self, key, value, status=(200, 201), more="", **headers):
+        return self.ask("PUT", "config/" + key + more, {"value": value}, status, **headers)
+
+    def schema(self, key, schema, status=(200, 201), **headers):
+        return self.ask("PUT", "schemas/" + key, schema, status, **headers)
+
+    def etcdctl(self, *args, stdin=None):
+        return subprocess.run(["etcdctl", "--endpoints", self.node.endpoint, *args], check=True,
+                              env=ETCD, capture_output=True, text=True, input=stdin,
+                              timeout=20).stdout
+
+    def metric(self, name):
+        with urllib.request.urlopen(self.node.url + "/metrics", timeout=20) as answer:
+            for line in answer.read().decode().splitlines():
+                if line.startswith(name + " "):
+                    return float(line.split()[1])
+        raise AssertionError("no metric " + name)
+
+
+@unittest.skipIf(target() != "confman", "etcd has no schemas")
+class SchemaTest(Door):
+    def test_errors_all_at_once(self):
+        self.schema("db/main", PORT)
+        self.put("db/main", {"host": "a", "port": 5432})
+        told = self.put("db/main", {"port": 0, "user": 1}, 422)
+        self.assertEqual(told["code"], "schema_violated")
+        self.assertEqual({(e["pointer"], e["schema_pointer"]) for e in told["errors"]},
+                         {("", "/required/0"), ("/port", "/properties/port/minimum"),
+                          ("/user", "/additionalProperties")})
+        for e in told["errors"]:
+            self.assertEqual((e["environment"], e["key"], e["schema"]),
+                             ("default", "db/main", "db/main"))
+            self.assertTrue(e["message"])
+        got = self.ask("GET", "config/db/main")
+        self.assertEqual((got["value"], got["version"]), ({"host": "a", "port": 5432}, 1))
+        self.put("db/other", {"port": 0})
+        self.put("db/main", {}, 422, "?environment=prod")
+        many = self.put("db/main", {"k%d" % i: 1 for i in range(100)} | {"host": ""}, 422)
+        self.assertEqual((len(many["errors"]), many["more"]), (50, True))
+
+    def test_prefixes_all_hold(self):
+        self.schema("p/", {"type": ["number", "string"]})
+        self.schema("p/q/", {"type": "number"})
+        self.schema("p/q/r", {"maximum": 9})
+        self.put("p/a", "text")
+        self.put("p/q/a", 10)
+        self.put("p/q/r", 9)
+        self.assertEqual({e["schema"] for e in self.put("p/q/r", 10, 422)["errors"]}, {"p/q/r"})
+        self.assertEqual([e["schema"] for e in self.put("p/q/r", True, 422)["errors"]],
+                         ["p/q/", "p/"])
+        self.put("pq", True)
+        self.ask("DELETE", "schemas/p/q/")
+        self.put("p/q/a", "text")
+        for name in ("p/", "p/q/r"):
+            self.ask("DELETE", "schemas/" + name)
+        self.ask("DELETE", "schemas/p/", status=404)
+        self.put("p/a", True)
+
+    def test_all_configs(self):
+        self.schema("", {"not": {"const": "forbidden"}})
+        try:
+            self.assertEqual(self.put("any", "forbidden", 422)["errors"][0]["schema"], "")
+            self.put("any", "else")
+        finally:
+            self.ask("DELETE", "schemas/")
+
+    def test_values_of_all_types(self):
+        self.schema("t/n", {"type": "number", "multipleOf": 0.01})
+        self.put("t/n", 19.99)
+        self.put("t/n", 19.999, 422)
+        self.put("t/n", "19.99", 422)
+        self.schema("t/s", {"type": "string", "minLength": 2, "format": "uri"})
+        self.put("t/s", "https://a.example/")
+        self.put("t/s", "not a uri", 422)
+        self.schema("t/b", {"const": True})
+        self.put("t/b", False, 422)
+        self.put("t/b", True)
+        self.schema("t/j", {"type": "null"})
+        self.put("t/j", None)
+
+    def test_drafts(self):
+        old = {"$schema": "http://json-schema.org/draft-07/schema#",
+               "items": [{"type": "string"}], "dependencies": {"a": ["b"]}}
+        self.schema("drafts/old", old)
+        self.put("drafts/old", [1], 422)
+        self.put("drafts/old", {"a": 1}, 422)
+        told = self.schema("drafts/new", {"items": [{"type": "string"}]}, 422)
+        self.assertEqual((told["code"], told["errors"][0]["pointer"]), ("schema_invalid", "/items"))
+        self.schema("drafts/new", {"$schema": "urn:nobody"}, 422)
+        self.schema("drafts/new", {"pattern": "(", "type": "nonsense"}, 422)
+        self.ask("GET", "schemas/drafts/new", status=404)
+
+    def test_runaway(self):
+        self.schema("run", {"pattern": "^(a+)+$"})
+        told = self.put("run", "a" * 40 + "b", 422)
+        self.assertEqual(told["code"], "schema_steps")
+        self.put("run", "aaa")
+
+    def test_records(self):
+        first = self.schema("rec/a", {"type": "number"}, 201)
+        self.assertEqual((first["key"], first["schema"], first["version"]),
+                         ("rec/a", {"type": "number"}, 1))
+        self.assertEqual(self.headers["etag"], '"1"')
+        self.assertEqual(self.ask("GET", "schemas/rec/a")["schema"], {"type": "number"})
+        self.ask("GET", "schemas/rec/a", status=304, if_none_match='"1"')
+        self.schema("rec/a", True, 412, if_match='"7"')
+        self.schema("rec/a", True, 200, if_match='"1"')
+        self.schema("rec/a", True, 412, if_none_match="*")
+        names = [i["key"] for i in self.ask("GET", "schemas")["items"]]
+        self.assertEqual(names, sorted(names))
+        self.assertIn("rec/a", names)
+        self.ask("DELETE", "schemas/rec/a", status=412, if_match='"1"')
+        self.assertEqual(self.ask("DELETE", "schemas/rec/a", if_match='"2"')["deleted"], True)
+        self.ask("GET", "schemas/rec/a", status=404)
+        self.ask("POST", "schemas/rec/a", status=405)
+        self.ask("PUT", "schemas/" + "n" * 257, True, 400)
+
+    def test_what_a_new_schema_finds(self):
+        for environment, value in (("default", 1), ("prod", "a"), ("test", "b")):
+            self.put("found/x", value, more="?environment=" + environment)
+        self.put("found/y", 2)
+        values = self.schema("found/", {"type": "number"})["values"]
+        self.assertEqual((values["checked"], values["broken"], values["complete"]), (4, 2, True))
+        self.assertEqual({(e["environment"], e["key"]) for e in values["errors"]},
+                         {("prod", "found/x"), ("test", "found/x")})
+
+    def test_written_by_an_etcd_client(self):
+        self.etcdctl("put", "confman/schema/raw", "no schema")
+        told = self.put("raw", 1, 422)
+        self.assertEqual((told["code"], told["errors"][0]["schema"]), ("schema_invalid", "raw"))
+        self.assertIsNone(self.ask("GET", "schemas/raw")["schema"])
+        self.schema("raw", {"type": "number"})
+        self.etcdctl("put", "confman/config/default/raw", "not judged")
+        self.assertEqual(self.ask("GET", "config/raw")["value"], "not judged")
+        self.put("raw", "judged", 422)
+
+    def test_compiled_once(self):
+        self.schema("once", {"type": "number"})
+        self.put("once", 0)
+        before = self.metric("confman_schemas_compilations")
+        for i in range(10):
+            self.put("once", i)
+        self.assertEqual(self.metric("confman_schemas_compilations"), before)
+        self.assertGreater(self.metric("confman_schemas_compiled_bytes"), 0)
+        refused = self.metric("confman_checks_refused_total")
+        self.put("once", "no", 422)
+        self.assertEqual(self.metric("confman_checks_refused_total"), refused + 1)
+
+
+@unittest.skipIf(target() != "confman", "etcd has no schemas")
+class RaceTest(Door):
+    """The schema changes all the time while others write: what stands was right when it came."""
+    ROUNDS = 60
+
+    def change(self):
+        for i in range(self.ROUNDS):
+            self.schema("race/", {"type": ("string", "number")[i % 2]})
+
+    def write(self, value):
+        while not self.done.is_set():
+            self.counts[self.put("race/k", value, (200, 201, 422, 409)).get("code")] = True
+
+    def test_race(self):
+        self.done, self.counts = threading.Event(), {}
+        self.schema("race/", {"type": "number"})
+        writers = [threading.Thread(target=self.write, args=(v,)) for v in ("a", 1, "b", 2)]
+        for w in writers:
+            w.start()
+        self.change()
+        self.done.set()
+        for w in writers:
+            w.join()
+        self.assertIn(None, self.counts)
+        self.assertIn("schema_violated", self.counts)
+        self.assertGreater(self.metric("confman_checks_again_total"), 0)
+        events = []
+        for key in ("confman/schema/race/", "confman/config/default/race/k"):
+            events += self.history(key)
+        kind, seen = None, 0
+        for _, key, value in sorted(events):
+            if key.startswith("confman/schema/"):
+                kind = json.loads(value)["type"]
+            else:
+                seen += 1
+                self.assertEqual(kind, "number" if value in ("1", "2") else "string")
+        self.assertGreater(seen, 0)
+
+    def history(self, key):
+        """(revision, key, value) of all versions, through etcdctl."""
+        last = json.loads(self.etcdctl("get", key, "-w", "json"))["kvs"][0]["mod_revision"]
+        watch = subprocess.Popen(["etcdctl", "--endpoints", self.node.endpoint, "watch", key,
+                                  "--rev", "1", "-w", "json"], env=ETCD, stdout=subprocess.PIPE,
+                                 text=True)
+        out = []
+        try:
+            while not out or out[-1][0] < last:
+                for e in json.loads(watch.stdout.readline())["Events"]:
+                    kv = e["kv"]
+                    out.append((kv["mod_revision"], key,
+                                base64.b64decode(kv["value"]).decode()))
+        finally:
+            watch.kill()
+            watch.wait()
+            watch.stdout.close()
+        return out
+
+
+@unittest.skipIf(target() != "confman", "etcd has no schemas")
+class RightsTest(Door):
+    """A writer needs no right to schemas, is told of them only where it may write, and learns
+    nothing of configs by writing schemas."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.node = Node(args=("--bcrypt-cost", "4")).start()
+
+    def cli(self, *args, stdin=None):
+        done = subprocess.run([confman_bin(), *args, "--endpoint", self.node.endpoint], text=True,
+                              input=stdin, capture_output=True, timeout=30)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        return done.stdout
+
+    def test_rights(self):
+        self.etcdctl("user", "add", "root:r")
+        self.etcdctl("user", "grant-role", "root", "root")
+        for user, keys in (("writer", "confman/config/default/app/"),
+                           ("lawyer", "confman/schema/"), ("nobody", "x")):
+            self.etcdctl("user", "add", user + ":" + user)
+            self.etcdctl("role", "add", user)
+            self.etcdctl("role", "grant-permission", user, "--prefix", "readwrite", keys)
+            self.etcdctl("user", "grant-role", user, user)
+        self.etcdctl("auth", "enable")
+        as_ = {u: basic(u, u) for u in ("writer", "lawyer", "nobody")}
+        self.schema("app/", {"type": "number"}, user=as_["lawyer"])
+        self.schema("app/", {"type": "number"}, 403, user=as_["writer"])
+        self.put("app/a", 1, user=as_["writer"])
+        self.put("app/a", "x", 422, user=as_["writer"])
+        self.assertNotIn("errors", self.put("app/a", "x", 403, user=as_["nobody"]))
+        self.put("app/a", 2, 403, user=as_["nobody"])
+        self.ask("GET", "schemas/app/", status=403, user=as_["writer"])
+        values = self.schema("app/", {"const": 5}, user=as_["lawyer"])["values"]
+        self.assertEqual((values["checked"], values["complete"]), (0, False))
+
+
+def basic(user, password):
+    return "Basic " + base64.b64encode(("%s:%s" % (user, password)).encode()).decode()
+
+
+if __name__ == "__main__":
+    main()
