@@ -350,5 +350,7 @@ int run_role(const struct options *o, struct arena *arena)
                                          { "list", 1, role_list },
                                          { "grant-permission", 4, role_grant },
                                          { "revoke-permission", 3, role_revoke } };
+    if (strcmp(o->args[0], "grant") == 0 || strcmp(o->args[0], "revoke") == 0)
+        return cli_grant(o);
     return RUN_VERB(o, arena, "role", verbs);
 }

@@ -86,9 +86,11 @@ static const struct command commands[] = {
       "confman user add ann --user root", 1, 3, run_user },
     { "role",
       "add NAME|delete NAME|get NAME|list|grant-permission NAME read|write|readwrite KEY|"
-      "revoke-permission NAME KEY",
-      RANGE " " COMMON, "what those may do who have the role",
-      "confman role grant-permission app readwrite app/ --prefix", 1, 4, run_role },
+      "revoke-permission NAME KEY|grant NAME [PREFIX]|revoke NAME [PREFIX]",
+      RANGE " environment namespace verbs " COMMON,
+      "what those may do who have the role: permissions are of keys; grants, with --verbs, of the "
+      "configs and flags of an environment, or the secrets of a namespace, below PREFIX",
+      "confman role grant dev app/ --environment prod --verbs read,write", 1, 4, run_role },
     { "mirror", "SOURCE",
       "source-prefix target-prefix mark overwrite until-caught-up " SOURCE " " COMMON,
       "keep keys of another etcd v3 server (HOST:PORT) the same here, each of its revisions in one "

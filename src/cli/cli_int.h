@@ -33,7 +33,7 @@ struct options {
     const char *args[34];
     int n_args;
     bool stream, own;
-    const char *environment, *type;
+    const char *environment, *type, *verbs;
     int64_t ttl;
     char **command; /* what stands behind "--", ended by NULL; NULL: nothing */
 };
@@ -130,6 +130,7 @@ int run_import(const struct options *o, struct arena *arena);
 int run_auth(const struct options *o, struct arena *arena);
 int run_user(const struct options *o, struct arena *arena);
 int run_role(const struct options *o, struct arena *arena);
+int cli_grant(const struct options *o); /* `role grant` and `role revoke` */
 int run_alarm(const struct options *o, struct arena *arena);
 int run_defrag(const struct options *o, struct arena *arena);
 int run_hash(const struct options *o, struct arena *arena);

@@ -87,6 +87,8 @@ static const struct option {
     OPTION("new-password-file", new_password_file, TEXT, "FILE",
            "add, passwd: the new password is its first line; - is standard input"),
     OPTION("environment", environment, TEXT, "NAME", "which one (default)"),
+    OPTION("verbs", verbs, TEXT, "VERB,...",
+           "grant, revoke: read, write, approve, admin; of a namespace reveal, write, admin"),
     OPTION("own", own, FLAG, "", "without what is inherited from the environment's parents"),
     OPTION("type", type, TEXT, "string|number|boolean|json|bytes",
            "set: what the value is (string); all but string and bytes are given as JSON"),

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include "base/check.h"
 #include "node/peers.h"
+#include "node/reach.h"
 
 struct call *call_new(struct conn *c, struct h2_stream *s)
 {
@@ -312,6 +313,10 @@ void call_answer(struct call *call, const struct reply *reply)
     }
     if (call_again(call, reply))
         return;
+    if (call->rest->access && reply->err == ERR_OK) {
+        access_replied(call, reply);
+        return;
+    }
     n->metrics.requests_refused += reply->err != ERR_OK;
     count_refusal(&n->metrics, reply->err);
     rest_answer(call->rest, n->machine.kv, reply, &call->arena, &a);
@@ -349,7 +354,13 @@ void call_replied(struct call *call, const struct reply *reply)
     struct reply filled;
     if (call->locking && (!call->conn || call->ended))
         locking_late(call->locking, reply);
-    if (!call_back(call) || !login_replied(call, reply, &filled))
+    if (!call_back(call))
+        return;
+    if (call->reach) {
+        reach_replied(call, reply);
+        return;
+    }
+    if (!login_replied(call, reply, &filled))
         return;
     if (call->verdict != ERR_OK) { /* the alarm stands, or could not be raised */
         call_fail_late(call, call->verdict);

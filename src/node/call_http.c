@@ -204,6 +204,8 @@ void call_rest_known(struct call *call)
         e = may_stream(call);
     if (e != ERR_OK) {
         call_refuse_http(call, e, detail);
+    } else if (call->rest->access && call->rest->request.type == REQUEST_NONE) {
+        access_now(call);
     } else if (call->rest->kind == REST_WATCH) {
         if (begin_watch(call, r)) {
             call->watch = watching_open(call);

@@ -271,6 +271,35 @@ static bool cut_scheme(struct span *value, const char *scheme)
     return true;
 }
 
+/* Of one cookie header: "name=value; name=value". */
+static bool cookie_in(struct span list, struct span *said)
+{
+    struct span name = SPAN(REST_SESSION_COOKIE "=");
+    while (list.len) {
+        const uint8_t *end = memchr(list.data, ';', list.len);
+        struct span one = span_of(list.data, end ? (size_t)(end - list.data) : list.len);
+        list = span_from(list, one.len + (end != NULL));
+        one = http_trim(one);
+        if (!span_starts(one, name))
+            continue;
+        *said = span_from(one, name.len);
+        return said->len > 0;
+    }
+    return false;
+}
+
+/* The token that the page's login left with the browser: of requests that the page itself makes.
+ * HTTP/2 may have a header for each cookie (RFC 9113 8.2.3). */
+static bool find_cookie(const struct call *call, const struct http_request *head, struct span *said)
+{
+    if (call->method || !gateway_same_place(head, call->conn->tls != NULL))
+        return false;
+    for (size_t i = 0; i < head->header_count; i++)
+        if (span_is(head->headers[i].name, "cookie") && cookie_in(head->headers[i].value, said))
+            return true;
+    return false;
+}
+
 /* etcd's metadata: "token", or "authorization" with or without "Bearer". */
 static bool find_said(const struct call *call, const struct http_request *head, struct span *said,
                       bool *basic)
@@ -279,7 +308,7 @@ static bool find_said(const struct call *call, const struct http_request *head, 
     if (call->method && http_header_find(head, "token", said))
         return true;
     if (!http_header_find(head, "authorization", said))
-        return false;
+        return find_cookie(call, head, said);
     *basic = (!call->method || call->gate) && cut_scheme(said, "basic");
     if (!*basic)
         cut_scheme(said, "bearer");
@@ -395,6 +424,23 @@ enum err login_of(struct call *call, struct request *r)
     if (r->author.len)
         r->auth_revision = c->revision ? c->revision : auth_revision(n->machine.auth);
     return ERR_OK;
+}
+
+void login_end(struct call *call)
+{
+    struct node *n = call->node;
+    struct span said, letters;
+    uint64_t index;
+    uint8_t hash[TOKEN_HASH];
+    bool basic;
+    if (!find_said(call, &call->http, &said, &basic) || basic ||
+        !token_simple(said, &letters, &index))
+        return;
+    token_hash(letters, hash);
+    struct proof *p = tokens_find(&n->logins.simple, hash, loop_now_ms(n->loop));
+    if (p && p->number == index)
+        tokens_drop(&n->logins.simple, p);
+    n->logins.generation++; /* connections forget what they have seen */
 }
 
 /* ---- tokens that this node has not heard of yet ---- */

@@ -76,6 +76,9 @@ void login_close(struct node *n); /* when all calls are gone */
 void login_head(struct call *call, const struct http_request *head);
 bool login_waits(const struct call *call);
 
+/* The token that the call has shown stands for nobody any more, on this node. */
+void login_end(struct call *call);
+
 /* Fills in who asks, as it is now; nobody, if nothing proves it. ERR_AUTH_TOKEN, ERR_AUTH_FAILED:
  * what was said proves nothing. */
 enum err login_of(struct call *call, struct request *r) MUST_CHECK;

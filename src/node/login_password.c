@@ -187,7 +187,7 @@ static void look_up(struct login *l)
     l->revision = auth_revision(auth);
     l->nobody = false;
     if (!auth_user_secret(auth, user_of(l), &hash, &no_password) || no_password ||
-        hash.len > AUTH_HASH_MAX) {
+        !hash.len || hash.len > AUTH_HASH_MAX || hash.data[0] != '$') {
         hash_of_nobody(l);
         return;
     }

@@ -17,6 +17,7 @@
 #include "io/tcp/tcp.h"
 #include "io/thread/thread.h"
 #include "io/tls/tls.h"
+#include "node/access.h"
 #include "node/admit.h"
 #include "node/audit.h"
 #include "node/cluster.h"
@@ -322,6 +323,7 @@ struct call {
     struct arena arena; /* REST: request and answer */
     struct rest_call *rest;
     struct secret_work *secret; /* in the arena; NULL: not of secrets, or not begun */
+    struct reach *reach;        /* in the arena; NULL: it waits for no user or role */
     struct http_request http; /* REST over HTTP/2: in the arena, body while it comes */
     struct buf body; /* REST: of the request; gRPC: a message that waits for its turn */
     struct watch_stream *watch;

@@ -59,3 +59,7 @@ enum { GATEWAY_CORS_HEADERS = 3 };
 enum err gateway_access(const struct gateway_access *a, const struct http_request *http,
                         bool secure, struct http_header headers[GATEWAY_CORS_HEADERS],
                         size_t *n) MUST_CHECK;
+
+/* Whether it comes from no page, or from one of this very place: only then what the browser adds by
+ * itself (a cookie) tells who asks. */
+bool gateway_same_place(const struct http_request *http, bool secure);

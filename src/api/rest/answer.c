@@ -430,6 +430,13 @@ void rest_answer(const struct rest_call *call, const struct kv *kv, const struct
     case ROUTE_SECRETS: /* see rest_secret */
     case ROUTE_SECRET:
     case ROUTE_SEAL:
+    case ROUTE_ME: /* see rest_access */
+    case ROUTE_LOGIN:
+    case ROUTE_LOGOUT:
+    case ROUTE_USERS:
+    case ROUTE_USER:
+    case ROUTE_ROLES:
+    case ROUTE_ROLE:
         break;
     }
     UNREACHABLE("a unary route");

@@ -181,7 +181,7 @@ void conditions_txn(struct rest_call *c, struct span key, struct kv_op write, st
 
 /* ---- routes ---- */
 
-static bool is_json(const struct http_request *r)
+bool rest_is_json(const struct http_request *r)
 {
     struct span type, json = SPAN("application/json");
     if (!http_header_find(r, "content-type", &type))
@@ -193,7 +193,7 @@ static bool is_json(const struct http_request *r)
 static enum err config_put(struct parsing *p, struct span key)
 {
     struct kv_op put = { .type = KV_OP_PUT };
-    if (!is_json(p->http))
+    if (!rest_is_json(p->http))
         return refuse(p, ERR_MEDIA_TYPE, NULL);
     enum err e = conditions_read(p->http, p->call, p->detail);
     if (e == ERR_OK)
@@ -301,21 +301,21 @@ static enum err quotas(struct parsing *p)
 
 static enum err quota(struct parsing *p)
 {
-    if (!is_json(p->http))
+    if (!rest_is_json(p->http))
         return refuse(p, ERR_MEDIA_TYPE, NULL);
     return quota_read(p->http, p->arena, p->call, p->detail);
 }
 
 static enum err environment(struct parsing *p)
 {
-    if (!is_json(p->http))
+    if (!rest_is_json(p->http))
         return refuse(p, ERR_MEDIA_TYPE, NULL);
     return environment_read(p->http, p->arena, p->call, p->detail);
 }
 
 static enum err rule(struct parsing *p)
 {
-    if (!is_json(p->http))
+    if (!rest_is_json(p->http))
         return refuse(p, ERR_MEDIA_TYPE, NULL);
     return rule_read(p->http, p->arena, p->call, p->detail);
 }
@@ -394,7 +394,7 @@ static int route_of(struct span path)
         return ROUTE_QUOTA_PREFIX;
     if (span_starts(path, SPAN(QUOTA_USERS)))
         return ROUTE_QUOTA_USER;
-    return span_is(path, "/v1/status") ? ROUTE_STATUS : -1;
+    return span_is(path, "/v1/status") ? ROUTE_STATUS : access_route(path);
 }
 
 static bool takes_method(const char *methods, struct span method)
@@ -429,6 +429,8 @@ enum err rest_call(const struct http_request *http, struct arena *arena, struct 
         return flag_call(http, arena, out, detail);
     if (out->route == ROUTE_SECRETS || out->route == ROUTE_SECRET || out->route == ROUTE_SEAL)
         return secret_call(http, arena, out, detail);
+    if (access_takes(out->route))
+        return access_call(http, arena, out, detail);
     enum err e = read_query(&p);
     return e == ERR_OK ? readers[out->route](&p) : e;
 }

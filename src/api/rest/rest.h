@@ -32,6 +32,8 @@ enum {
     REST_ENVIRONMENT_COUNT_MAX = 200, /* records of environments */
     REST_PAGE_DEFAULT = 100, /* items of GET /v1/config */
     REST_PAGE_MAX = 1000,
+    REST_USER_ROLES_MAX = 64, /* that one PUT of a user names */
+    REST_GRANTS_MAX = 256,    /* ranges of keys that one PUT of a role comes to */
 };
 
 enum rest_kind {
@@ -91,6 +93,34 @@ enum err rest_check_txn(const struct rest_world *world, const struct kv *kv, str
                         struct arena *arena, struct kv_txn *guards,
                         struct rest_faults *faults) MUST_CHECK;
 
+/* Of users, roles, logins. */
+enum access_verb {
+    ACCESS_ME,
+    ACCESS_LOGINS, /* how one may log in */
+    ACCESS_LOGIN,
+    ACCESS_LOGOUT,
+    ACCESS_USERS,
+    ACCESS_USER,
+    ACCESS_USER_SET,
+    ACCESS_USER_PASSWORD,
+    ACCESS_DELETE,
+    ACCESS_ROLES,
+    ACCESS_ROLE,
+    ACCESS_ROLE_SET, /* it and what follows change a role */
+    ACCESS_ROLE_GRANT,
+    ACCESS_ROLE_REVOKE,
+};
+
+struct access_ask {
+    enum access_verb verb;
+    struct span name, password;
+    bool cookie;           /* LOGIN: the token comes as a cookie alone */
+    struct auth_goal goal; /* the verbs that SET, GRANT, REVOKE: what shall be */
+};
+
+/* The cookie that a login of the page is kept in. */
+#define REST_SESSION_COOKIE "confman_session"
+
 /* One call: what was asked, and what rest_reply needs to know to answer. Lives in the call's
  * arena. */
 struct flag_call;
@@ -107,6 +137,7 @@ struct rest_call {
     enum rest_kind kind;
     int route;              /* row of route.def */
     struct request request; /* for the core; for REST_WATCH of type REQUEST_WATCH_ADD */
+    struct access_ask *access; /* of users, roles, logins; else NULL */
     struct secret_ask *secret; /* of secrets; request reads what it speaks of. Else NULL */
     struct span key;        /* the config's own key, decoded */
     struct span prefix;     /* of a list or watch */
@@ -171,6 +202,19 @@ void rest_problem(enum err e, const char *detail, struct arena *arena, struct re
 
 /* The answer to one of secrets that went well. What it wrote the data to is wiped, but the body. */
 void rest_secret(const struct secret_answer *a, struct arena *arena, struct rest_answer *out);
+
+/* What the node knows for an answer about users, roles and logins. */
+struct access_facts {
+    const struct auth *auth;
+    struct span author; /* who asks; "" nobody is proven */
+    struct span token;  /* of a login */
+    int64_t ttl_ms;     /* of a token */
+    bool secure;        /* the connection is TLS */
+};
+
+/* The answer to one of call->access that went well. */
+void rest_access(const struct rest_call *call, const struct access_facts *f, struct arena *arena,
+                 struct rest_answer *out);
 
 /* ---- watch: the same events as text/event-stream or as WebSocket text messages ---- */
 

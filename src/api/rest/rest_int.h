@@ -138,6 +138,34 @@ void problem_end(struct jsonw *w, struct buf *b, enum err e, const char *detail,
 enum err secret_call(const struct http_request *http, struct arena *arena, struct rest_call *out,
                      const char **detail) MUST_CHECK;
 
+/* ---- access.c: users, roles, logins ---- */
+
+int access_route(struct span path); /* the row of route.def; -1: none of these */
+bool access_takes(int route);
+enum err access_call(const struct http_request *http, struct arena *arena, struct rest_call *out,
+                     const char **detail) MUST_CHECK;
+
+/* ---- grant.c: rights as people say them ---- */
+
+struct grant {
+    bool of_secrets;           /* place is a namespace, else an environment */
+    struct span place, prefix;
+    unsigned verbs;
+};
+struct grants {
+    struct auth_permission items[REST_GRANTS_MAX];
+    size_t n, own; /* own: behind these stand those that several grants share */
+};
+#define GRANTS_RULE "a role's grants come to more than 256 ranges of keys"
+/* NULL: added; else what is wrong. */
+const char *grant_verb(struct grant *g, const char *word);
+/* False: there are too many. Rights over the same range come together. */
+bool grants_add(struct grants *list, struct auth_permission p);
+bool grant_expand(const struct grant *g, struct arena *arena, struct grants *out);
+/* The grant that a permission is the main part of; nothing, if it is none's. */
+void grant_write(struct jsonw *w, const struct auth_permission *p, struct arena *arena);
+
+bool rest_is_json(const struct http_request *r); /* what the body says it is, if it says */
 bool number_read(struct span text, int64_t *out); /* decimal, not negative */
 struct span page_token(int64_t revision, struct span last_key, struct arena *arena);
 bool page_token_read(struct span token, struct arena *arena, int64_t *revision, struct span *last);

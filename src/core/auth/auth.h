@@ -124,6 +124,40 @@ enum err auth_admin(const struct auth *a, struct span user, uint64_t revision) M
 /* Whether user, proven at any revision, is one. ERR_USER_EMPTY, ERR_PERMISSION_DENIED. */
 enum err auth_login(const struct auth *a, struct span user, uint64_t revision) MUST_CHECK;
 
+/* ---- goals: a user or a role as it shall be, reached by one change after the other ---- */
+
+/* Of a user (user not empty): that it is there, with these roles; those in taken it shall not have,
+ * nor, when exact, any other. Of a role: the same of permissions; taken says ranges. A permission
+ * that is wanted and not exact adds to what the role may do with that very range already. */
+struct auth_goal {
+    struct span user, role;
+    const struct span *roles, *roles_taken;
+    size_t n_roles, n_roles_taken;
+    const struct auth_permission *permissions, *taken;
+    size_t n_permissions, n_taken;
+    bool exact;
+};
+
+enum auth_change_type {
+    AUTH_CHANGE_NONE, /* it is as it shall be */
+    AUTH_CHANGE_USER_ADD,
+    AUTH_CHANGE_USER_GRANT,
+    AUTH_CHANGE_USER_REVOKE,
+    AUTH_CHANGE_ROLE_ADD,
+    AUTH_CHANGE_ROLE_GRANT,
+    AUTH_CHANGE_ROLE_REVOKE,
+};
+
+/* Spans are the goal's, or valid until the next change. */
+struct auth_change {
+    enum auth_change_type type;
+    struct span user, role;
+    struct auth_permission permission;
+};
+
+/* What is to be changed first, as things are: what is taken comes before what is given. */
+void auth_goal_next(const struct auth *a, const struct auth_goal *goal, struct auth_change *out);
+
 /* ---- checkpoint: docs/formats/disk.md ---- */
 
 void auth_save(const struct auth *a, struct buf *out);
