@@ -26,8 +26,8 @@ struct call *call_new(struct conn *c, struct h2_stream *s)
 static void call_free(struct call *call)
 {
     struct node *n = call->node;
-    CHECK(!call->watch && !call->range_stream && !call->locking && call->waiting == 0 &&
-          !call->conn);
+    CHECK(!call->watch && !call->range_stream && !call->hashing && !call->locking &&
+          call->waiting == 0 && !call->conn);
     grpc_reader_close(&call->reader);
     if (call->gate)
         call_gate_free(call);
@@ -76,6 +76,8 @@ void call_settle(struct call *call)
     }
     if (call->range_stream)
         range_stream_gone(call->range_stream);
+    if (call->hashing)
+        hashing_gone(call->hashing);
     if (call->locking)
         locking_gone(call->locking);
     if ((call->rest && call->rest->kind == REST_SNAPSHOT) ||
@@ -553,6 +555,11 @@ static void read_now(struct call *call, const struct request *r)
         range_stream_begin(call, r);
         arena_reset(&n->apply);
         upkeep_again(n);
+        return;
+    }
+    if (r->type == REQUEST_HASH || r->type == REQUEST_HASH_ALL) {
+        hashing_begin(call, r);
+        arena_reset(&n->apply);
         return;
     }
     pump_read(n, r, &n->apply, &reply);

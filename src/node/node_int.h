@@ -24,6 +24,7 @@
 #include "node/digest.h"
 #include "node/download.h"
 #include "node/forward.h"
+#include "node/hashing.h"
 #include "node/locking.h"
 #include "node/login.h"
 #include "node/metric.h"
@@ -176,6 +177,7 @@ struct node {
     VEC(struct renewal) renewals; /* waiting for a revoke, or for a note to be cleared */
     bool renewals_due;            /* what some of them wait for has come */
     struct lockings lockings;
+    VEC(struct hashing *) hashings;
     VEC(struct range_stream *) range_streams;
     size_t range_stream_at;      /* whose turn it is */
     VEC(struct call *) physical; /* compactions waiting for memory to be freed */
@@ -328,6 +330,7 @@ struct call {
     struct buf body; /* REST: of the request; gRPC: a message that waits for its turn */
     struct watch_stream *watch;
     struct range_stream *range_stream;
+    struct hashing *hashing;
     struct locking *locking;
     unsigned waiting;  /* proposals that will come back here */
     unsigned renewing; /* renewals of it in node.renewals */

@@ -480,6 +480,7 @@ static void close_parts(struct node *n)
     VEC_CLOSE(&n->command_ends, &n->alloc);
     VEC_CLOSE(&n->submitted, &n->alloc);
     VEC_CLOSE(&n->range_streams, &n->alloc);
+    VEC_CLOSE(&n->hashings, &n->alloc);
     VEC_CLOSE(&n->renewals, &n->alloc);
     VEC_CLOSE(&n->physical, &n->alloc);
     VEC_CLOSE(&n->standing, &n->alloc);

@@ -254,6 +254,7 @@ bool upkeep_turn(struct node *n)
     }
     more = watching_catch_up(n) || more;
     more = range_stream_turn(n) || more;
+    more = hashing_turn(n) || more;
     locking_settle(n);
     arena_reset(&n->apply);
     use_writer(n);

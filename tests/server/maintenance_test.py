@@ -169,6 +169,26 @@ class OtherTest(Maintenance):
         self.assertEqual(after.header.revision, before.header.revision + 1)
 
     @confman_only
+    def test_many_hashes(self):
+        """Of more than one step's keys: each is made, one more than may wait is refused."""
+        for i in range(0, 30000, 100):
+            self.api.Txn(pb.TxnRequest(success=[pb.RequestOp(request_put=pb.PutRequest(
+                key=b"hash/%d" % (i + j), value=b"v")) for j in range(100)]))
+        revision = self.api.Put(pb.PutRequest(key=b"hash/last", value=b"v")).header.revision
+        calls = [self.api.HashKV.future(pb.HashKVRequest(revision=revision), timeout=60)
+                 for _ in range(200)]
+        self.put(b"hash/while")
+        codes = [call.code() for call in calls]
+        self.assertEqual(set(codes), {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED})
+        made = {call.result().hash for call, code in zip(calls, codes)
+                if code == grpc.StatusCode.OK}
+        self.assertEqual(len(made), 1)
+        self.api.Compact(pb.CompactionRequest(revision=revision, physical=True), timeout=20)
+        metrics = curl(self.node.url + "/metrics").body.decode()
+        self.assertIn("\nconfman_hashes_refused_total %d\n"
+                      % codes.count(grpc.StatusCode.RESOURCE_EXHAUSTED), metrics)
+
+    @confman_only
     def test_downgrade(self):
         for version, code, text in (
                 ("", "INVALID_ARGUMENT", "etcdserver: wrong downgrade target version format"),

@@ -38,7 +38,7 @@ static void pass_oldest(struct kv *kv, struct kv_version *v)
 bool kv_compact_step(struct kv *kv, size_t budget)
 {
     CHECK(!kv->writing);
-    if (kv->pinned)
+    if (kv->pins)
         return false;
     for (; kv->looked < kv->history.n; budget--) {
         struct kv_version *v = *kv_queue_at(&kv->history, kv->looked), *oldest;

@@ -87,29 +87,55 @@ static uint32_t hash_version(uint32_t crc, struct buf *b, const struct kv_versio
     return crc32c(crc, b->data, b->len);
 }
 
-/* Versions kept from before the history began; tells whether any key is live at revision. */
-static bool gather(const struct kv *kv, int64_t revision, items *old)
+/* Phases, in their order. Keys stay where they are while the store is pinned, and versions up to
+ * the revision do not change places; what is written meanwhile is later and is not looked at. */
+enum phase { GATHER, SORT, OLD, HISTORY, DONE };
+
+struct kv_hashing {
+    struct kv *kv;
+    int64_t revision, compact;
+    enum phase phase;
+    bool any;           /* a key is live at the revision */
+    struct kv_key *key; /* GATHER: the last one looked at */
+    items old;          /* versions kept from before the history began */
+    size_t at;
+    uint32_t crc;
+    struct buf b;
+};
+
+static void gather_key(struct kv_hashing *h, const struct kv_key *key)
 {
-    bool any = false;
-    const struct kv_key *key;
-    for (struct kv_walk w = kv_keys_from(&kv->keys, SPAN_NONE, false);
-         (key = kv_walk_key(&w)) != NULL; kv_walk_next(&w)) {
-        any = any || kv_visible(key, revision);
-        size_t kept = key_kept(key, kv->compact);
-        if (kept == key_count(key))
-            continue;
-        const struct kv_version *v = key_at(key, kept);
-        struct item item = { (uint64_t)v->mod_revision, v };
-        if (v->mod_revision < kv->compact)
-            VEC_PUSH(old, kv->alloc, item);
-    }
-    return any;
+    h->any = h->any || kv_visible(key, h->revision);
+    size_t kept = key_kept(key, h->compact);
+    if (kept == key_count(key))
+        return;
+    const struct kv_version *v = key_at(key, kept);
+    struct item item = { (uint64_t)v->mod_revision, v };
+    if (v->mod_revision < h->compact)
+        VEC_PUSH(&h->old, h->kv->alloc, item);
 }
 
-static void sort_old(const struct kv *kv, items *old)
+static void gather(struct kv_hashing *h, size_t *budget)
 {
+    struct kv_walk w = kv_keys_from(&h->kv->keys, h->key ? key_span(h->key) : SPAN_NONE, false);
+    if (h->key)
+        kv_walk_next(&w);
+    for (; kv_walk_key(&w); kv_walk_next(&w)) {
+        if (!*budget)
+            return;
+        --*budget;
+        h->key = kv_walk_key(&w);
+        gather_key(h, h->key);
+    }
+    h->phase = SORT;
+}
+
+static void sort_old(struct kv_hashing *h)
+{
+    const struct kv *kv = h->kv;
+    items *old = &h->old;
     struct item *room = mem_alloc(kv->alloc, old->n * sizeof(*room));
-    sort(old->items, room, old->n, (uint64_t)kv->compact);
+    sort(old->items, room, old->n, (uint64_t)h->compact);
     mem_free(kv->alloc, room, old->n * sizeof(*room));
     for (size_t i = 1; i < old->n; i++)
         for (size_t j = i; j > 0 && is_before(&old->items[j], &old->items[j - 1]); j--) {
@@ -119,40 +145,88 @@ static void sort_old(const struct kv *kv, items *old)
         }
 }
 
-static bool counts(const struct kv *kv, const struct kv_version *v, int64_t revision, bool any)
+static void hash_if_kept(struct kv_hashing *h, const struct kv_version *v)
 {
-    if (v->mod_revision > kv->compact)
-        return true;
-    return kv_visible(v->key, any ? revision : kv->compact) == v;
+    if (v->mod_revision > h->compact || kv_visible(v->key, h->any ? h->revision : h->compact) == v)
+        h->crc = hash_version(h->crc, &h->b, v);
 }
 
-enum err kv_hash(const struct kv *kv, int64_t revision, uint32_t *out)
+static void hash_old(struct kv_hashing *h, size_t *budget)
+{
+    for (; h->at < h->old.n; h->at++, --*budget) {
+        if (!*budget)
+            return;
+        hash_if_kept(h, h->old.items[h->at].v);
+    }
+    h->at = kv_queue_find(&h->kv->history, h->compact, 0);
+    h->phase = HISTORY;
+}
+
+static void hash_history(struct kv_hashing *h, size_t *budget)
+{
+    for (; h->at < h->kv->history.n; h->at++, --*budget) {
+        if (!*budget)
+            return;
+        const struct kv_version *v = *kv_queue_at(&h->kv->history, h->at);
+        if (v->mod_revision > h->revision)
+            break;
+        hash_if_kept(h, v);
+    }
+    h->phase = DONE;
+}
+
+enum err kv_hashing_open(struct kv *kv, int64_t revision, struct kv_hashing **out)
 {
     enum err e = kv_check_revision(kv, revision);
     if (e)
         return e;
-    if (revision <= 0)
-        revision = kv->revision;
-    items old = { 0 };
-    bool any = gather(kv, revision, &old);
-    if (old.n)
-        sort_old(kv, &old);
-    struct buf b;
-    buf_open(&b, kv->alloc);
-    uint32_t crc = crc32c(0, "key", 3);
-    for (size_t i = 0; i < old.n; i++)
-        if (counts(kv, old.items[i].v, revision, any))
-            crc = hash_version(crc, &b, old.items[i].v);
-    size_t at = kv_queue_find(&kv->history, kv->compact, 0);
-    for (; at < kv->history.n; at++) {
-        const struct kv_version *v = *kv_queue_at(&kv->history, at);
-        if (v->mod_revision > revision)
-            break;
-        if (counts(kv, v, revision, any))
-            crc = hash_version(crc, &b, v);
+    struct kv_hashing *h = mem_zero(kv->alloc, sizeof(*h));
+    h->kv = kv;
+    h->revision = revision > 0 ? revision : kv->revision;
+    h->compact = kv->compact;
+    h->crc = crc32c(0, "key", 3);
+    buf_open(&h->b, kv->alloc);
+    kv->pins++;
+    *out = h;
+    return ERR_OK;
+}
+
+bool kv_hashing_step(struct kv_hashing *h, size_t budget)
+{
+    if (h->phase == GATHER)
+        gather(h, &budget);
+    if (h->phase == SORT && budget) {
+        if (h->old.n)
+            sort_old(h);
+        h->phase = OLD;
     }
-    buf_close(&b);
-    VEC_CLOSE(&old, kv->alloc);
-    *out = crc;
+    if (h->phase == OLD)
+        hash_old(h, &budget);
+    if (h->phase == HISTORY)
+        hash_history(h, &budget);
+    return h->phase != DONE;
+}
+
+uint32_t kv_hashing_close(struct kv_hashing *h)
+{
+    struct kv *kv = h->kv;
+    uint32_t crc = h->crc;
+    CHECK(kv->pins > 0);
+    kv->pins--;
+    buf_close(&h->b);
+    VEC_CLOSE(&h->old, kv->alloc);
+    mem_free(kv->alloc, h, sizeof(*h));
+    return crc;
+}
+
+enum err kv_hash(struct kv *kv, int64_t revision, uint32_t *out)
+{
+    struct kv_hashing *h;
+    enum err e = kv_hashing_open(kv, revision, &h);
+    if (e)
+        return e;
+    while (kv_hashing_step(h, SIZE_MAX))
+        ;
+    *out = kv_hashing_close(h);
     return ERR_OK;
 }

@@ -17,7 +17,7 @@ void kv_close(struct kv *kv)
 {
     if (!kv)
         return;
-    CHECK(!kv->pinned);
+    CHECK(!kv->pins);
     struct kv_key *key;
     for (struct kv_walk w = kv_keys_from(&kv->keys, SPAN_NONE, false);
          (key = kv_walk_key(&w)) != NULL; kv_walk_next(&w))
@@ -66,6 +66,7 @@ void kv_stats(const struct kv *kv, struct kv_stats *out)
         .used_bytes = kv->alloc->used,
         .live_bytes = kv->live_bytes,
         .pending = (int64_t)(passed - kv->looked),
+        .pinned = kv->pins > 0,
     };
 }
 

@@ -67,6 +67,7 @@ struct kv_stats {
     size_t used_bytes;   /* memory of the store: what its allocator handed out */
     size_t live_bytes;   /* keys and values of the newest live versions alone */
     int64_t pending;     /* history entries that compaction has yet to look at */
+    bool pinned;         /* by a save or a hashing: compaction waits */
 };
 void kv_stats(const struct kv *kv, struct kv_stats *out);
 
@@ -271,7 +272,7 @@ size_t kv_versions(const struct kv *kv, struct span key, int64_t revision,
 
 /* A save in steps: pins the store at its newest revision, so that compaction waits (writes do not),
  * and appends, at each step, about budget_bytes of records to out, until it answers false (done).
- * Format: docs/formats/disk.md. One at a time. */
+ * Format: docs/formats/disk.md. */
 struct kv_save;
 struct kv_save *kv_save_open(struct kv *kv);
 bool kv_save_step(struct kv_save *save, size_t budget_bytes, struct buf *out);
@@ -314,4 +315,11 @@ enum err kv_import_end(struct kv *kv, int64_t revision) MUST_CHECK;
 /* etcd's HashKV over all that is kept up to revision (<= 0: newest): CRC-32C of "key", then for
  * each version in order of revision the 17- or 18-byte revision key and the protobuf KeyValue
  * (etcd storage/mvcc/hash.go). ERR_COMPACTED, ERR_REVISION_FUTURE. Walks everything. */
-enum err kv_hash(const struct kv *kv, int64_t revision, uint32_t *out) MUST_CHECK;
+enum err kv_hash(struct kv *kv, int64_t revision, uint32_t *out) MUST_CHECK;
+/* The same in steps of about budget keys and versions, until one answers false (done). Pins the
+ * store as a save does; what is written meanwhile is not hashed. Closing gives the hash, or gives
+ * up half way, and unpins. The sort of what is older than the history is one step. */
+struct kv_hashing;
+enum err kv_hashing_open(struct kv *kv, int64_t revision, struct kv_hashing **out) MUST_CHECK;
+bool kv_hashing_step(struct kv_hashing *hashing, size_t budget);
+uint32_t kv_hashing_close(struct kv_hashing *hashing);

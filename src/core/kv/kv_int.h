@@ -195,7 +195,7 @@ struct kv {
     int64_t compact;
     size_t looked;   /* of the history, by the compaction at work */
     size_t n_versions, live_bytes;
-    struct kv_save *pinned;
+    uint32_t pins; /* saves and hashings at work: compaction waits */
     bool writing; /* between kv_begin and kv_end */
     int64_t now_ms;
     uint32_t author;

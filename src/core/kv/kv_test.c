@@ -87,6 +87,39 @@ TEST(kv_hash_is_that_of_etcd)
     EXPECT(fifth == 1525899377u);
 }
 
+/* Whatever is written and compacted between its steps, it is the hash of when it began. */
+TEST(kv_hash_in_steps_is_of_its_beginning)
+{
+    struct bench b;
+    struct kv_stats during, after;
+    char key[8];
+    bool same = true;
+    up(&b);
+    for (int i = 0; i < 200; i++) {
+        snprintf(key, sizeof(key), "k%d", i * 7 % 50);
+        i % 9 ? (void)put(&b, span_text(key), SPAN("v")) : (void)del(&b, span_text(key), SPAN_NONE);
+    }
+    for (int64_t compact = 20; compact <= 60; compact += 20) {
+        struct kv_hashing *h;
+        CHECK(kv_compact(b.kv, compact) == ERR_OK);
+        uint32_t want = hash_of(&b, 100);
+        CHECK(kv_hashing_open(b.kv, 100, &h) == ERR_OK);
+        CHECK(kv_compact(b.kv, compact + 10) == ERR_OK);
+        for (int i = 0; kv_hashing_step(h, 1); i++) {
+            snprintf(key, sizeof(key), "k%d", i * 11 % 70);
+            put(&b, span_text(key), SPAN("w"));
+            same = same && !kv_compact_step(b.kv, 100);
+        }
+        kv_stats(b.kv, &during);
+        same = same && during.pinned && during.pending > 0 && kv_hashing_close(h) == want;
+        while (kv_compact_step(b.kv, 1))
+            ;
+    }
+    kv_stats(b.kv, &after);
+    EXPECT(down(&b));
+    EXPECT(same && !after.pinned && after.pending == 0);
+}
+
 TEST(kv_counts_revisions_as_etcd)
 {
     struct bench b;

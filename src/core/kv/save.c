@@ -30,20 +30,20 @@ struct kv_save {
 
 struct kv_save *kv_save_open(struct kv *kv)
 {
-    CHECK(!kv->pinned && !kv->writing);
+    CHECK(!kv->writing);
     struct kv_save *s = mem_zero(kv->alloc, sizeof(*s));
     s->kv = kv;
     s->revision = kv->revision;
     s->compact = kv->compact;
     s->n_authors = kv->authors.list.n;
-    kv->pinned = s;
+    kv->pins++;
     return s;
 }
 
 void kv_save_close(struct kv_save *s)
 {
-    CHECK(s->kv->pinned == s);
-    s->kv->pinned = NULL;
+    CHECK(s->kv->pins > 0);
+    s->kv->pins--;
     mem_free(s->kv->alloc, s, sizeof(*s));
 }
 

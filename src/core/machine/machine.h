@@ -346,6 +346,15 @@ void machine_skip(struct machine *m, uint64_t index, uint64_t term);
 void machine_read(const struct machine *m, const struct request *r, int64_t now_ms,
                   struct arena *arena, struct reply *reply);
 
+/* A read of HASH or HASH_ALL in steps, of the state as it is now; compaction of memory waits. NULL:
+ * reply tells why not. A step looks at about so many keys and versions; false: all is hashed.
+ * Closing fills reply; half way, to give up, what it says of the hash is nothing. */
+struct machine_hashing;
+struct machine_hashing *machine_hashing_open(const struct machine *m, const struct request *r,
+                                             struct reply *reply);
+bool machine_hashing_step(struct machine_hashing *h, size_t budget);
+void machine_hashing_close(struct machine_hashing *h, struct reply *reply);
+
 /* ---- checkpoint ---- */
 
 /* Steps through everything, store last; writes go on meanwhile and are not in it: it is the state

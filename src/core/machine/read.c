@@ -1,13 +1,5 @@
 #include "base/check.h"
-#include "base/crc.h"
 #include "core/machine/machine.h"
-
-static enum err read_hash(const struct machine *m, const struct request *r, struct reply *reply)
-{
-    reply->hash.compact_revision = kv_compact_revision(m->kv);
-    reply->hash.hash_revision = r->hash_revision > 0 ? r->hash_revision : kv_revision(m->kv);
-    return kv_hash(m->kv, r->hash_revision, &reply->hash.hash);
-}
 
 /* It writes nothing, so it asks for no lease, and leaves no author. */
 static enum err read_txn(const struct machine *m, const struct request *r, struct arena *arena,
@@ -41,25 +33,6 @@ static enum err read_auth(const struct machine *m, const struct request *r, stru
     return ERR_OK;
 }
 
-/* Over the keys with all their versions, then the leases, users, alarms, limits and the membership
- * as a checkpoint has them: equal on members that have applied the same. */
-static enum err read_hash_all(const struct machine *m, struct reply *reply)
-{
-    uint32_t crc;
-    struct buf b;
-    enum err err = kv_hash(m->kv, 0, &crc);
-    CHECK(err == ERR_OK);
-    buf_open(&b, m->alloc);
-    lease_save(m->lease, &b);
-    auth_save(m->auth, &b);
-    alarm_save(&m->alarms, &b);
-    limit_save(m->limit, &b);
-    buf_span(&b, machine_members_now(m));
-    reply->hash.hash = crc32c(crc, b.data, b.len);
-    buf_close(&b);
-    return ERR_OK;
-}
-
 static void read_alarms(const struct machine *m, enum alarm_type type, struct arena *arena,
                         struct reply *reply)
 {
@@ -77,10 +50,6 @@ static enum err answer(const struct machine *m, const struct request *r, int64_t
         return kv_range(m->kv, &r->range, arena, &reply->range);
     if (r->type == REQUEST_TXN)
         return read_txn(m, r, arena, reply);
-    if (r->type == REQUEST_HASH)
-        return read_hash(m, r, reply);
-    if (r->type == REQUEST_HASH_ALL)
-        return read_hash_all(m, reply);
     if (r->type == REQUEST_ALARM_LIST) {
         read_alarms(m, r->alarm.which.type, arena, reply);
         return ERR_OK;
@@ -105,6 +74,14 @@ void machine_read(const struct machine *m, const struct request *r, int64_t now_
                   struct arena *arena, struct reply *reply)
 {
     CHECK(!request_writes(r));
+    if (r->type == REQUEST_HASH || r->type == REQUEST_HASH_ALL) {
+        struct machine_hashing *h = machine_hashing_open(m, r, reply);
+        while (h && machine_hashing_step(h, SIZE_MAX))
+            ;
+        if (h)
+            machine_hashing_close(h, reply);
+        return;
+    }
     *reply = (struct reply){ .type = r->type, .revision = kv_revision(m->kv) };
     reply->err = machine_permits(m, r);
     if (reply->err == ERR_OK)
