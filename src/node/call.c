@@ -6,6 +6,7 @@
 #include "node/call_int.h"
 #include <stdio.h>
 #include "base/check.h"
+#include "node/changing.h"
 #include "node/peers.h"
 #include "node/reach.h"
 
@@ -311,6 +312,10 @@ void call_answer(struct call *call, const struct reply *reply)
     }
     if (call->rest->secret && reply->err == ERR_OK) {
         secrets_replied(call, reply);
+        return;
+    }
+    if (call->rest->change && reply->err == ERR_OK) {
+        changing_replied(call, reply);
         return;
     }
     if (call_again(call, reply))

@@ -324,6 +324,7 @@ struct call {
     struct grpc_reader reader;
     struct arena arena; /* REST: request and answer */
     struct rest_call *rest;
+    unsigned changing; /* transactions that it has made: see changing.h */
     struct secret_work *secret; /* in the arena; NULL: not of secrets, or not begun */
     struct reach *reach;        /* in the arena; NULL: it waits for no user or role */
     struct http_request http; /* REST over HTTP/2: in the arena, body while it comes */

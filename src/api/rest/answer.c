@@ -424,6 +424,11 @@ void rest_answer(const struct rest_call *call, const struct kv *kv, const struct
     case ROUTE_STATUS:
         status_answer(reply, arena, out);
         return;
+    case ROUTE_DIFF:
+        diff_answer(call, kv, arena, out);
+        return;
+    case ROUTE_TXN: /* see rest_change */
+    case ROUTE_ROLLBACK:
     case ROUTE_WATCH:
     case ROUTE_OFREP_EVENTS:
     case ROUTE_SNAPSHOT:

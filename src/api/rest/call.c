@@ -1,5 +1,5 @@
 /* From an HTTP request to what it asks of the core. */
-#include "api/rest/rest_int.h"
+#include "api/rest/change.h"
 #include "base/check.h"
 
 struct parsing {
@@ -118,14 +118,8 @@ static struct span full_key(struct parsing *p, struct span key)
 
 static enum err check_key(struct parsing *p, struct span key)
 {
-    if (!key.len)
-        return refuse(p, ERR_BAD_REQUEST, "the key is empty");
-    if (key.len > REST_KEY_MAX)
-        return refuse(p, ERR_BAD_REQUEST, "the key is longer than 256 bytes");
-    for (size_t i = 0; i < key.len; i++)
-        if (key.data[i] < 0x20 || key.data[i] == 0x7f)
-            return refuse(p, ERR_BAD_REQUEST, "the key has a control character");
-    return ERR_OK;
+    const char *fault = config_key_fault(key);
+    return fault ? refuse(p, ERR_BAD_REQUEST, fault) : ERR_OK;
 }
 
 /* ---- preconditions: they become compares, so they hold at the moment of the write ---- */
@@ -376,6 +370,12 @@ static int route_of(struct span path)
         return ROUTE_SCHEMAS;
     if (span_starts(path, SPAN("/v1/schemas/")))
         return ROUTE_SCHEMA;
+    if (span_is(path, "/v1/diff"))
+        return ROUTE_DIFF;
+    if (span_is(path, "/v1/txn"))
+        return ROUTE_TXN;
+    if (span_is(path, "/v1/rollback"))
+        return ROUTE_ROLLBACK;
     if (span_is(path, "/v1/secrets"))
         return ROUTE_SECRETS;
     if (span_starts(path, SPAN("/v1/secrets/")))
@@ -431,6 +431,10 @@ enum err rest_call(const struct http_request *http, struct arena *arena, struct 
         return secret_call(http, arena, out, detail);
     if (access_takes(out->route))
         return access_call(http, arena, out, detail);
+    if (out->route == ROUTE_DIFF)
+        return diff_call(http, arena, out, detail);
+    if (out->route == ROUTE_TXN || out->route == ROUTE_ROLLBACK)
+        return change_call(http, arena, out, detail);
     enum err e = read_query(&p);
     return e == ERR_OK ? readers[out->route](&p) : e;
 }

@@ -159,6 +159,21 @@ static inline void drive_apply(struct drive *d, const struct request *r, struct 
         drive_batch(d, &batches[i]);
 }
 
+/* What changes several keys: it has read, and now writes, or not (node/changing.c). */
+static inline void drive_change(struct drive *d)
+{
+    struct rest_call *c = &d->call;
+    struct reply reply;
+    bool writes;
+    rest_change(c, d->m.kv, SPAN_NONE, &d->arena, &d->answer, &writes);
+    if (!writes || !rest_check(c, d->m.kv, &d->arena, &d->answer))
+        return;
+    CHECK(request_check(&c->request, &d->arena) == ERR_OK);
+    drive_apply(d, &c->request, &reply);
+    CHECK(reply.err == ERR_OK && reply.txn.succeeded); /* nobody else writes here */
+    rest_changed(c, d->m.kv, &reply, &d->arena, &d->answer);
+}
+
 /* One request, taken as the node does. The status of the answer; 0: a watch was opened. */
 static inline int drive_request(struct drive *d, const struct http_request *http)
 {
@@ -195,7 +210,10 @@ static inline int drive_request(struct drive *d, const struct http_request *http
             drive_apply(d, r, &reply);
         else
             machine_read(&d->m, r, 0, &d->arena, &reply);
-        rest_answer(&d->call, d->m.kv, &reply, &d->arena, &d->answer);
+        if (d->call.change && reply.err == ERR_OK)
+            drive_change(d);
+        else
+            rest_answer(&d->call, d->m.kv, &reply, &d->arena, &d->answer);
     }
     drive_check_answer(&d->answer);
     return d->answer.status;

@@ -15,6 +15,18 @@ bool environment_name(struct span s)
     return s.len > 0 && s.len <= REST_ENVIRONMENT_MAX;
 }
 
+const char *config_key_fault(struct span key)
+{
+    if (!key.len)
+        return "the key is empty";
+    if (key.len > REST_KEY_MAX)
+        return "the key is longer than 256 bytes";
+    for (size_t i = 0; i < key.len; i++)
+        if (key.data[i] < 0x20 || key.data[i] == 0x7f)
+            return "the key has a control character";
+    return NULL;
+}
+
 static struct span join(struct arena *arena, struct span root, struct span environment,
                         const char *slash, struct span key)
 {

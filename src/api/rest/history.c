@@ -1,8 +1,21 @@
 /* History: the versions of one config that the store still has, newest first. */
-#include "api/rest/rest_int.h"
+#include "api/rest/change.h"
 #include "base/check.h"
 
 enum { PAGE_BYTES = 4 << 20 }; /* of values: a page ends behind the one that reaches it */
+
+/* Why, if it was said, into an object that is written already. */
+static void reason_write(struct jsonw *w, const struct kv *kv, const struct kv_version *v,
+                         struct arena *arena)
+{
+    struct span why = change_log_of(kv, v, arena);
+    if (!why.len)
+        return;
+    w->out->len--; /* its brace */
+    jsonw_name(w, "change_log");
+    jsonw_text(w, why);
+    jsonw_object_end(w);
+}
 
 static void deletion_write(struct jsonw *w, const struct kv *kv, const struct kv_version *v)
 {
@@ -43,6 +56,7 @@ void history_write(const struct rest_call *c, const struct kv *kv, struct arena 
             deletion_write(w, kv, items[i]);
         else
             item_write(w, kv, items[i], SPAN_NONE);
+        reason_write(w, kv, items[i], arena);
     }
     jsonw_array_end(w);
     jsonw_name(w, "compact_revision");

@@ -124,9 +124,13 @@ struct access_ask {
 /* One call: what was asked, and what rest_reply needs to know to answer. Lives in the call's
  * arena. */
 struct flag_call;
+struct change_call;
+struct diff_call;
 
 struct rest_call {
     struct flag_call *flag; /* of a route of flags; else NULL */
+    struct change_call *change; /* of one that changes several keys: see rest_change. Else NULL */
+    struct diff_call *diff;     /* of a comparison; else NULL */
     int64_t now_ms;         /* filled in by the node: since 1970 */
     struct flagsets *flags; /* likewise */
     const struct rest_world *world; /* so is this */
@@ -189,6 +193,15 @@ bool rest_check(struct rest_call *call, const struct kv *kv, struct arena *arena
 /* Whether the reply says no because what rest_check looked at has changed, and nothing else: the
  * request is then as it was asked, to be planned, checked and proposed anew. */
 bool rest_again(struct rest_call *call, const struct kv *kv, const struct reply *reply);
+
+/* Of a call that has `change`, when what its request read is there (the state is new enough, and
+ * who asks may read it), and once more each time its transaction found another state: either
+ * *writes, and call->request is what to write now, or *out is the answer. */
+void rest_change(struct rest_call *call, const struct kv *kv, struct span author,
+                 struct arena *arena, struct rest_answer *out, bool *writes);
+/* The answer to it when it was written. */
+void rest_changed(const struct rest_call *call, const struct kv *kv, const struct reply *reply,
+                  struct arena *arena, struct rest_answer *out);
 
 /* Whether author may be written beside a config. ERR_AUTHOR_LONG. */
 enum err rest_author(const struct rest_call *call, struct span author) MUST_CHECK;

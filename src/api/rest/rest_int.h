@@ -13,6 +13,7 @@ enum rest_route {
 /* Where things stand in the key space: configs behind the environment's name and a slash. */
 #define REST_CONFIGS "confman/config/"
 #define REST_ENVIRONMENTS "confman/env/"
+#define REST_FLAGS "confman/flag/"
 
 /* ---- environment.c ---- */
 
@@ -20,6 +21,7 @@ enum rest_route {
 #define REST_ENVIRONMENT_RULE                                                                      \
     "the environment's name must be 1 to 50 letters, digits, dots, hyphens and underscores"
 bool environment_name(struct span s);
+const char *config_key_fault(struct span key); /* what is wrong with it; NULL: nothing */
 struct span config_key(struct arena *arena, struct span environment, struct span key);
 void config_split(struct span full, struct span *environment, struct span *key);
 /* The environment and those it inherits from, nearest first, as of a revision (0: now), into
@@ -107,6 +109,13 @@ void faults_answer(enum err e, const char *detail, const struct rest_faults *fau
 #define REST_HISTORY_PATH "/v1/history/"
 void history_write(const struct rest_call *c, const struct kv *kv, struct arena *arena,
                    struct jsonw *w);
+
+/* ---- diff.c ---- */
+
+enum err diff_call(const struct http_request *http, struct arena *arena, struct rest_call *call,
+                   const char **detail) MUST_CHECK;
+void diff_answer(const struct rest_call *call, const struct kv *kv, struct arena *arena,
+                 struct rest_answer *out);
 
 /* One config as a JSON object; environment: the one that was asked for, or none. */
 void item_write(struct jsonw *w, const struct kv *kv, const struct kv_version *v,

@@ -3,10 +3,31 @@
 #include "base/check.h"
 #include "core/machine/machine.h"
 
+#define OWN_ROOT "confman/"
+#define LOG_ROOT OWN_ROOT "log/"
+enum { LOG_KEY_MAX = 1024 };
+
+/* The reason of a change stands beside what was changed: "confman/log/X" belongs to "confman/X",
+ * and so do the rights to it. */
+static enum err may_log(const struct machine *m, const struct request *r, enum auth_right right,
+                        struct span key)
+{
+    struct span root = SPAN(OWN_ROOT), rest = span_from(key, sizeof(LOG_ROOT) - 1);
+    uint8_t of[LOG_KEY_MAX];
+    if (root.len + rest.len > sizeof(of) || !rest.len)
+        return ERR_PERMISSION_DENIED;
+    memcpy(of, root.data, root.len);
+    memcpy(of + root.len, rest.data, rest.len);
+    return auth_may(m->auth, r->author, r->auth_revision, right,
+                    span_of(of, root.len + rest.len), SPAN_NONE);
+}
+
 static enum err may(const struct machine *m, const struct request *r, enum auth_right right,
                     struct span key, struct span range_end)
 {
-    return auth_may(m->auth, r->author, r->auth_revision, right, key, range_end);
+    enum err e = auth_may(m->auth, r->author, r->auth_revision, right, key, range_end);
+    bool log = e == ERR_PERMISSION_DENIED && !range_end.len && span_starts(key, SPAN(LOG_ROOT));
+    return log ? may_log(m, r, right, key) : e;
 }
 
 static enum err anybody(const struct machine *m, const struct request *r)

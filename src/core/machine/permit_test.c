@@ -116,6 +116,28 @@ TEST(permit_keys)
     EXPECT(bench_close(&b));
 }
 
+/* The reason of a change goes with what was changed; a range of reasons is like any range. */
+TEST(permit_reasons)
+{
+    struct bench b;
+    bench_open(&b);
+    struct request grant = { .type = REQUEST_ROLE_GRANT,
+                             .auth = { .role = SPAN("r"),
+                                       .has_permission = true,
+                                       .permission = { AUTH_WRITE, SPAN("confman/config/a/"),
+                                                       SPAN("confman/config/a0") } } };
+    EXPECT(apply(&b, as(&b, &grant, "root")) == ERR_OK);
+    EXPECT(put_as(&b, "alice", "confman/log/config/a/k", 0) == ERR_OK);
+    EXPECT(put_as(&b, "alice", "confman/log/config/b/k", 0) == DENIED);
+    EXPECT(put_as(&b, "alice", "confman/log/", 0) == DENIED);
+    EXPECT(put_as(&b, "alice", "confman/logs/config/a/k", 0) == DENIED);
+    struct request range = { .type = REQUEST_RANGE,
+                             .range = { .key = SPAN("confman/log/config/a/"),
+                                        .range_end = SPAN("confman/log/config/a0") } };
+    EXPECT(permits(&b, &range, "alice") == DENIED);
+    EXPECT(bench_close(&b));
+}
+
 /* A read is refused where it is answered, a write where it is applied. */
 TEST(permit_where_it_happens)
 {

@@ -195,12 +195,17 @@ static void quoted(struct buf *out, struct span s)
     buf_u8(out, '"');
 }
 
-void jsonw_name(struct jsonw *w, const char *name)
+void jsonw_key(struct jsonw *w, struct span name)
 {
     before(w);
-    quoted(w->out, span_text(name));
+    quoted(w->out, name);
     buf_u8(w->out, ':');
     w->comma = false;
+}
+
+void jsonw_name(struct jsonw *w, const char *name)
+{
+    jsonw_key(w, span_text(name));
 }
 
 void jsonw_text(struct jsonw *w, struct span s)

@@ -45,6 +45,7 @@ void jsonw_object_end(struct jsonw *w);
 void jsonw_array(struct jsonw *w);
 void jsonw_array_end(struct jsonw *w);
 void jsonw_name(struct jsonw *w, const char *name);
+void jsonw_key(struct jsonw *w, struct span name); /* a name that is no constant; as jsonw_text */
 void jsonw_text(struct jsonw *w, struct span s); /* what is not UTF-8 becomes U+FFFD */
 void jsonw_number(struct jsonw *w, int64_t v);
 void jsonw_bool(struct jsonw *w, bool v);
