@@ -354,47 +354,41 @@ bool rest_takes(struct span path)
     return span_is(path, "/v1") || span_starts(path, SPAN("/v1/")) || flag_takes(path);
 }
 
+/* below: with something behind it */
+static const struct {
+    const char *path;
+    bool below;
+    int route;
+} paths[] = {
+    { "/v1/config", false, ROUTE_CONFIG_LIST },
+    { "/v1/config/", true, ROUTE_CONFIG },
+    { "/v1/environments", false, ROUTE_ENVIRONMENTS },
+    { REST_ENVIRONMENTS_PATH, true, ROUTE_ENVIRONMENT },
+    { REST_HISTORY_PATH, true, ROUTE_HISTORY },
+    { "/v1/schemas", false, ROUTE_SCHEMAS },
+    { "/v1/schemas/", true, ROUTE_SCHEMA },
+    { "/v1/diff", false, ROUTE_DIFF },
+    { "/v1/txn", false, ROUTE_TXN },
+    { "/v1/rollback", false, ROUTE_ROLLBACK },
+    { "/v1/secrets", false, ROUTE_SECRETS },
+    { "/v1/secrets/", true, ROUTE_SECRET },
+    { "/v1/seal", false, ROUTE_SEAL },
+    { "/v1/watch", false, ROUTE_WATCH },
+    { "/v1/snapshot", false, ROUTE_SNAPSHOT },
+    { "/v1/cluster", false, ROUTE_CLUSTER },
+    { "/v1/quotas", false, ROUTE_QUOTAS },
+    { QUOTA_PREFIXES, true, ROUTE_QUOTA_PREFIX },
+    { QUOTA_USERS, true, ROUTE_QUOTA_USER },
+    { "/v1/status", false, ROUTE_STATUS },
+};
+
 static int route_of(struct span path)
 {
-    if (span_is(path, "/v1/config"))
-        return ROUTE_CONFIG_LIST;
-    if (span_starts(path, SPAN("/v1/config/")))
-        return ROUTE_CONFIG;
-    if (span_is(path, "/v1/environments"))
-        return ROUTE_ENVIRONMENTS;
-    if (span_starts(path, SPAN(REST_ENVIRONMENTS_PATH)))
-        return ROUTE_ENVIRONMENT;
-    if (span_starts(path, SPAN(REST_HISTORY_PATH)))
-        return ROUTE_HISTORY;
-    if (span_is(path, "/v1/schemas"))
-        return ROUTE_SCHEMAS;
-    if (span_starts(path, SPAN("/v1/schemas/")))
-        return ROUTE_SCHEMA;
-    if (span_is(path, "/v1/diff"))
-        return ROUTE_DIFF;
-    if (span_is(path, "/v1/txn"))
-        return ROUTE_TXN;
-    if (span_is(path, "/v1/rollback"))
-        return ROUTE_ROLLBACK;
-    if (span_is(path, "/v1/secrets"))
-        return ROUTE_SECRETS;
-    if (span_starts(path, SPAN("/v1/secrets/")))
-        return ROUTE_SECRET;
-    if (span_is(path, "/v1/seal"))
-        return ROUTE_SEAL;
-    if (span_is(path, "/v1/watch"))
-        return ROUTE_WATCH;
-    if (span_is(path, "/v1/snapshot"))
-        return ROUTE_SNAPSHOT;
-    if (span_is(path, "/v1/cluster"))
-        return ROUTE_CLUSTER;
-    if (span_is(path, "/v1/quotas"))
-        return ROUTE_QUOTAS;
-    if (span_starts(path, SPAN(QUOTA_PREFIXES)))
-        return ROUTE_QUOTA_PREFIX;
-    if (span_starts(path, SPAN(QUOTA_USERS)))
-        return ROUTE_QUOTA_USER;
-    return span_is(path, "/v1/status") ? ROUTE_STATUS : access_route(path);
+    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
+        if (paths[i].below ? span_starts(path, span_text(paths[i].path))
+                           : span_is(path, paths[i].path))
+            return paths[i].route;
+    return access_route(path);
 }
 
 static bool takes_method(const char *methods, struct span method)
