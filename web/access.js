@@ -1,22 +1,21 @@
 // Users, roles, and what each may do: over etcd's JSON door.
 import { h, button, field, dialog, note } from "./dom.js";
 import { v3, who } from "./http.js";
+import { encode, decode, prefixEnd } from "./keys.js";
 
-const CONFIGS = "confman/config/default/";
-const text = new TextEncoder(),
-  bytes = new TextDecoder();
-const encode = (s) => btoa(String.fromCharCode(...text.encode(s)));
-const decode = (s) => bytes.decode(Uint8Array.from(atob(s || ""), (c) => c.charCodeAt(0)));
-
-// The first key behind all that begin with p (etcd's way to say a prefix).
-function prefixEnd(p) {
-  const b = [...text.encode(p)];
-  while (b.length && b[b.length - 1] === 255) b.pop();
-  if (!b.length) return btoa("\0");
-  b[b.length - 1]++;
-  return btoa(String.fromCharCode(...b));
-}
-
+const CONFIGS = "confman/config/";
+// What may be permitted: in words, as a key, and whether it is of an environment.
+const WHAT = {
+  config: [
+    "configs that begin with",
+    (key, environment) => `${CONFIGS}${environment}/${key}`,
+    true,
+  ],
+  flag: ["flags that begin with", (key, environment) => `confman/flag/${environment}/${key}`, true],
+  secret: ["secrets that begin with", (key) => `confman/secret/secret/${key}`],
+  prefix: ["keys that begin with", (key) => key],
+  key: ["one key", (key) => key],
+};
 function saying(perm) {
   const key = decode(perm.key),
     end = perm.range_end || "";
@@ -27,23 +26,26 @@ function saying(perm) {
 const verbs = (perm) =>
   ({ WRITE: "write", READWRITE: "read and write" })[perm.permType || "READ"] || "read";
 
-// The beginnings of configs that this user may read.
+// The beginnings of configs that this user may read, by environment.
 export async function mine() {
-  const name = who();
-  if (!name) return [];
+  const name = who(),
+    found = new Map();
+  if (!name) return found;
   const roles = (await v3("auth/user/get", { name })).roles || [];
   const perms = (await Promise.all(roles.map((role) => v3("auth/role/get", { role })))).flatMap(
     (r) => r.perm || [],
   );
-  return [
-    ...new Set(
-      perms
-        .filter((p) => p.permType !== "WRITE" && p.range_end)
-        .map((p) => decode(p.key))
-        .filter((key) => key.startsWith(CONFIGS))
-        .map((key) => key.slice(CONFIGS.length)),
-    ),
-  ].sort();
+  for (const p of perms) {
+    const key = decode(p.key);
+    const [environment, ...rest] = key.slice(CONFIGS.length).split("/");
+    if (p.permType === "WRITE" || !p.range_end || !key.startsWith(CONFIGS) || !rest.length)
+      continue;
+    found.set(
+      environment,
+      [...new Set([...(found.get(environment) || []), rest.join("/")])].sort(),
+    );
+  }
+  return found;
 }
 
 async function read() {
@@ -165,13 +167,12 @@ export function access(root) {
     const what = h(
       "select",
       {},
-      [
-        ["config", "configs that begin with"],
-        ["prefix", "keys that begin with"],
-        ["key", "one key"],
-      ].map(([v, t]) => h("option", { value: v }, t)),
+      Object.entries(WHAT).map(([v, [t]]) => h("option", { value: v }, t)),
     );
+    const environment = h("input", { spellcheck: "false", value: "default" });
     const key = h("input", { autofocus: true, spellcheck: "false", class: "mono" });
+    const environmentField = field("Environment", environment);
+    what.addEventListener("change", () => (environmentField.hidden = !WHAT[what.value][2]));
     ask(
       {
         title: `Permit ${role} something`,
@@ -179,10 +180,11 @@ export function access(root) {
         body: [
           field("To", kind),
           field("What", what),
+          environmentField,
           field("Key", key, "Left empty, it is all of them."),
         ],
         submit: () => {
-          const full = what.value === "config" ? CONFIGS + key.value : key.value;
+          const full = WHAT[what.value][1](key.value, environment.value);
           if (what.value === "key" && !full) throw new Error("Which key?");
           const perm = { permType: kind.value, key: full ? encode(full) : btoa("\0") };
           if (what.value !== "key") perm.range_end = prefixEnd(full);

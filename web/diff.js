@@ -1,5 +1,6 @@
-// The difference of two texts, line by line.
+// The difference of two texts, line by line; of JSON by its values, whatever the order of members.
 import { h } from "./dom.js";
+import { exact } from "./http.js";
 
 const CELLS_MAX = 4e6; // of the table of common lines; beyond it what differs is one block
 
@@ -48,10 +49,58 @@ function middle(x, y) {
   return out;
 }
 
+// Raw numbers (http.js) are objects, and leaves all the same.
+const inner = (v) => v !== null && typeof v === "object" && !JSON.isRawJSON(v);
+
+function sorted(v) {
+  if (!inner(v)) return v;
+  if (Array.isArray(v)) return v.map(sorted);
+  return Object.fromEntries(
+    Object.keys(v)
+      .sort()
+      .map((k) => [k, sorted(v[k])]),
+  );
+}
+
+const CHANGES_MAX = 8; // named above the lines
+
+// The JSON Pointers of what differs.
+function changes(a, b, at = "", out = []) {
+  if (out.length > CHANGES_MAX) return out;
+  if (inner(a) && inner(b) && Array.isArray(a) === Array.isArray(b)) {
+    for (const k of new Set([...Object.keys(a), ...Object.keys(b)]))
+      changes(a[k], b[k], `${at}/${k.replace(/~/g, "~0").replace(/\//g, "~1")}`, out);
+  } else if (JSON.stringify(a) !== JSON.stringify(b)) out.push(at);
+  return out;
+}
+
+function summary(a, b) {
+  const all = changes(a, b);
+  if (!all.length || all.includes("")) return null;
+  return h(
+    "p",
+    { class: "chips" },
+    all.slice(0, CHANGES_MAX).map((x) => h("span", { class: "chip mono" }, x)),
+    all.length > CHANGES_MAX ? h("span", { class: "hint" }, "and more") : null,
+  );
+}
+
 const KINDS = { " ": "same", "-": "gone", "+": "new" };
 const AROUND = 3; // lines shown about what changed
 
-export function diffView(before, after) {
+// null: there was, or will be, nothing.
+export function diffView(before, after, { json = false } = {}) {
+  let above = null;
+  if (json)
+    try {
+      const [a, b] = [before, after].map((t) =>
+        t === null ? undefined : sorted(JSON.parse(t, exact)),
+      );
+      above = before === null || after === null ? null : summary(a, b);
+      [before, after] = [a, b].map((v) => (v === undefined ? null : JSON.stringify(v, null, 2)));
+    } catch {
+      /* not JSON after all */
+    }
   const all = lines(before, after);
   const near = all.map(() => false);
   all.forEach(([kind], i) => {
@@ -69,5 +118,10 @@ export function diffView(before, after) {
       );
     else if (i === 0 || near[i - 1]) rows.push(h("div", { class: "skip" }, "⋯"));
   });
-  return h("pre", { class: "diff", tabindex: "0", "aria-label": "Difference" }, rows);
+  return h(
+    "div",
+    { class: "compare" },
+    above,
+    h("pre", { class: "diff", tabindex: "0", "aria-label": "Difference" }, rows),
+  );
 }

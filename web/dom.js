@@ -57,7 +57,7 @@ export function field(label, input, hint) {
 export function dialog({ title, body, action, submit, danger, wide, cancel = "Cancel" }) {
   return new Promise((resolve) => {
     let result;
-    const problem = h("p", { class: "problem", role: "alert", hidden: true });
+    const problem = h("div", { class: "problem", role: "alert", hidden: true });
     const go =
       action && h("button", { type: "submit", class: danger ? "danger" : "primary" }, action);
     const node = h(
@@ -86,7 +86,8 @@ export function dialog({ title, body, action, submit, danger, wide, cancel = "Ca
         result = (await submit()) ?? true;
         node.close();
       } catch (e) {
-        problem.textContent = e.message;
+        const faults = (e.faults || []).map((x) => h("li", {}, x));
+        problem.replaceChildren(e.message, ...(faults.length ? [h("ul", {}, faults)] : []));
         problem.hidden = false;
       } finally {
         go.disabled = false;

@@ -1,5 +1,6 @@
 // Requests as whoever has logged in, and the stream of changes.
 import { h, field, dialog } from "./dom.js";
+import { encode, decode, prefixEnd } from "./keys.js";
 
 const KEPT = "confman.session"; // of this tab, gone with it
 
@@ -28,8 +29,8 @@ export class Refused extends Error {
 }
 
 // Numbers that a double would change stay as they were written.
-const exact = (key, value, context) =>
-  typeof value === "number" && context && JSON.rawJSON && context.source !== String(value)
+export const exact = (key, value, context) =>
+  typeof value === "number" && context.source !== String(value)
     ? JSON.rawJSON(context.source)
     : value;
 
@@ -146,32 +147,17 @@ async function ask(why) {
   );
 }
 
-// Changes of a prefix from a revision on, for as long as signal lets it. tell(type, data) gets put
-// and delete, and "lost" once its place in history is gone: then the list is to be read again.
-// state("live" | "away") says how it goes. A connection that breaks comes back from where it was,
-// each time later and never all clients at once.
-export async function watch(query, revision, { tell, state, signal }) {
+// Keeps a stream going for as long as signal lets it: once(heard) reads it to its end and calls
+// heard when something came. A connection that breaks comes back, each time later and never all
+// clients at once. Ends when it may not be read, and calls lost when its place in history is gone.
+async function steadily(signal, { state, lost }, once) {
   for (let tries = 0; !signal.aborted; tries++) {
     try {
-      const answer = await open(
-        "GET",
-        `/v1/watch?${query}&revision=${revision}`,
-        undefined,
-        {},
-        signal,
-      );
-      for await (const event of blocks(answer.body)) {
-        tries = 0;
-        if (event.type === "ready") state("live");
-        if (event.type === "denied") throw new Error("this may not be read any more");
-        if (event.type === "compacted") return tell("lost");
-        if (event.type === "put" || event.type === "delete") tell(event.type, event.data);
-        revision = Math.max(revision, Number(event.id) || 0);
-      }
+      await once(() => (tries = 0));
     } catch (e) {
       if (signal.aborted) return;
       if (e.status === 403) return state("away");
-      if (e.status === 410) return tell("lost");
+      if (e.status === 410) return lost();
     }
     if (signal.aborted) return;
     state("away");
@@ -179,28 +165,86 @@ export async function watch(query, revision, { tell, state, signal }) {
     await new Promise((done) => setTimeout(done, wait));
   }
 }
+const gone = () => Object.assign(new Error("its history is gone"), { status: 410 });
+const denied = () => Object.assign(new Error("this may not be read any more"), { status: 403 });
 
-// The blocks of a text/event-stream.
-async function* blocks(body) {
+// Changes of configs from a revision on: tell(type, data) gets put and delete, and "lost" once its
+// place in history is gone: then the list is to be read again. state("live" | "away") says how it
+// goes.
+export function watch(query, revision, { tell, state, signal }) {
+  return steadily(signal, { state, lost: () => tell("lost") }, async (heard) => {
+    const path = `/v1/watch?${query}&revision=${revision}`;
+    for await (const event of events(await open("GET", path, undefined, {}, signal))) {
+      heard();
+      if (event.type === "ready") state("live");
+      if (event.type === "denied") throw denied();
+      if (event.type === "compacted") throw gone();
+      if (event.type === "put" || event.type === "delete") tell(event.type, event.data);
+      revision = Math.max(revision, Number(event.id) || 0);
+    }
+  });
+}
+
+// Which keys below a prefix changed, by etcd's JSON door: tell(type, key, revision).
+export function watchKeys(prefix, revision, { tell, state, signal, lost }) {
+  const range = { key: encode(prefix), range_end: prefixEnd(prefix) };
+  return steadily(signal, { state, lost }, async (heard) => {
+    const create_request = { ...range, start_revision: revision + 1 };
+    const answer = await open("POST", "/v3/watch", JSON.stringify({ create_request }), {}, signal);
+    for await (const line of pieces(answer.body, "\n")) {
+      const { result } = JSON.parse(line);
+      heard();
+      if (result.created) state("live");
+      if (Number(result.compact_revision) > 0) throw gone();
+      if (result.canceled) throw denied();
+      for (const event of result.events || []) {
+        revision = Number(event.kv.mod_revision);
+        tell(event.type === "DELETE" ? "delete" : "put", decode(event.kv.key), revision);
+      }
+    }
+  });
+}
+
+// Calls changed() when a flag of the environment may have changed.
+export function watchFlags(query, { changed, state, signal }) {
+  return steadily(signal, { state, lost: changed }, async (heard) => {
+    const answer = await open("GET", `/ofrep/v1/events?${query}`, undefined, {}, signal);
+    state("live");
+    changed(); // what was missed meanwhile
+    for await (const event of events(answer)) {
+      heard();
+      if (event.type === "denied") throw denied();
+      changed();
+    }
+  });
+}
+
+// A stream of texts, cut at mark.
+async function* pieces(body, mark) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
   for (;;) {
     const { value, done } = await reader.read();
     if (done) return;
     text += value;
-    const parts = text.split("\n\n");
+    const parts = text.split(mark);
     text = parts.pop();
-    for (const part of parts) {
-      const event = {};
-      for (const line of part.split("\n")) {
-        const at = line.indexOf(":");
-        const name = line.slice(0, at),
-          rest = line.slice(at + 1).trimStart();
-        if (name === "event") event.type = rest;
-        if (name === "id") event.id = rest;
-        if (name === "data") event.data = JSON.parse(rest, exact);
-      }
-      if (event.type) yield event;
+    yield* parts.filter((part) => part.trim());
+  }
+}
+
+// The events of a text/event-stream.
+async function* events(answer) {
+  for await (const part of pieces(answer.body, "\n\n")) {
+    const event = {};
+    for (const line of part.split("\n")) {
+      const at = line.indexOf(":");
+      const name = line.slice(0, at),
+        rest = line.slice(at + 1).trimStart();
+      if (name === "event") event.type = rest;
+      if (name === "id") event.id = rest;
+      if (name === "data") event.data = JSON.parse(rest, exact);
     }
+    if (event.type) yield event;
   }
 }

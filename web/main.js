@@ -53,6 +53,9 @@ document.body.append(
   main,
 );
 
+// Numbers that a double would change need it; what lacks it would publish others than were shown.
+const able = Boolean(JSON.rawJSON);
+
 let close = () => {};
 let keys = {};
 
@@ -125,6 +128,17 @@ document.addEventListener("keydown", (e) => {
   act();
 });
 
-addEventListener("hashchange", show);
-metrics.start();
-show();
+if (able) {
+  addEventListener("hashchange", show);
+  metrics.start();
+  show();
+} else {
+  main.append(
+    h("h1", {}, "This browser is too old"),
+    h(
+      "p",
+      {},
+      "The page needs JSON.rawJSON: Chrome or Edge 114, Firefox 135, Safari 18.4, or newer.",
+    ),
+  );
+}

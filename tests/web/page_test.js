@@ -8,9 +8,10 @@ const path = require("node:path");
 const BASE = process.env.PAGE;
 const PICTURES = process.env.PICTURES;
 const AXE = fs.readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
-const WAIT_MS = 20000;
+const WAIT_MS = Number(process.env.WAIT_MS || 20000);
 
 let browser;
+let opened = []; // by the test that runs
 
 // A page that no error, refused script or foreign request may come from.
 async function open(hash, options = {}) {
@@ -18,6 +19,7 @@ async function open(hash, options = {}) {
   const page = await context.newPage();
   page.setDefaultTimeout(WAIT_MS);
   page.wrong = [];
+  opened.push(page);
   page.on("pageerror", (e) => page.wrong.push(String(e)));
   page.on("console", (m) => {
     if (m.type() === "error" && !/status of (401|412|404|400|410)/.test(m.text()))
@@ -41,8 +43,8 @@ async function until(page, condition, argument) {
   }
 }
 
-async function put(key, value, type) {
-  const answer = await fetch(`${BASE}/v1/config/${key}`, {
+async function put(key, value, type, environment = "default") {
+  const answer = await fetch(`${BASE}/v1/config/${key}?environment=${environment}`, {
     method: "PUT",
     headers: { "content-type": "application/json" },
     body: JSON.stringify({ value, type }),
@@ -66,7 +68,8 @@ async function accessible(page) {
   assert.deepStrictEqual(bad, []);
 }
 
-const row = (page, key) => page.getByRole("option").filter({ hasText: key });
+const rows = (page) => page.locator(".list [role=option]");
+const row = (page, key) => rows(page).filter({ hasText: key });
 
 const tests = {
   async overview() {
@@ -109,6 +112,60 @@ const tests = {
     await close(page);
   },
 
+  async environments_and_what_they_inherit() {
+    await put("inherit/limit", 10, "number", "base");
+    await put("inherit/name", "same for all", "string", "base");
+    const page = await open("#/configs");
+    await page.getByRole("button", { name: "Environments" }).click();
+    const sheet = page.getByRole("dialog", { name: "Environments" });
+    await sheet.getByLabel("New environment").fill("prod");
+    await sheet.getByLabel("Inherits from", { exact: true }).last().selectOption("base");
+    await accessible(page);
+    await sheet.getByRole("button", { name: "Add" }).click();
+    await page.getByText("prod is there.").waitFor();
+    await page.getByLabel("Environment", { exact: true }).selectOption("prod");
+    await page.getByText("inherits from base").waitFor();
+    await row(page, "inherit/limit").filter({ hasText: "from base" }).click();
+    await page.getByText("inherited from base").waitFor();
+    const text = page.getByRole("textbox", { name: "Value" });
+    // what base publishes comes through, as long as prod has none of its own
+    await put("inherit/limit", 11, "number", "base");
+    await until(page, () => document.querySelector(".editor textarea").value === "11");
+    await text.fill("20");
+    await page.getByRole("button", { name: "Review change" }).click();
+    await page.getByText("does not follow base").waitFor();
+    await accessible(page);
+    await page.getByRole("button", { name: "Publish", exact: true }).click();
+    await page.getByText("published as version 1").waitFor();
+    await page.getByText("Here instead of what base has: 11").waitFor();
+    await put("inherit/limit", 12, "number", "base");
+    await put("inherit/name", "other", "string", "base");
+    await row(page, "inherit/name").filter({ hasText: "other" }).waitFor();
+    assert.strictEqual(await text.inputValue(), "20");
+    await picture(page, "environments");
+    // without its own, it follows again
+    await page.getByRole("button", { name: "Delete" }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
+    await row(page, "inherit/limit")
+      .filter({ hasText: "12" })
+      .filter({ hasText: "from base" })
+      .waitFor();
+
+    // all environments at once, also what changes while one looks
+    await page.getByLabel("Environment", { exact: true }).selectOption("*");
+    await page.getByRole("searchbox").fill("inherit/");
+    await row(page, "inherit/limit").filter({ hasText: "base" }).waitFor();
+    await put("inherit/limit", 77, "number", "stage");
+    await row(page, "inherit/limit")
+      .filter({ hasText: "stage" })
+      .filter({ hasText: "77" })
+      .waitFor();
+    await page.getByRole("searchbox").fill("77");
+    await until(page, () => document.querySelectorAll("[role=option]").length === 1);
+    await page.getByLabel("Environment", { exact: true }).selectOption("default");
+    await close(page);
+  },
+
   async conflict_is_shown_and_not_lost() {
     await put("shop/race", "one");
     const page = await open("#/configs?key=shop%2Frace");
@@ -133,11 +190,12 @@ const tests = {
     await page.keyboard.type("made/by keys");
     await page.keyboard.press("Tab");
     await page.keyboard.press("Tab");
+    await page.keyboard.press("Tab");
     await page.keyboard.type("hello");
     await page.keyboard.press("Tab");
     await page.keyboard.press("Tab");
     await page.keyboard.press("Enter");
-    await page.getByText("made/by keys is created.").waitFor();
+    await page.getByText("made/by keys is created in default.").waitFor();
     assert.strictEqual((await read("made/by%20keys")).value, "hello");
     await page.getByRole("button", { name: "Delete" }).click();
     await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
@@ -193,11 +251,10 @@ const tests = {
       );
     }
     const page = await open("#/configs");
-    await until(page, () => /^10,0\d\d$/.test(document.querySelector(".head .hint").textContent));
-    assert.ok(
-      (await page.getByRole("option").count()) < 60,
-      "only what is seen is in the document",
+    await until(page, () =>
+      /^10,0\d\d$/.test(document.querySelector(".head [role=status]").textContent),
     );
+    assert.ok((await rows(page).count()) < 60, "only what is seen is in the document");
     // how long frames take while the whole list rolls by
     const frames = await page.evaluate(
       () =>
@@ -231,7 +288,7 @@ const tests = {
     });
     console.log(`search in them: ${searched.toFixed(0)} ms`);
     await row(page, "config-09999").waitFor();
-    assert.strictEqual(await page.getByRole("option").count(), 1);
+    assert.strictEqual(await rows(page).count(), 1);
     await page.getByRole("searchbox").fill("value of many/group-7/config-00007");
     await row(page, "config-00007").waitFor();
     await accessible(page);
@@ -315,7 +372,7 @@ const tests = {
     await page.getByText("Your session has ended.").waitFor();
     await sign.getByLabel("Password").fill("secret-root");
     await sign.locator("button[type=submit]").click();
-    await page.getByRole("option").first().waitFor();
+    await rows(page).first().waitFor();
 
     await page.getByRole("button", { name: "root: sign out" }).click();
     await sign.waitFor();
@@ -393,12 +450,17 @@ async function main() {
   const only = process.argv.slice(2);
   for (const [name, test] of Object.entries(tests)) {
     if (only.length && !only.includes(name)) continue;
+    opened = [];
     try {
       await test();
       passed++;
     } catch (e) {
       failed++;
       console.log(`FAIL ${name}: ${e.stack}`);
+      for (const page of opened) {
+        console.log(page.wrong.join("\n"));
+        if (!page.isClosed()) await picture(page, `failed-${name}`);
+      }
     }
   }
   await browser.close();
