@@ -4,7 +4,7 @@
 usage: protogen.py FILE.proto OUTDIR     writes OUTDIR/FILE_pb.h, FILE_pb.c and FILE_methods.def
 
 Knows the part of proto3 that proto/*.proto use: scalars, bytes, strings, messages, repeated,
-oneof, enum, services. What the C looks like is told in src/wire/protobuf/protobuf.h.
+optional, maps, oneof, enum, services. What the C looks like is told in src/wire/protobuf/protobuf.h.
 """
 
 import os
@@ -17,20 +17,23 @@ SCALARS = {
     "int32": "int32_t",
     "uint32": "uint32_t",
     "bool": "bool",
+    "double": "double",
 }
 TEXTS = ("bytes", "string")
 
 
 def snake(name):
+    name = name.replace(".", "_")
     name = re.sub(r"([A-Z]+)([A-Z][a-z][a-z])", r"\1_\2", name)
     return re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name).lower()
 
 
 class Field:
-    def __init__(self, kind, name, number, repeated, oneof):
+    def __init__(self, kind, name, number, label, oneof):
         self.kind, self.name, self.number = kind, snake(name), int(number)
         self.label = name  # as the text has it
-        self.repeated, self.oneof, self.enum = repeated, oneof, None
+        self.repeated, self.optional = label == "repeated", label == "optional"
+        self.oneof, self.enum = oneof, None
 
     def resolve(self, message, enums):
         """Once all names are known: an enum of the message, one of the whole text, or a message."""
@@ -38,7 +41,11 @@ class Field:
             if name in enums:
                 self.kind, self.enum = "int32", name
         self.message = self.kind not in SCALARS and self.kind not in TEXTS
-        self.tag = self.number << 3 | (2 if self.message or self.kind in TEXTS else 0)
+        self.wire = 2 if self.message or self.kind in TEXTS else 1 if self.kind == "double" else 0
+        self.tag = self.number << 3 | self.wire
+        self.has = self.optional and not self.message  # a message has its pointer
+        if self.repeated and self.kind == "double":
+            sys.exit(f"protogen: {message}.{self.name}: no list of doubles is known")
 
     def c_type(self):
         return (
@@ -48,17 +55,27 @@ class Field:
         )
 
 
+CALLED = {}  # names that are others on the wire
+
+
+def called(name):
+    return CALLED.get(name, name)
+
+
 def parse(text):
     """Also packages: of each message, top enum and service, the one that stands on the wire."""
     messages, enums, methods, packages, wire, renamed = {}, {}, [], {}, "", ""
+    prefix = ""
     current = message = oneof = service = enum = None
     for line in text.splitlines():
         if mark := re.match(r"// wire: (\S+)( \S+)?", line):
             wire, renamed = mark.group(1), (mark.group(2) or "").strip()
+            prefix, renamed = (renamed[:-1], "") if renamed.endswith("*") else ("", renamed)
         line = line.split("//")[0].strip()
         if m := re.match(r"message (\w+) \{", line):
             message = m.group(1)
             packages[message] = wire
+            CALLED[message] = message.removeprefix(prefix)
             current = messages.setdefault(message, [])
         elif m := re.match(r"oneof (\w+) \{", line):
             oneof = m.group(1)
@@ -67,7 +84,7 @@ def parse(text):
             packages.setdefault(scope + m.group(1), wire)
             enum = enums.setdefault(scope + m.group(1), [])
         elif m := re.match(r"service (\w+) \{", line):
-            service = f"{wire}.{renamed or m.group(1)}"
+            service = f"{wire}.{renamed or m.group(1).removeprefix(prefix)}"
             packages[service] = wire
         elif m := re.match(r"rpc (\w+)\((stream )?(\w+)\) returns \((stream )?(\w+)\);", line):
             methods.append(
@@ -75,8 +92,19 @@ def parse(text):
             )
         elif enum is not None and (m := re.match(r"(\w+) = (\d+);", line)):
             enum.append((m.group(1), m.group(2)))
-        elif current is not None and (m := re.match(r"(repeated )?(\w+) (\w+) = (\d+);", line)):
-            current.append(Field(m.group(2), m.group(3), m.group(4), bool(m.group(1)), oneof))
+        elif current is not None and (m := re.match(r"map<string, (\w+)> (\w+) = (\d+);", line)):
+            entry = f"{message}.{m.group(2).title().replace('_', '')}Entry"
+            packages[entry] = wire
+            messages[entry] = [
+                Field("string", "key", 1, "", None),
+                Field(m.group(1), "value", 2, "", None),
+            ]
+            current.append(Field(entry, m.group(2), m.group(3), "repeated", oneof))
+        elif current is not None and (
+            m := re.match(r"(repeated |optional |)(\w+) (\w+) = (\d+);", line)
+        ):
+            label = m.group(1).strip()
+            current.append(Field(m.group(2), m.group(3), m.group(4), label, oneof))
         elif line == "}":
             if oneof:
                 oneof = None
@@ -93,7 +121,7 @@ def parse(text):
     return messages, enums, methods, packages
 
 
-def header(messages, enums, stem):
+def header(messages, enums, stem, shapes):
     out = [
         f"/* {stem}_pb: made by tools/protogen.py from proto/{stem}.proto. */",
         "#pragma once",
@@ -113,6 +141,8 @@ def header(messages, enums, stem):
                 f"    uint32_t which_{snake(oneof)}; /* number of the field that is set; 0: none */"
             )
         for f in fields:
+            if f.has:
+                out.append(f"    bool has_{f.name};")
             if f.repeated:
                 out.append(f"    {f.c_type()} *{f.name};")
                 out.append(f"    size_t n_{f.name};")
@@ -129,7 +159,7 @@ def header(messages, enums, stem):
             f"/* p must have room for pb_{s}_size bytes */",
             f"uint8_t *pb_{s}_put(uint8_t *p, const struct pb_{s} *m);",
             f"void pb_{s}_encode(const struct pb_{s} *m, struct buf *out);",
-            f"extern const struct pb_shape pb_{s}_shape;",
+            *([f"extern const struct pb_shape pb_{s}_shape;"] if shapes else []),
             "",
         ]
     return "\n".join(out) + "\n"
@@ -138,6 +168,7 @@ def header(messages, enums, stem):
 def decode_field(f, out):
     out.append(f"        case {f.tag}: /* {f.name} */")
     which = [f"            out->which_{snake(f.oneof)} = {f.number};"] if f.oneof else []
+    which += [f"            out->has_{f.name} = true;"] if f.has else []
     bad = "return ERR_MESSAGE_MALFORMED;"
     if f.kind == "string":
         out += ["            if (!pb_utf8(f.bytes))", f"                {bad}"]
@@ -183,6 +214,8 @@ def decode_field(f, out):
         out.append(f"            out->{f.name} = f.bytes;")
     elif f.kind == "bool":
         out.append(f"            out->{f.name} = f.number != 0;")
+    elif f.kind == "double":
+        out.append(f"            out->{f.name} = pb_double(f.number);")
     else:
         out.append(f"            out->{f.name} = ({f.c_type()})f.number;")
     out += which + ["            break;"]
@@ -234,6 +267,10 @@ def decoder(name, fields):
 def is_set(f):
     if f.oneof:
         return f"m->which_{snake(f.oneof)} == {f.number}"
+    if f.has:
+        return f"m->has_{f.name}"
+    if f.kind == "double":
+        return f"pb_double_bits(m->{f.name})"
     return f"m->{f.name}.len" if f.kind in TEXTS else f"m->{f.name}"
 
 
@@ -246,6 +283,8 @@ def size_line(f, item, pad):
         return f"{pad}n += pb_bytes_size({f.tag}, pb_{snake(f.kind)}_size({item}));"
     if f.kind in TEXTS:
         return f"{pad}n += pb_bytes_size({f.tag}, {item}.len);"
+    if f.kind == "double":
+        return f"{pad}n += pb_varint_size({f.tag}) + sizeof(uint64_t);"
     return f"{pad}n += pb_varint_size({f.tag}) + pb_varint_size({value_of(f, item)});"
 
 
@@ -259,6 +298,8 @@ def put_lines(f, item, pad):
         ]
     if f.kind in TEXTS:
         return [f"{pad}p = pb_put_bytes(p, {f.tag}, {item});"]
+    if f.kind == "double":
+        return [f"{pad}p = pb_put_double(p, {f.tag}, {item});"]
     return [
         f"{pad}p = pb_put_varint(p, {f.tag});",
         f"{pad}p = pb_put_varint(p, {value_of(f, item)});",
@@ -365,7 +406,8 @@ def shape(name, fields):
 
 # ---- descriptors, as google/protobuf/descriptor.proto has them: what reflection tells ----
 
-TYPES = {"int64": 3, "uint64": 4, "int32": 5, "bool": 8, "string": 9, "bytes": 12, "uint32": 13}
+TYPES = {"double": 1, "int64": 3, "uint64": 4, "int32": 5, "bool": 8, "string": 9, "bytes": 12}
+TYPES["uint32"] = 13
 MESSAGE, ENUM, OPTIONAL, REPEATED = 11, 14, 1, 3
 
 
@@ -399,17 +441,24 @@ def field_descriptor(f, oneofs, packages):
     out += number_field(4, REPEATED if f.repeated else OPTIONAL)
     out += number_field(5, MESSAGE if f.message else ENUM if f.enum else TYPES[f.kind])
     if f.message or f.enum:
-        out += bytes_field(6, f".{packages[kind]}.{kind}")
-    if f.oneof:
-        out += number_field(9, oneofs.index(f.oneof))
-    return out
+        out += bytes_field(6, f".{packages[kind]}.{called(kind)}")
+    if f.oneof or f.optional:
+        out += number_field(9, oneofs.index(f.oneof or "_" + f.label))
+    return out + (number_field(17, 1) if f.optional else b"")
 
 
-def message_descriptor(name, fields, enums, packages):
+def message_descriptor(name, messages, enums, packages):
+    """What is optional is a oneof of its own there, behind the others."""
+    fields = messages[name]
     oneofs = list(dict.fromkeys(f.oneof for f in fields if f.oneof))
-    out = bytes_field(1, name)
+    oneofs += ["_" + f.label for f in fields if f.optional]
+    out = bytes_field(1, called(name).split(".")[-1])
     for f in fields:
         out += bytes_field(2, field_descriptor(f, oneofs, packages))
+    for inner in messages:
+        if inner.startswith(name + "."):  # of a map
+            entry = message_descriptor(inner, messages, enums, packages)
+            out += bytes_field(3, entry + bytes_field(7, number_field(7, 1)))
     for e, values in enums.items():
         if e.startswith(name + "."):
             out += bytes_field(4, enum_descriptor(e, values))
@@ -421,8 +470,8 @@ def message_descriptor(name, fields, enums, packages):
 def method_descriptor(method, packages):
     _, name, request, response, ins, outs = method
     out = bytes_field(1, name)
-    out += bytes_field(2, f".{packages[request]}.{request}")
-    out += bytes_field(3, f".{packages[response]}.{response}")
+    out += bytes_field(2, f".{packages[request]}.{called(request)}")
+    out += bytes_field(3, f".{packages[response]}.{called(response)}")
     return out + (number_field(5, 1) if ins else b"") + (number_field(6, 1) if outs else b"")
 
 
@@ -436,6 +485,8 @@ def needs(package, messages, methods, packages):
 
 
 def file_of(package):
+    if package == "google.protobuf":
+        return "google/protobuf/struct.proto"  # what all others call it
     return package.replace(".", "/") + ".proto"
 
 
@@ -446,12 +497,12 @@ def descriptor(package, messages, enums, methods, packages):
     for other in needs(package, messages, methods, packages):
         out += bytes_field(3, file_of(other))
     for name in messages:
-        if packages[name] == package:
-            out += bytes_field(4, message_descriptor(name, messages[name], enums, packages))
+        if packages[name] == package and "." not in name:
+            out += bytes_field(4, message_descriptor(name, messages, enums, packages))
     for name, values in enums.items():
         if packages[name] == package and "." not in name:
             out += bytes_field(5, enum_descriptor(name, values))
-    names = [f"{package}.{n}" for n in (*messages, *enums) if packages[n] == package]
+    names = [f"{package}.{called(n)}" for n in (*messages, *enums) if packages[n] == package]
     for service in dict.fromkeys(m[0] for m in methods if packages[m[0]] == package):
         own = [m for m in methods if m[0] == service]
         text = bytes_field(1, service.split(".")[-1])
@@ -489,7 +540,9 @@ def files(messages, enums, methods, packages, stem):
 def main():
     source, folder = sys.argv[1:]
     stem = os.path.splitext(os.path.basename(source))[0]
-    messages, enums, methods, packages = parse(open(source, encoding="utf-8").read())
+    text = open(source, encoding="utf-8").read()
+    messages, enums, methods, packages = parse(text)
+    shapes = "\n// codec alone" not in text
     os.makedirs(folder, exist_ok=True)
     code = [
         f"/* Made by tools/protogen.py from {os.path.basename(source)}. */",
@@ -503,10 +556,11 @@ def main():
             f"static enum err merge_{s}(struct span in, struct arena *arena, int depth,\n"
             f"    struct pb_{s} *out);"
         )
-    for name, values in enums.items():
+    for name, values in enums.items() if shapes else ():
         code += enum_shape(name, values)
     for name, fields in messages.items():
-        code += decoder(name, fields) + encoder(name, fields) + shape(name, fields)
+        code += decoder(name, fields) + encoder(name, fields)
+        code += shape(name, fields) if shapes else []
     code += files(messages, enums, methods, packages, stem)
     table = [
         f"/* PB_METHOD(path, service, name, request, response, client streams, server streams) */"
@@ -518,7 +572,7 @@ def main():
             f"{str(ins).lower()}, {str(outs).lower()})"
         )
     for suffix, text in (
-        ("_pb.h", header(messages, enums, stem)),
+        ("_pb.h", header(messages, enums, stem, shapes)),
         ("_pb.c", "\n".join(code)),
         ("_methods.def", "\n".join(table) + "\n"),
     ):

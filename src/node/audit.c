@@ -134,7 +134,11 @@ static struct audit_note *note_begin(struct call *call, const struct request *r)
     jsonw_open(&w, &note->text);
     if (call->conn)
         tcp_peer(call->conn->fd, from);
-    write_text(&w, "door", call->gate ? "gateway" : call->method ? "etcd" : "rest");
+    write_text(&w, "door",
+               call->gate     ? "gateway"
+               : call->flagd  ? "flagd"
+               : call->method ? "etcd"
+                              : "rest");
     write_text(&w, "from", from);
     jsonw_name(&w, "user");
     jsonw_text(&w, r->author);

@@ -287,6 +287,10 @@ static void answer_grpc(struct call *call, const struct reply *reply)
         call_end(call, reply->err);
         return;
     }
+    if (call->flagd) {
+        call_flagd_answer(call);
+        return;
+    }
     etcd_encode(call->method, &n->header, reply, &n->apply, call_message_begin(call));
     call_message_end(call);
     if (call->method->kind == ETCD_UNARY)
@@ -796,6 +800,10 @@ void call_message(struct call *call, struct span message)
         reflect(call, message);
         return;
     }
+    if (call->flagd) {
+        call_flagd_message(call, message);
+        return;
+    }
     enum err e = etcd_decode(call->method, message, &n->turn, &r);
     if (e == ERR_OK && message.len > (size_t)n->params.request_bytes_max && request_writes(&r))
         e = ERR_REQUEST_TOO_LARGE;
@@ -819,6 +827,10 @@ enum err call_begin(struct call *call, const struct http_request *head)
     metric_grpc_begin(call, head);
     login_head(call, head);
     call->needs_leader = e == ERR_OK && g.has_leader;
+    if (etcd_method_of_flagd(call->method)) {
+        call->flagd = ARENA_NEW(&call->arena, struct flagd_call);
+        flagd_head(head, &call->arena, call->flagd);
+    }
     if (call->needs_leader && n->update.leader == 0)
         e = ERR_NO_LEADER;
     if (e != ERR_OK)

@@ -190,6 +190,13 @@ void call_open_rest(struct call *call, const struct http_request *r)
         call_rest_known(call);
 }
 
+static void watch_also(struct call *call)
+{
+    struct request *r = call->rest->also;
+    if (r && login_of(call, r) == ERR_OK && machine_permits(&call->node->machine, r) == ERR_OK)
+        call_take(call, r, SPAN_NONE);
+}
+
 void call_rest_known(struct call *call)
 {
     const struct http_request *r = &call->http;
@@ -210,6 +217,7 @@ void call_rest_known(struct call *call)
         if (begin_watch(call, r)) {
             call->watch = watching_open(call);
             call_take(call, &call->rest->request, SPAN_NONE);
+            watch_also(call);
         }
     } else if (call->rest->kind == REST_SNAPSHOT) {
         begin_download(call);

@@ -58,6 +58,11 @@ void call_gate_finish(struct call *call, int code, const char *text);
 void call_gate_go_on(struct call *call);
 void call_gate_free(struct call *call);
 
+/* ---- call_flagd.c ---- */
+
+void call_flagd_message(struct call *call, struct span message); /* the one of a call */
+void call_flagd_answer(struct call *call);                       /* it may be read */
+
 /* ---- call_own.c: what the node knows itself ---- */
 
 void call_answer_own(struct call *call, const struct request *r);

@@ -355,7 +355,7 @@ void login_head(struct call *call, const struct http_request *head)
     struct node *n = call->node;
     struct span said;
     bool enabled = auth_enabled(n->machine.auth);
-    bool unary = call->method && call->method->kind == ETCD_UNARY;
+    bool unary = call->method && etcd_method_unary(call->method);
     bool look = !enabled && !n->cluster.alone && !n->logins.key;
     c->certificate =
         !call->gate; /* etcd's gateway is a client itself: its own is not the caller's */
@@ -386,7 +386,7 @@ bool login_waits(const struct call *call)
 static void prove_again(struct call *call)
 {
     struct caller *c = &call->caller;
-    bool stream = call->watch || (call->method && call->method->kind != ETCD_UNARY);
+    bool stream = call->watch || (call->method && !etcd_method_unary(call->method));
     if (!c->said.len || c->waits || !(stream || (!c->who && c->err == ERR_OK)))
         return;
     if (c->basic && c->who)

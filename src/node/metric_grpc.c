@@ -18,15 +18,10 @@ static const char *const codes[METRIC_CODES] = {
 static const int64_t handling_ms[METRIC_HANDLING] = { 5,   10,   25,   50,   100,  250,
                                                       500, 1000, 2500, 5000, 10000 };
 
-static bool unary(const struct etcd_method *m)
-{
-    return m->kind == ETCD_UNARY;
-}
-
 static const char *type_of(const struct etcd_method *m)
 {
     bool both = m->kind == ETCD_WATCH || m->kind == ETCD_KEEP_ALIVE || m->kind == ETCD_REFLECTION;
-    return both ? "bidi_stream" : unary(m) ? "unary" : "server_stream";
+    return both ? "bidi_stream" : etcd_method_unary(m) ? "unary" : "server_stream";
 }
 
 /* ---- counting ---- */
@@ -58,8 +53,8 @@ void metric_grpc_begin(struct call *call, const struct http_request *head)
     struct metrics *m = &call->node->metrics;
     struct metric_client *client = client_of(m, call->conn, head);
     m->methods[call->method->number].started++;
-    client->unary += unary(call->method);
-    client->stream += !unary(call->method);
+    client->unary += etcd_method_unary(call->method);
+    client->stream += !etcd_method_unary(call->method);
     call->began_ms = loop_now_ms(call->node->loop);
 }
 

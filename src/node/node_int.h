@@ -1,6 +1,7 @@
 /* node_int: what the files of node/ share: the node, its connections, calls and watch streams. */
 #pragma once
 #include "api/etcd/etcd.h"
+#include "api/flagd/flagd.h"
 #include "api/gateway/gateway.h"
 #include "api/rest/rest.h"
 #include "base/arena.h"
@@ -320,6 +321,7 @@ struct call {
     struct h2_stream *stream;         /* NULL over HTTP/1.1 */
     const struct etcd_method *method; /* NULL: REST and the small HTTP answers */
     struct probe *probe; /* a page about health that waits for a read; else NULL */
+    struct flagd_call *flagd; /* of a method of flagd's; else NULL */
     struct gate *gate; /* its messages come and go as JSON; NULL: they do not */
     struct grpc_reader reader;
     struct arena arena; /* REST: request and answer */
@@ -389,6 +391,12 @@ struct buf *call_message_begin(struct call *call);
 void call_message_end(struct call *call);
 void call_text(struct call *call, struct span text); /* SSE block or WebSocket message */
 void call_end(struct call *call, enum err e);        /* status and end */
+
+/* ---- call_flagd.c: streams of flagd's doors ---- */
+
+void call_flagd_ready(struct call *call); /* the first message, once */
+/* When there is too much to tell, call->flagd->over is set, and the call has to be ended. */
+void call_flagd_events(struct call *call, const struct watch_batch *batch);
 
 /* ---- watching.c: the watchers of one stream, of either door ---- */
 

@@ -13,8 +13,8 @@ struct watch_stream {
     struct map watchers;   /* by id; the stream itself: ended by compaction, not yet canceled */
     struct watcher *first; /* all, through link[0], link[1] */
     int64_t next_id;
-    struct span user; /* proven to ask, of the call's arena; "": nobody */
-    bool etcd;            /* else REST */
+    struct span user;     /* proven to ask, of the call's arena; "": nobody */
+    bool etcd;            /* else REST, or flagd's */
     bool progress_wanted; /* asked by hand, not yet answered: somebody is behind */
     bool spoke;           /* since the last interval of progress */
 };
@@ -25,7 +25,7 @@ struct watch_stream *watching_open(struct call *call)
     struct watch_stream *s = mem_zero(&n->alloc, sizeof(*s));
     s->node = n;
     s->call = call;
-    s->etcd = call->method != NULL;
+    s->etcd = call->method && !call->flagd;
     map_open(&s->watchers, &n->alloc);
     s->next = n->streams;
     if (s->next)
@@ -87,6 +87,11 @@ static void send_events(struct watch_stream *s, const struct watch_batch *batch,
     struct node *n = s->node;
     int64_t revision = kv_revision(n->machine.kv);
     n->metrics.watch_events += batch->n;
+    if (s->call->flagd) {
+        call_flagd_events(s->call, batch);
+        s->spoke = true;
+        return;
+    }
     if (!s->etcd) {
         rest_watch_events(n->machine.kv, batch, form_of(s), &n->apply, emit_text, s->call);
         s->spoke = true;
@@ -126,22 +131,37 @@ static void answer_progress(struct watch_stream *s)
     }
 }
 
+/* Streams of flagd's with more to tell than fits. Not before all has been delivered: other watchers
+ * of the same stream may stand in the batches. */
+static void end_over(struct node *n)
+{
+    for (struct watch_stream *s = n->streams, *next; s; s = next) {
+        next = s->next;
+        if (s->call->flagd && s->call->flagd->over)
+            call_end(s->call, ERR_ANSWER_TOO_LARGE);
+    }
+}
+
 void watching_deliver(struct node *n, const struct kv_change *changes, size_t count)
 {
     struct watch_batch *batches;
     size_t n_batches;
+    bool over = false;
     struct etcd_events alike = { .arena = &n->apply };
     watch_match(n->watch, changes, count, &n->apply, &batches, &n_batches);
     for (size_t i = 0; i < n_batches; i++) {
         struct watch_stream *s = batches[i].watcher->owner;
         if (has_room(s)) {
             send_events(s, &batches[i], &alike);
+            over = over || (s->call->flagd && s->call->flagd->over);
         } else {
             watch_fall_behind(n->watch, batches[i].watcher,
                               batches[i].changes[0]->now->mod_revision);
             n->metrics.watch_fell_behind++;
         }
     }
+    if (over)
+        end_over(n);
 }
 
 /* ---- catching up ---- */
@@ -161,8 +181,12 @@ static void end_compacted(struct watch_stream *s, struct watcher *w)
         map_set(&s->watchers, (uint64_t)id, s); /* etcd: until the client cancels it */
         return;
     }
-    call_text(s->call, rest_watch_compacted(compacted, form_of(s), &n->apply));
     drop(s, w);
+    if (s->call->flagd) {
+        call_end(s->call, ERR_COMPACTED); /* it comes again */
+        return;
+    }
+    call_text(s->call, rest_watch_compacted(compacted, form_of(s), &n->apply));
     call_end(s->call, ERR_OK);
 }
 
@@ -185,7 +209,10 @@ bool watching_catch_up(struct node *n)
         } else {
             if (batch.n)
                 send_events(s, &batch, NULL);
-            answer_progress(s);
+            if (s->call->flagd && s->call->flagd->over)
+                call_end(s->call, ERR_ANSWER_TOO_LARGE);
+            else
+                answer_progress(s);
         }
         arena_reset(&n->apply);
     }
@@ -202,7 +229,9 @@ static void created(struct watch_stream *s, int64_t id)
     if (s->etcd) {
         etcd_watch_created(&n->header, revision, id, call_message_begin(s->call));
         call_message_end(s->call);
-    } else {
+    } else if (s->call->flagd) {
+        call_flagd_ready(s->call);
+    } else if (!s->first) { /* one stream may have several */
         call_text(s->call, rest_watch_ready(revision, form_of(s), &n->turn));
     }
 }
@@ -210,7 +239,7 @@ static void created(struct watch_stream *s, int64_t id)
 static void refuse(struct watch_stream *s, const char *why)
 {
     struct node *n = s->node;
-    CHECK(s->etcd); /* REST asks before the stream begins */
+    CHECK(s->etcd); /* the others ask before the stream begins */
     etcd_watch_canceled(&n->header, kv_revision(n->machine.kv), -1, 0, true, why,
                         call_message_begin(s->call));
     call_message_end(s->call);
@@ -308,6 +337,10 @@ static void end_denied(struct watch_stream *s, struct watcher *w, enum err e)
     int64_t id = w->id;
     n->metrics.watch_denied++;
     drop(s, w);
+    if (s->call->flagd) {
+        call_end(s->call, e);
+        return;
+    }
     if (!s->etcd) {
         call_text(s->call, rest_watch_denied(kv_revision(n->machine.kv), form_of(s), &n->apply));
         call_end(s->call, ERR_OK);
@@ -364,7 +397,7 @@ static void progress_of(struct watch_stream *s)
         for (struct watcher *w = s->first; w; w = w->link[1])
             if (w->progress && w->synced && w->next_revision <= kv_revision(n->machine.kv) + 1)
                 send_progress(s, w->id);
-    } else if (all_synced(s)) {
+    } else if (!s->call->flagd && all_synced(s)) {
         call_text(s->call, rest_watch_progress(kv_revision(n->machine.kv), form_of(s), &n->apply));
     }
 }

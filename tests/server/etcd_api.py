@@ -11,20 +11,22 @@ from node import ROOT
 PROTO = os.environ.get("ETCD_PROTO", os.path.join(ROOT, "proto", "etcd.proto"))
 
 
-def load():
+def load(proto=PROTO):
     """Compiles the .proto text when it is newer than what stands in build/py, and imports it."""
     out = os.path.join(ROOT, "build", "py")
-    made = os.path.join(out, "etcd_pb2.py")
-    if not os.path.exists(made) or os.path.getmtime(made) < os.path.getmtime(PROTO):
+    module = os.path.basename(proto).replace(".proto", "_pb2")
+    made = os.path.join(out, module + ".py")
+    if not os.path.exists(made) or os.path.getmtime(made) < os.path.getmtime(proto):
         os.makedirs(out, exist_ok=True)
         fresh = out + ".%d" % os.getpid()
         os.makedirs(fresh)
-        subprocess.run(["protoc", "-I", os.path.dirname(PROTO), "--python_out", fresh, PROTO],
+        subprocess.run(["protoc", "-I", os.path.dirname(proto), "--python_out", fresh, proto],
                        check=True)
-        os.replace(os.path.join(fresh, "etcd_pb2.py"), made)
+        os.replace(os.path.join(fresh, module + ".py"), made)
         os.rmdir(fresh)
-    sys.path.insert(0, out)
-    return importlib.import_module("etcd_pb2")
+    if out not in sys.path:
+        sys.path.insert(0, out)
+    return importlib.import_module(module)
 
 
 pb = load()

@@ -9,7 +9,9 @@ from node import ServerTest, confman_only, main
 SERVICES = {"etcdserverpb.KV": 6, "etcdserverpb.Watch": 1, "etcdserverpb.Lease": 5,
             "etcdserverpb.Cluster": 5, "etcdserverpb.Maintenance": 8, "etcdserverpb.Auth": 17,
             "v3lockpb.Lock": 2, "v3electionpb.Election": 5, "grpc.health.v1.Health": 2,
-            "grpc.reflection.v1.ServerReflection": 1, "grpc.reflection.v1alpha.ServerReflection": 1}
+            "grpc.reflection.v1.ServerReflection": 1, "grpc.reflection.v1alpha.ServerReflection": 1,
+            "flagd.evaluation.v1.Service": 7, "flagd.evaluation.v2.Service": 6,
+            "flagd.sync.v1.FlagSyncService": 3}
 
 
 @confman_only
@@ -59,6 +61,10 @@ class ReflectionTest(ServerTest):
                              ["DESCEND"].number, 2)
             op = pool.FindMessageTypeByName("etcdserverpb.RequestOp")
             self.assertEqual(len(op.oneofs_by_name["request"].fields), 4)
+            flag = pool.FindMessageTypeByName("flagd.evaluation.v2.ResolveIntResponse")
+            self.assertTrue(flag.fields_by_name["value"].has_presence)
+            fields = pool.FindMessageTypeByName("google.protobuf.Struct").fields_by_name["fields"]
+            self.assertTrue(fields.message_type.GetOptions().map_entry)
             watch = pool.FindServiceByName("etcdserverpb.Watch").methods_by_name["Watch"]
             self.assertTrue(watch.client_streaming and watch.server_streaming)
 

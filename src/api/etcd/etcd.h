@@ -2,7 +2,8 @@
  * message.
  *
  * What the newest etcd API says and what its clients compare (error texts, codes, field by
- * field) is the contract; method paths come from proto/etcd.proto and proto/health.proto.
+ * field) is the contract; method paths come from proto/etcd.proto. The table of methods also has
+ * those of flagd's doors (proto/flagd.proto, api/flagd), for gRPC is one.
  * Streams and flow are the node's business; this folder knows only what one message means. */
 #pragma once
 #include <stdbool.h>
@@ -23,6 +24,8 @@ enum etcd_kind {
     ETCD_HEALTH_WATCH, /* grpc.health.v1.Health/Watch: the status now and at each change */
     ETCD_SNAPSHOT,     /* Maintenance.Snapshot: one message in, a file in parts out */
     ETCD_REFLECTION,   /* grpc.reflection: what there is; one answer a message */
+    ETCD_FLAGD,        /* unary, of api/flagd, which says what its messages mean */
+    ETCD_FLAGD_STREAM, /* of api/flagd: one request, then what changes */
 };
 
 struct etcd_method {
@@ -32,6 +35,15 @@ struct etcd_method {
     enum etcd_kind kind;
     int number; /* dense, from 0 to etcd_method_count() - 1: for tables of counters */
 };
+
+static inline bool etcd_method_of_flagd(const struct etcd_method *m)
+{
+    return m->kind == ETCD_FLAGD || m->kind == ETCD_FLAGD_STREAM;
+}
+static inline bool etcd_method_unary(const struct etcd_method *m)
+{
+    return m->kind == ETCD_UNARY || m->kind == ETCD_FLAGD;
+}
 
 /* NULL: no such method in the contract. */
 const struct etcd_method *etcd_method_find(struct span path);

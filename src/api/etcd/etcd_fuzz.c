@@ -13,6 +13,8 @@ static bool next(struct span *s, const struct etcd_method **method, struct span 
         !span_take(s, (size_t)low | (size_t)high << 8, message))
         return false;
     *method = etcd_method_at(number % etcd_method_count());
+    if (etcd_method_of_flagd(*method))
+        *method = etcd_method_at(0); /* theirs are another target's */
     return true;
 }
 

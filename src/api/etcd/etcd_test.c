@@ -38,7 +38,8 @@ TEST(etcd_methods)
         const struct etcd_method *m = etcd_method_at(i);
         EXPECT(m->number == i && etcd_method_find(span_text(m->path)) == m);
         EXPECT(span_starts(span_from(span_text(m->path), 1), span_text(m->service)));
-        EXPECT((etcd_type(m) == REQUEST_NONE) == (m->kind == ETCD_REFLECTION));
+        EXPECT((etcd_type(m) == REQUEST_NONE) ==
+               (m->kind == ETCD_REFLECTION || etcd_method_of_flagd(m)));
     }
     EXPECT(drive_method(PATH_WATCH)->kind == ETCD_WATCH);
     EXPECT(drive_method(PATH_LEASE "LeaseKeepAlive")->kind == ETCD_KEEP_ALIVE);
@@ -80,7 +81,7 @@ TEST(etcd_decode_what_is_no_message)
     drive_open(&d);
     for (int i = 0; i < etcd_method_count(); i++) {
         const struct etcd_method *m = etcd_method_at(i);
-        if (m->kind == ETCD_REFLECTION)
+        if (etcd_type(m) == REQUEST_NONE)
             continue;
         EXPECT(etcd_decode(m, SPAN("\x0a\x05"), &d.arena, &r) == ERR_MESSAGE_MALFORMED);
         EXPECT(etcd_decode(m, SPAN("\x80"), &d.arena, &r) == ERR_MESSAGE_MALFORMED);

@@ -1,4 +1,4 @@
-/* The methods of the contract, from the services in proto/etcd.proto, with what this build has. */
+/* The methods of the contract, from the services in proto/, with what this build has. */
 #include "api/etcd/etcd_int.h"
 
 struct built {
@@ -7,7 +7,7 @@ struct built {
     enum request_type type;
 };
 
-/* Every method has a line. */
+/* Every method of etcd has a line. */
 static const struct built built[] = {
     { "/etcdserverpb.KV/Range", ETCD_UNARY, REQUEST_RANGE },
     { "/etcdserverpb.KV/RangeStream", ETCD_RANGE_STREAM, REQUEST_RANGE },
@@ -69,6 +69,10 @@ static struct etcd_method table[] = {
 #define PB_METHOD(path, service, name, request, response, ins, outs)                               \
     { path, service, name, ETCD_UNARY, 0 },
 #include "wire/protobuf/etcd_methods.def"
+#undef PB_METHOD
+#define PB_METHOD(path, service, name, request, response, ins, outs)                               \
+    { path, service, name, outs ? ETCD_FLAGD_STREAM : ETCD_FLAGD, 0 },
+#include "wire/protobuf/flagd_methods.def"
 #undef PB_METHOD
 };
 enum { COUNT = sizeof(table) / sizeof(table[0]) };

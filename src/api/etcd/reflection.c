@@ -1,18 +1,31 @@
 #include "api/etcd/etcd_int.h"
+#include "wire/protobuf/flagd_pb.h"
+
+static const struct pb_file *const texts[] = { etcd_pb_files, flagd_pb_files };
+enum { TEXTS = sizeof(texts) / sizeof(texts[0]) };
 
 static const struct pb_file *file_by_name(struct span name)
 {
-    for (const struct pb_file *f = etcd_pb_files; f->name; f++)
-        if (span_is(name, f->name))
-            return f;
+    for (int i = 0; i < TEXTS; i++)
+        for (const struct pb_file *f = texts[i]; f->name; f++)
+            if (span_is(name, f->name))
+                return f;
     return NULL;
+}
+
+static bool has_symbol(const struct pb_file *f, struct span symbol)
+{
+    for (const char *const *name = f->names; *name; name++)
+        if (span_is(symbol, *name))
+            return true;
+    return false;
 }
 
 static const struct pb_file *file_with(struct span symbol)
 {
-    for (const struct pb_file *f = etcd_pb_files; f->name; f++)
-        for (const char *const *name = f->names; *name; name++)
-            if (span_is(symbol, *name))
+    for (int i = 0; i < TEXTS; i++)
+        for (const struct pb_file *f = texts[i]; f->name; f++)
+            if (has_symbol(f, symbol))
                 return f;
     return NULL;
 }
@@ -32,8 +45,9 @@ static struct pb_file_descriptor_response *with_all_it_uses(const struct pb_file
 {
     struct pb_file_descriptor_response *m = ARENA_NEW(arena, struct pb_file_descriptor_response);
     size_t count = 0;
-    for (const struct pb_file *f = etcd_pb_files; f->name; f++)
-        count++;
+    for (int i = 0; i < TEXTS; i++)
+        for (const struct pb_file *f = texts[i]; f->name; f++)
+            count++;
     m->file_descriptor_proto = ARENA_ARRAY(arena, struct span, count + 1);
     const struct pb_file **todo = ARENA_ARRAY(arena, const struct pb_file *, count + 1);
     size_t n = add_file(m, file);

@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/hash.h"
 #include "core/flagset/flagset.h"
+#include "wire/protobuf/protobuf.h"
 
 enum flag_ask { FLAG_LIST, FLAG_GET, FLAG_PUT, FLAG_DELETE, FLAG_EVALUATE, FLAG_EXPLAIN, OFREP_ONE,
                 OFREP_ALL, OFREP_EVENTS };
@@ -64,7 +65,7 @@ static bool is_name(struct span s, size_t max)
     for (size_t i = 0; i < s.len; i++)
         if (s.data[i] <= 0x20 || s.data[i] == 0x7f || s.data[i] == '/')
             return false;
-    return true;
+    return pb_utf8(s);
 }
 
 static enum err read_environment(struct asking *a)
@@ -192,6 +193,11 @@ static enum err events(struct asking *a, struct span key)
                                                      .range_end = kv_prefix_end(key, a->arena),
                                                      .progress = true,
                                                      .start_revision = revision + 1 };
+    struct request *shared = ARENA_NEW(a->arena, struct request);
+    *shared = a->call->request;
+    shared->watch.key = flagset_shared_key(a->arena, a->flag->environment);
+    shared->watch.range_end = SPAN_NONE;
+    a->call->also = shared;
     return ERR_OK;
 }
 

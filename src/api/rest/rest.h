@@ -142,6 +142,7 @@ struct rest_call {
     int route;              /* row of route.def */
     struct request request; /* for the core; for REST_WATCH of type REQUEST_WATCH_ADD */
     struct access_ask *access; /* of users, roles, logins; else NULL */
+    struct request *also; /* of REST_WATCH: one more, if it is permitted; else NULL */
     struct secret_ask *secret; /* of secrets; request reads what it speaks of. Else NULL */
     struct span key;        /* the config's own key, decoded */
     struct span prefix;     /* of a list or watch */

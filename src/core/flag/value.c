@@ -1,5 +1,6 @@
 /* JSON values: reading into an arena, looking up, writing. */
 #include "core/flag/flag_int.h"
+#include "wire/protobuf/protobuf.h"
 #include <stdlib.h>
 
 struct reader {
@@ -276,6 +277,10 @@ enum err fval_read(struct span text, struct arena *arena, struct fval *out, char
         return ERR_BODY_TOO_LARGE;
     if (!text.len) {
         why_put(why, "there is nothing", 0);
+        return ERR_BODY_NOT_JSON;
+    }
+    if (!pb_utf8(text)) {
+        why_put(why, "it is not UTF-8", -1);
         return ERR_BODY_NOT_JSON;
     }
     struct reader r = { text.data, text.data + text.len, text.data, arena, 0, 0, NULL };

@@ -1,5 +1,6 @@
 #include "core/flagset/flagset_int.h"
 #include "base/check.h"
+#include "wire/protobuf/protobuf.h"
 
 /* ---- keys ---- */
 
@@ -14,7 +15,7 @@ bool flagset_key_split(struct span key, struct span *environment, struct span *n
         return false;
     *environment = span_of(rest.data, (size_t)(slash - rest.data));
     *name = span_from(rest, environment->len + 1);
-    return true;
+    return pb_utf8(*name);
 }
 
 static struct span joined(struct arena *arena, struct span root, struct span environment,
@@ -178,6 +179,8 @@ static struct flagset *set_new(struct flagsets *f, const struct kv *kv, struct s
     VEC_RESERVE(&s->entries, f->alloc, r.n);
     for (size_t i = 0; i < r.n; i++) {
         struct span name = span_from(kv_key(r.items[i]), root.len);
+        if (!pb_utf8(name))
+            continue; /* by another door; JSON cannot say it */
         s->entries.items[s->entries.n++] = entry_new(f, name, r.items[i]->mod_revision);
     }
     s->over = r.more;

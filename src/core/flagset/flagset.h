@@ -72,7 +72,8 @@ bool flagset_evaluate_named(struct flagset *s, struct span name, struct flag_con
  * valid as long as the set. ERR_ANSWER_TOO_LARGE: more flags, or more bytes, than are told. */
 enum err flagset_document(struct flagset *s, struct span *out) MUST_CHECK;
 
-/* Where the key of a flag has its environment and name; false: it is none of a flag. */
+/* Where the key of a flag has its environment and name; false: it is none of a flag, or the name is
+ * not UTF-8 (such flags are passed over). */
 bool flagset_key_split(struct span key, struct span *environment, struct span *name);
 struct span flagset_key(struct arena *arena, struct span environment, struct span name);
 struct span flagset_shared_key(struct arena *arena, struct span environment);

@@ -1,5 +1,5 @@
 /* protobuf: the wire format's primitives; the messages themselves are made by tools/protogen.py
- * from proto/etcd.proto as wire/protobuf/etcd_pb.h. (protobuf.dev/programming-guides/encoding)
+ * from proto/X.proto as wire/protobuf/X_pb.h. (protobuf.dev/programming-guides/encoding)
  *
  * Decoding: spans of the result point into the input, arrays live in the arena. Unknown fields
  * are skipped; the last value of a scalar counts, sub-messages that come twice are merged.
@@ -54,6 +54,29 @@ static inline uint8_t *pb_put_bytes(uint8_t *p, uint32_t tag, struct span s)
     if (s.len)
         memcpy(p, s.data, s.len);
     return p + s.len;
+}
+
+static inline uint64_t pb_double_bits(double v)
+{
+    uint64_t bits;
+    memcpy(&bits, &v, sizeof(bits));
+    return bits;
+}
+
+static inline double pb_double(uint64_t bits)
+{
+    double v;
+    memcpy(&v, &bits, sizeof(v));
+    return v;
+}
+
+static inline uint8_t *pb_put_double(uint8_t *p, uint32_t tag, double v)
+{
+    uint64_t bits = pb_double_bits(v);
+    p = pb_put_varint(p, tag);
+    for (int i = 0; i < 8; i++)
+        *p++ = (uint8_t)(bits >> (8 * i));
+    return p;
 }
 
 static inline size_t pb_bytes_size(uint32_t tag, size_t len)
