@@ -4,7 +4,8 @@
 usage: protogen.py FILE.proto OUTDIR     writes OUTDIR/FILE_pb.h, FILE_pb.c and FILE_methods.def
 
 Knows the part of proto3 that proto/*.proto use: scalars, bytes, strings, messages, repeated,
-optional, maps, oneof, enum, services. What the C looks like is told in src/wire/protobuf/protobuf.h.
+optional, maps, oneof, enum, services.
+What the C looks like is told in src/wire/protobuf/protobuf.h.
 """
 
 import os
