@@ -24,6 +24,11 @@ export function button(text, onclick, props = {}) {
 const ICONS = {
   overview: "M3 12h4l3 8 4-16 3 8h4",
   configs: "M4 6h16M4 12h16M4 18h10",
+  flags: "M5 21V4M5 4h12l-2 4 2 4H5",
+  secrets: "M7 11V8a5 5 0 0 1 10 0v3M5 11h14v9H5ZM12 15v2",
+  drafts: "M4 20h4L19 9l-4-4L4 16ZM13 7l4 4",
+  deliveries: "M4 12h6M14 6h6M14 12h6M14 18h6M10 12V6h4M10 12v6h4",
+  audit: "M5 4h14v16H5ZM8.5 9h7M8.5 13h7M8.5 17h4",
   access: "M12 12a4 4 0 1 0 0-8 4 4 0 0 0 0 8ZM4 21c0-4 4-6 8-6s8 2 8 6",
   theme: "M21 13A9 9 0 1 1 11 3a7 7 0 0 0 10 10Z",
   search: "M11 18a7 7 0 1 0 0-14 7 7 0 0 0 0 14ZM20 20l-4-4",

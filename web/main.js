@@ -4,13 +4,18 @@ import { login, logout, onSession, who } from "./http.js";
 import * as metrics from "./metrics.js";
 import { overview } from "./overview.js";
 import { configs } from "./configs.js";
+import { flags } from "./flags.js";
+import { secrets } from "./secrets.js";
 import { access } from "./access.js";
 
 const SCREENS = {
-  overview: { title: "Overview", key: "1", open: overview },
-  configs: { title: "Configs", key: "2", open: configs },
-  access: { title: "Users and roles", key: "3", open: access },
+  overview: { title: "Overview", open: overview },
+  configs: { title: "Configs", open: configs },
+  flags: { title: "Flags", open: flags },
+  secrets: { title: "Secrets", open: secrets },
+  access: { title: "Users and roles", open: access },
 };
+const NAMES = Object.keys(SCREENS);
 
 const main = h("main", { id: "main", tabindex: "0" });
 const links = Object.entries(SCREENS).map(([name, s]) =>
@@ -20,7 +25,7 @@ const links = Object.entries(SCREENS).map(([name, s]) =>
       href: `#/${name}`,
       "data-screen": name,
       "aria-label": s.title,
-      title: `${s.title}: ${s.key}`,
+      title: `${s.title}: ${NAMES.indexOf(name) + 1}`,
     },
     icon(name),
     h("span", {}, s.title),
@@ -94,9 +99,9 @@ onSession(named);
 named();
 
 const HELP = [
-  ["1 2 3", "go to a screen"],
+  [`1 … ${NAMES.length}`, "go to a screen"],
   ["/", "search"],
-  ["n", "new config"],
+  ["n", "new: a config, a flag, a secret"],
   ["↑ ↓ or k j", "move in the list"],
   ["Ctrl+S", "review a change"],
   ["Esc", "close"],
@@ -117,12 +122,8 @@ document.addEventListener("keydown", (e) => {
   if (e.ctrlKey || e.metaKey || e.altKey || document.querySelector("dialog[open]")) return;
   const typing = /^(INPUT|TEXTAREA|SELECT)$/.test(e.target.tagName);
   if (typing && e.key !== "Escape") return;
-  const screen = Object.entries(SCREENS).find(([, s]) => s.key === e.key);
-  const act = screen
-    ? () => (location.hash = `#/${screen[0]}`)
-    : e.key === "?"
-      ? help
-      : keys[e.key];
+  const screen = NAMES[Number(e.key) - 1];
+  const act = screen ? () => (location.hash = `#/${screen}`) : e.key === "?" ? help : keys[e.key];
   if (!act || (typing && e.target.type === "search")) return;
   e.preventDefault();
   act();

@@ -7,6 +7,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "server"))
@@ -39,10 +40,13 @@ def main():
         environment["PICTURES"] = os.path.abspath(arguments[1])
         arguments = arguments[2:]
     install()
-    with Node() as node:
-        environment["PAGE"] = node.url
-        done = subprocess.run(["node", "page_test.js"] + arguments, cwd=HERE, env=environment,
-                              timeout=TEST_SECONDS)
+    with tempfile.NamedTemporaryFile() as key:
+        key.write(os.urandom(32))
+        key.flush()
+        with Node(args=["--seal-key-file", key.name]) as node:
+            environment["PAGE"] = node.url
+            done = subprocess.run(["node", "page_test.js"] + arguments, cwd=HERE, env=environment,
+                                  timeout=TEST_SECONDS)
     sys.exit(done.returncode)
 
 
