@@ -194,6 +194,47 @@ class SchemaTest(Door):
         self.assertEqual(self.metric("confman_checks_refused_total"), refused + 1)
 
 
+@unittest.skipIf(target() != "confman", "etcd has no guards")
+class GuardTest(Door):
+    def guard(self, key, status=(200, 201), **guard):
+        return self.ask("PUT", "guards/" + key, guard, status)
+
+    def test_size(self):
+        self.guard("size/", max_value_bytes=10)
+        self.put("size/a", "0123456789")
+        told = self.put("size/a", "0123456789x", 413)
+        self.assertEqual((told["code"], told["errors"][0]["guard"]), ("guard_size", "size/"))
+        self.put("other", "0123456789x")
+
+    def test_environments(self):
+        self.guard("envs/", max_value_bytes=0, environments=["prod", "live"])
+        self.put("envs/a", "x")
+        self.put("envs/a", "x", 413, "?environment=prod")
+
+    def test_approvals(self):
+        self.put("agreed/a", 1)
+        self.guard("agreed/", approvals=1)
+        self.assertEqual(self.put("agreed/a", 2, 409)["code"], "guard_approvals")
+        self.ask("DELETE", "config/agreed/a", status=409)
+        self.assertEqual(self.ask("GET", "config/agreed/a")["value"], 1)
+        self.ask("DELETE", "guards/agreed/")
+        self.put("agreed/a", 2)
+
+    def test_what_is_no_guard(self):
+        told = self.guard("no", 422, max_value_bytes="x", max_deleted_percent=101, approvals=1.5,
+                          environments=["a b"], author_may_approve=1, colour="red")
+        self.assertEqual(told["code"], "guard_invalid")
+        self.assertEqual({e["pointer"] for e in told["errors"]},
+                         {"/max_value_bytes", "/max_deleted_percent", "/approvals",
+                          "/environments/0", "/author_may_approve", "/colour"})
+        self.ask("PUT", "guards/no", [], 422)
+        self.etcdctl("put", "confman/guard/raw", "no guard")
+        self.assertEqual(self.put("raw", 1, 422)["errors"][0]["guard"], "raw")
+        self.assertIn({"key": "raw", "guard": None},
+                      [{k: i[k] for k in ("key", "guard")}
+                       for i in self.ask("GET", "guards")["items"]])
+
+
 @unittest.skipIf(target() != "confman", "etcd has no schemas")
 class RaceTest(Door):
     """The schema changes all the time while others write: what stands was right when it came."""

@@ -403,6 +403,8 @@ void rest_answer(const struct rest_call *call, const struct kv *kv, const struct
         return;
     case ROUTE_SCHEMAS:
     case ROUTE_SCHEMA:
+    case ROUTE_GUARDS:
+    case ROUTE_GUARD:
         rule_answer(call, kv, reply, arena, out);
         return;
     case ROUTE_CLUSTER:

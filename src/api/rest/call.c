@@ -37,7 +37,7 @@ bool number_read(struct span s, int64_t *out)
 /* ---- the query ---- */
 
 static const char *const known[] = { "prefix", "key",     "environment", "own",       "consistency",
-                                     "revision", "limit", "version",     "page_token" };
+                                     "revision", "limit", "version",     "page_token", "confirm" };
 
 static enum err take_number(struct parsing *p, struct span value, int64_t low, int64_t high,
                             int64_t *out, const char *detail)
@@ -63,6 +63,10 @@ static enum err take_pair(void *context, struct span name, struct span value)
         p->call->own = span_is(value, "true");
         if (!p->call->own && !span_is(value, "false"))
             return refuse(p, ERR_BAD_REQUEST, "own must be true or false");
+    } else if (span_is(name, "confirm")) {
+        p->call->leave.confirmed = span_is(value, "true");
+        if (!p->call->leave.confirmed && !span_is(value, "false"))
+            return refuse(p, ERR_BAD_REQUEST, "confirm must be true or false");
     } else if (span_is(name, "consistency")) {
         p->consistency = value;
     } else if (span_is(name, "page_token")) {
@@ -341,6 +345,8 @@ static enum err (*const readers[])(struct parsing *p) = { [ROUTE_CONFIG_LIST] = 
                                                           [ROUTE_HISTORY] = history,
                                                           [ROUTE_SCHEMAS] = rule,
                                                           [ROUTE_SCHEMA] = rule,
+                                                          [ROUTE_GUARDS] = rule,
+                                                          [ROUTE_GUARD] = rule,
                                                           [ROUTE_WATCH] = watch,
                                                           [ROUTE_CLUSTER] = cluster,
                                                           [ROUTE_SNAPSHOT] = snapshot,
@@ -367,6 +373,8 @@ static const struct {
     { REST_HISTORY_PATH, true, ROUTE_HISTORY },
     { "/v1/schemas", false, ROUTE_SCHEMAS },
     { "/v1/schemas/", true, ROUTE_SCHEMA },
+    { "/v1/guards", false, ROUTE_GUARDS },
+    { "/v1/guards/", true, ROUTE_GUARD },
     { "/v1/diff", false, ROUTE_DIFF },
     { "/v1/txn", false, ROUTE_TXN },
     { "/v1/rollback", false, ROUTE_ROLLBACK },

@@ -6,12 +6,15 @@
 
 struct checking {
     const struct rest_world *world;
+    const struct rest_leave *leave;
     const struct kv *kv;
     struct arena *arena; /* of the request: what is told */
     struct arena *scratch;
     struct rest_faults *faults;
     uint64_t steps; /* of schemas, so far */
     enum err err;   /* the first */
+    bool schemas, guards; /* there are some */
+    struct guard_counts deleted;
 };
 
 /* ---- faults ---- */
@@ -36,8 +39,8 @@ static void fault_write(struct jsonw *w, const struct rest_fault *f)
     } members[] = { { "environment", f->environment, f->key.len > 0 },
                     { "key", f->key, f->key.len > 0 },
                     { "pointer", f->pointer, true },
-                    { "schema", f->schema, f->has_schema },
-                    { "schema_pointer", f->schema_pointer, f->has_schema },
+                    { f->by, f->name, f->by != NULL },
+                    { "schema_pointer", f->schema_pointer, f->by && f->schema_pointer.data },
                     { "message", f->message, true } };
     jsonw_object(w);
     for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
@@ -121,8 +124,8 @@ static bool check_one(struct checking *c, struct config *config, struct span nam
     const struct schema *schema = compiled_get(c->world->schemas, v);
     struct rest_fault f = { .environment = config->environment,
                             .key = config->key,
-                            .has_schema = true,
-                            .schema = arena_copy(c->arena, name),
+                            .by = "schema",
+                            .name = arena_copy(c->arena, name),
                             .message = SPAN("what stands under this name is not a schema") };
     if (!schema) {
         add_fault(c, ERR_SCHEMA_INVALID, &f);
@@ -186,6 +189,74 @@ static void check_schema(struct checking *c, const struct kv_put *put)
     c->err = c->err == ERR_OK ? e : c->err;
 }
 
+static void tell_guard(void *context, struct span pointer, const char *why)
+{
+    struct rest_fault f = { .pointer = pointer, .message = span_text(why) };
+    add_fault(context, ERR_GUARD_INVALID, &f);
+}
+
+static void check_guard(struct checking *c, const struct kv_put *put)
+{
+    struct guard any;
+    check_count(c, REST_GUARDS, put->key);
+    if (!guard_read(put->value, c->arena, &any, tell_guard, c))
+        CHECK(c->err != ERR_OK);
+}
+
+/* ---- configs by their guards ---- */
+
+static void not_a_guard(void *context, struct span pointer, const char *why)
+{
+    (void)context, (void)pointer, (void)why;
+}
+
+static void guard_one(struct checking *c, const struct config *config, bool deletes,
+                      struct span name, const struct kv_version *v)
+{
+    struct guard g;
+    struct rest_fault f = { .environment = config->environment,
+                            .key = config->key,
+                            .by = "guard",
+                            .name = arena_copy(c->arena, name) };
+    if (!guard_read(kv_value(v), c->arena, &g, not_a_guard, NULL)) {
+        f.message = SPAN("what stands under this name is not a guard");
+        add_fault(c, ERR_GUARD_INVALID, &f);
+        return;
+    }
+    if (!guard_is_of(&g, config->environment))
+        return;
+    f.message = span_text(err_text(ERR_GUARD_SIZE));
+    if (!deletes && g.value_bytes_max >= 0 && (int64_t)config->value.len > g.value_bytes_max)
+        add_fault(c, ERR_GUARD_SIZE, &f);
+    f.message = span_text(err_text(ERR_GUARD_APPROVALS));
+    if (g.approvals > c->leave->approvals)
+        add_fault(c, ERR_GUARD_APPROVALS, &f);
+    if (deletes && g.deleted_percent_max >= 0 && !c->leave->confirmed)
+        guard_deletes(&c->deleted, &g, config->environment, f.name, c->arena);
+}
+
+static void guard_config(struct checking *c, const struct config *config, bool deletes)
+{
+    struct rule_walk walk = { .key = config->key };
+    while (rule_next(&walk)) {
+        const struct kv_version *v = rule_at(c->kv, REST_GUARDS, walk.name, c->scratch);
+        if (v)
+            guard_one(c, config, deletes, walk.name, v);
+    }
+}
+
+static void check_deleted(struct checking *c)
+{
+    for (size_t i = 0; i < c->deleted.n; i++) {
+        struct rest_fault f = { .by = "guard" };
+        const char *why;
+        if (!guard_exceeded(&c->deleted, i, c->kv, c->arena, &f.environment, &f.name, &why))
+            continue;
+        f.message = span_text(why);
+        add_fault(c, ERR_GUARD_DELETES, &f);
+    }
+}
+
 /* ---- a transaction ---- */
 
 /* Holds as long as no rule below root is written after what is seen now. One compare for all of
@@ -204,44 +275,63 @@ static enum err add_guards(struct checking *c, struct kv_txn *txn, struct kv_txn
 {
     size_t n = txn->n_compares;
     struct kv_compare *all = ARENA_ARRAY(c->arena, struct kv_compare, n + REST_GUARDS_MAX);
-    if (n + 1 > KV_OPS_MAX)
+    if (n + 2 > KV_OPS_MAX)
         return ERR_TOO_MANY_OPS;
     if (n)
         memcpy(all, txn->compares, n * sizeof(*all));
     all[n] = unchanged(c->kv, REST_SCHEMAS, c->arena);
-    *guards = (struct kv_txn){ .compares = &all[n], .n_compares = 1 };
+    all[n + 1] = unchanged(c->kv, REST_GUARDS, c->arena);
+    *guards = (struct kv_txn){ .compares = &all[n], .n_compares = 2 };
     txn->compares = all;
     txn->n_compares = n + guards->n_compares;
     return ERR_OK;
 }
 
-static bool check_put(struct checking *c, const struct kv_put *put, bool schemas)
+/* Routes delete configs one by one, never by range. False: nothing more can be told. */
+static bool check_change(struct checking *c, struct span key, struct span value, uint8_t type,
+                         bool deletes)
 {
-    if (span_starts(put->key, SPAN(REST_SCHEMAS)))
-        check_schema(c, put);
-    if (!schemas || !span_starts(put->key, SPAN(REST_CONFIGS)))
-        return true;
-    struct config config = { .value = put->value, .type = put->type };
-    config_split(put->key, &config.environment, &config.key);
-    return check_config(c, &config);
+    struct config config = { .value = value, .type = type };
+    config_split(key, &config.environment, &config.key);
+    if (c->guards)
+        guard_config(c, &config, deletes);
+    return deletes || !c->schemas || check_config(c, &config);
 }
 
-enum err rest_check_txn(const struct rest_world *world, const struct kv *kv, struct kv_txn *txn,
-                        struct arena *arena, struct kv_txn *guards, struct rest_faults *faults)
+/* *configs: it changes one. */
+static bool check_op(struct checking *c, const struct kv_op *op, bool *configs)
+{
+    bool deletes = op->type == KV_OP_DELETE;
+    struct span key = deletes ? op->del.key : op->put.key;
+    if (op->type != KV_OP_PUT && !deletes)
+        return true;
+    if (span_starts(key, SPAN(REST_SCHEMAS)) && !deletes)
+        check_schema(c, &op->put);
+    if (span_starts(key, SPAN(REST_GUARDS)) && !deletes)
+        check_guard(c, &op->put);
+    if (!span_starts(key, SPAN(REST_CONFIGS)))
+        return true;
+    *configs = true;
+    return check_change(c, key, deletes ? SPAN_NONE : op->put.value, deletes ? 0 : op->put.type,
+                        deletes);
+}
+
+enum err rest_check_txn(const struct rest_world *world, const struct rest_leave *leave,
+                        const struct kv *kv, struct kv_txn *txn, struct arena *arena,
+                        struct kv_txn *guards, struct rest_faults *faults)
 {
     struct arena scratch;
-    struct checking c = { world, kv, arena, &scratch, faults, 0, ERR_OK };
+    struct checking c = { .world = world, .leave = leave, .kv = kv, .arena = arena,
+                          .scratch = &scratch, .faults = faults };
     bool configs = false, go_on = true;
     arena_open(&scratch, arena->alloc);
-    bool schemas = rule_count(kv, REST_SCHEMAS, &scratch) > 0;
-    for (size_t i = 0; i < txn->n_success; i++) {
-        const struct kv_op *op = &txn->success[i];
-        if (op->type != KV_OP_PUT)
-            continue;
-        configs = configs || span_starts(op->put.key, SPAN(REST_CONFIGS));
-        go_on = go_on && check_put(&c, &op->put, schemas);
+    c.schemas = rule_count(kv, REST_SCHEMAS, &scratch) > 0;
+    c.guards = rule_count(kv, REST_GUARDS, &scratch) > 0;
+    for (size_t i = 0; i < txn->n_success && go_on; i++) {
+        go_on = check_op(&c, &txn->success[i], &configs);
         arena_reset(&scratch);
     }
+    check_deleted(&c);
     arena_close(&scratch);
     return c.err == ERR_OK && configs ? add_guards(&c, txn, guards) : c.err;
 }
@@ -257,7 +347,8 @@ bool rest_check(struct rest_call *call, const struct kv *kv, struct arena *arena
         return true;
     call->asked = *r;
     call->guards = (struct kv_txn){ 0 };
-    enum err e = rest_check_txn(world, kv, &r->txn, arena, &call->guards, &faults);
+    enum err e =
+        rest_check_txn(world, &call->leave, kv, &r->txn, arena, &call->guards, &faults);
     if (e == ERR_OK)
         return true;
     enum err may = world->permits ? world->permits(world->context, r) : ERR_OK;
@@ -367,7 +458,11 @@ void schema_report_write(const struct rest_call *call, const struct kv *kv,
 {
     struct arena scratch;
     struct rest_faults faults = { 0 };
-    struct finding f = { .checking = { call->world, kv, arena, &scratch, &faults, 0, ERR_OK },
+    struct finding f = { .checking = { .world = call->world,
+                                      .kv = kv,
+                                      .arena = arena,
+                                      .scratch = &scratch,
+                                      .faults = &faults },
                          .name = call->key,
                          .complete = true };
     arena_open(&scratch, arena->alloc);

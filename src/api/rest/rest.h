@@ -56,8 +56,9 @@ enum {
 struct rest_fault {
     struct span environment, key; /* of the config; empty: it is the only one, or the body */
     struct span pointer;          /* JSON Pointer to what is wrong */
-    bool has_schema;
-    struct span schema, schema_pointer; /* the schema's name, and the rule in it */
+    const char *by; /* NULL, "schema" or "guard": what says so, and its name */
+    struct span name;
+    struct span schema_pointer; /* the rule in the schema */
     struct span message;
 };
 struct rest_faults {
@@ -84,14 +85,21 @@ struct rest_world {
     void *context;
 };
 
+/* What was seen to before: of a call, or of a draft that is published. */
+struct rest_leave {
+    bool confirmed;    /* ?confirm=true: deleting so much is meant */
+    int64_t approvals; /* of the draft that this is */
+};
+
 /* Looks at what the transaction would put under "confman/config/", "schema/" and "guard/" at the
  * top level of its success branch, by the state as it is, and adds compares that fail when what
  * was looked at is no longer so (REST_GUARDS_MAX at most; guards: where they stand, in the arena).
  * ERR_SCHEMA_VIOLATED, ERR_SCHEMA_STEPS, ERR_SCHEMA_INVALID, ERR_GUARD_INVALID, ERR_RULES_TOO_MANY,
- * ERR_BODY_NOT_JSON, ERR_BODY_TOO_LARGE; faults says what. */
-enum err rest_check_txn(const struct rest_world *world, const struct kv *kv, struct kv_txn *txn,
-                        struct arena *arena, struct kv_txn *guards,
-                        struct rest_faults *faults) MUST_CHECK;
+ * ERR_BODY_NOT_JSON, ERR_BODY_TOO_LARGE, ERR_GUARD_SIZE, ERR_GUARD_DELETES, ERR_GUARD_APPROVALS;
+ * faults says what. */
+enum err rest_check_txn(const struct rest_world *world, const struct rest_leave *leave,
+                        const struct kv *kv, struct kv_txn *txn, struct arena *arena,
+                        struct kv_txn *guards, struct rest_faults *faults) MUST_CHECK;
 
 /* Of users, roles, logins. */
 enum access_verb {
@@ -134,6 +142,7 @@ struct rest_call {
     int64_t now_ms;         /* filled in by the node: since 1970 */
     struct flagsets *flags; /* likewise */
     const struct rest_world *world; /* so is this */
+    struct rest_leave leave;
     struct request asked;   /* rest_check: request, before it was guarded */
     struct kv_txn guards;   /* the compares that were added */
     unsigned tries;

@@ -89,6 +89,37 @@ const struct schema *compiled_get(struct rest_schemas *s, const struct kv_versio
 enum err schema_text_check(struct rest_schemas *s, struct span text,
                            struct schema_report *report) MUST_CHECK;
 
+/* ---- guard.c ---- */
+
+enum { GUARD_BYTES_MAX = 4096, GUARD_APPROVALS_MAX = 10 };
+struct guard {
+    int64_t value_bytes_max, deleted_percent_max; /* -1: not bounded */
+    int64_t approvals;                            /* that a change needs; 0: none */
+    bool author_may_approve;                      /* who proposed it counts too */
+    const struct jdoc *environments;              /* an array of names; NULL: all */
+};
+extern const struct guard guard_none;
+
+/* False: it is none; tell was called for everything that is wrong. The tree lives in the arena. */
+bool guard_read(struct span text, struct arena *arena, struct guard *out,
+                void (*tell)(void *context, struct span pointer, const char *why), void *context);
+bool guard_is_of(const struct guard *g, struct span environment);
+/* What all guards of a config ask for in approvals together; the rest of out is guard_none's. */
+void guard_find(const struct kv *kv, struct span environment, struct span key,
+                struct arena *arena, struct guard *out);
+
+/* How many configs below a guard's name a transaction deletes, by environment. */
+struct guard_counts {
+    struct guard_count *items; /* in the arena */
+    size_t n, cap;
+};
+void guard_deletes(struct guard_counts *all, const struct guard *g, struct span environment,
+                   struct span name, struct arena *arena);
+/* Whether the count at i is more than its guard allows; one config alone never is. */
+bool guard_exceeded(const struct guard_counts *all, size_t i, const struct kv *kv,
+                    struct arena *arena, struct span *environment, struct span *name,
+                    const char **why);
+
 /* ---- check.c ---- */
 
 /* A value as schemas see it, in the arena. ERR_BODY_NOT_JSON, ERR_BODY_TOO_LARGE. */

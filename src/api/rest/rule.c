@@ -18,8 +18,7 @@ static const struct rule_kind kinds[] = {
 
 static const struct rule_kind *kind_of(const struct rest_call *call)
 {
-    (void)call;
-    return &kinds[0];
+    return &kinds[call->route == ROUTE_GUARDS || call->route == ROUTE_GUARD];
 }
 
 /* ---- names ---- */
@@ -102,7 +101,7 @@ enum err rule_read(const struct http_request *http, struct arena *arena, struct 
                    const char **detail)
 {
     const struct rule_kind *kind = kind_of(c);
-    bool list = c->route == ROUTE_SCHEMAS;
+    bool list = c->route == ROUTE_SCHEMAS || c->route == ROUTE_GUARDS;
     enum err e = list ? ERR_OK : read_name(http, kind, arena, &c->key, detail);
     if (e != ERR_OK)
         return e;
@@ -248,7 +247,7 @@ void rule_answer(const struct rest_call *call, const struct kv *kv, const struct
     const struct rule_kind *kind = kind_of(call);
     if (reply->type == REQUEST_TXN)
         written_answer(call, kv, reply, arena, out);
-    else if (call->route == ROUTE_SCHEMAS)
+    else if (call->route == ROUTE_SCHEMAS || call->route == ROUTE_GUARDS)
         list_answer(kind, kv, reply, arena, out);
     else if (!reply->range.n)
         rest_problem(kind->missing, NULL, arena, out);
