@@ -7,26 +7,27 @@ import sys
 from node import Node
 
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "npm")
-MARK = os.path.join(HERE, "node_modules", ".installed")
 
 
-def install():
-    with open(os.path.join(HERE, "package-lock.json"), "rb") as f:
+def install(folder, what):
+    """By the folder's lock file, when that is new."""
+    mark = os.path.join(folder, "node_modules", ".installed")
+    with open(os.path.join(folder, "package-lock.json"), "rb") as f:
         want = hashlib.sha256(f.read()).hexdigest()
-    if os.path.exists(MARK):
-        with open(MARK, encoding="ascii") as f:
+    if os.path.exists(mark):
+        with open(mark, encoding="ascii") as f:
             if f.read() == want:
                 return
-    done = subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=HERE,
+    done = subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=folder,
                           capture_output=True, text=True)
     if done.returncode:
-        sys.exit("npm could not install the etcd3 client:\n" + done.stdout + done.stderr)
-    with open(MARK, "w", encoding="ascii") as f:
+        sys.exit("npm could not install %s:\n%s" % (what, done.stdout + done.stderr))
+    with open(mark, "w", encoding="ascii") as f:
         f.write(want)
 
 
 def main():
-    install()
+    install(HERE, "the etcd3 client")
     with Node() as node:
         done = subprocess.run(["node", "client_test.js"], cwd=HERE, timeout=300,
                               env=dict(os.environ, ENDPOINT=node.endpoint))
