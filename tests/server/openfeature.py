@@ -1,5 +1,5 @@
-"""OpenFeature's own providers (npm, by the lock file in openfeature/) against one node and against a
-three-node cluster; `make conformance` calls it."""
+"""OpenFeature's own providers (npm, by the lock file in openfeature/) against one node and against
+a three-node cluster; `make conformance` calls it."""
 import os
 import subprocess
 import sys

@@ -1,6 +1,6 @@
-// OpenFeature's own providers, unmodified, against the servers of ENDPOINTS (one, or the members of a
-// cluster): each reads at one server, what changes is written at another. Prints what failed, and the
-// sum.
+// OpenFeature's own providers, unmodified, against the servers of ENDPOINTS (one, or the members
+// of a cluster): each reads at one server, what changes is written at another. Prints what failed,
+// and the sum.
 'use strict';
 const assert = require('assert');
 const server = require('@openfeature/server-sdk');
@@ -21,7 +21,9 @@ const flags = {
   },
   colour: { state: 'ENABLED', variants: { red: '#f00', blue: '#00f' }, defaultVariant: 'red' },
   size: { state: 'ENABLED', variants: { a: 1.5, b: 3 }, defaultVariant: 'a' },
-  tree: { state: 'ENABLED', variants: { a: { l: [1, 'x'], o: { deep: true } } }, defaultVariant: 'a' },
+  tree: {
+    state: 'ENABLED', variants: { a: { l: [1, 'x'], o: { deep: true } } }, defaultVariant: 'a',
+  },
   split: {
     state: 'ENABLED', variants: { a: 'A', b: 'B' }, defaultVariant: 'a',
     targeting: { fractional: [['a', 50], ['b', 50]] },
@@ -131,7 +133,8 @@ async function flagd(name, i, options, ask) {
 
 tests.flagd_rpc = () => flagd('flagd-rpc', 0, { resolverType: 'rpc', cache: 'disabled' }, run);
 // Its cache keeps what is static until the stream says that it has changed.
-tests.flagd_rpc_cached = () => flagd('flagd-cached', 2, { resolverType: 'rpc', cache: 'lru' }, follow);
+tests.flagd_rpc_cached = () =>
+  flagd('flagd-cached', 2, { resolverType: 'rpc', cache: 'lru' }, follow);
 tests.flagd_in_process = () => flagd('flagd-local', 1, { resolverType: 'in-process' }, run);
 
 tests.flagd_selector = async () => {
