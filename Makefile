@@ -175,7 +175,7 @@ install: all
 	sed 's:/usr/bin/:$(PREFIX)/bin/:' contrib/confman.service \
 		>$(DESTDIR)$(PREFIX)/lib/systemd/system/confman.service
 	install -m 644 docs/confman.1 $(DESTDIR)$(PREFIX)/share/man/man1/confman.1
-DOCS = parameters metrics rest errors peer cli etcd-flags
+DOCS = parameters metrics rest errors peer push cli etcd-flags
 docs: all
 	@mkdir -p docs/reference
 	@for d in $(DOCS); do ./confman docs $$d >docs/reference/$$d.md || exit 1; done

@@ -75,6 +75,10 @@ void call_settle(struct call *call)
         call->watch = NULL;
         watching_close(watch);
     }
+    if (call->push)
+        pushing_end(call);
+    if (call->gathering)
+        deliveries_gone(call);
     if (call->range_stream)
         range_stream_gone(call->range_stream);
     if (call->hashing)
@@ -251,7 +255,7 @@ void call_end_texts(struct call *call)
     call->ended = true;
     call_settle(call);
     if (c->ws) {
-        ws_end(c->ws, conn_output(c));
+        (call->node->stopping ? ws_leave : ws_end)(c->ws, conn_output(c));
         c->since_ms = loop_now_ms(call->node->loop);
     } else if (call->stream) {
         h2_write(call->stream, SPAN_NONE, true);
@@ -271,7 +275,8 @@ void call_end(struct call *call, enum err e)
         int code = e == ERR_OK ? 0 : etcd_status(e, &text);
         count_refusal(&call->node->metrics, e);
         call_finish(call, code, e == ERR_OK ? "" : text);
-    } else if (call->rest && call->rest->kind == REST_WATCH && call->begun) {
+    } else if (call->rest && call->begun &&
+               (call->rest->kind == REST_WATCH || call->rest->kind == REST_PUSH)) {
         call_end_texts(call);
     } else {
         call_refuse_http(call, e, NULL);

@@ -14,6 +14,13 @@ static void on_websocket_message(void *context, struct span text)
     (void)context, (void)text; /* what to watch stands in the request; nothing more is asked */
 }
 
+static void on_push_message(void *context, struct span text)
+{
+    struct conn *c = context;
+    if (c->call)
+        pushing_message(c->call, text);
+}
+
 static const struct http_header newer_http[] = {
     { { (const uint8_t *)"upgrade", 7 }, { (const uint8_t *)"HTTP/1.1", 8 } },
     { { (const uint8_t *)"connection", 10 }, { (const uint8_t *)"upgrade", 7 } },
@@ -82,8 +89,15 @@ void call_begin_texts(struct call *call, const struct http_header *own, size_t n
 static bool begin_watch(struct call *call, const struct http_request *r)
 {
     struct conn *c = call->conn;
+    bool push = call->rest->kind == REST_PUSH;
     if (ws_wanted(r))
-        return call_begin_websocket(call, r, &call->node->ws_limits, NULL, on_websocket_message);
+        return call_begin_websocket(call, r, &call->node->ws_limits, NULL,
+                                    push ? on_push_message : on_websocket_message);
+    if (push && call->rest->push->ask != PUSH_SUBSCRIBE) {
+        call_refuse_http(call, ERR_BAD_REQUEST,
+                         "give key, prefix or flags, or come as a WebSocket");
+        return false;
+    }
     if (!call->stream && !http1_can_stream(c->http1)) {
         call_refuse_protocol(call);
         return false;
@@ -143,7 +157,10 @@ static enum err may_stream(struct call *call)
     if (call->rest->kind == REST_UNARY)
         return ERR_OK; /* call_take asks */
     enum err e = call_has_state(n) ? login_of(call, r) : ERR_UNHEALTHY;
-    return e == ERR_OK ? machine_permits(&n->machine, r) : e;
+    if (e == ERR_OK)
+        e = machine_permits(&n->machine, r);
+    bool stands = call->rest->kind == REST_WATCH || call->rest->kind == REST_PUSH;
+    return e == ERR_OK && stands ? pushing_admit(call) : e;
 }
 
 void call_open_rest(struct call *call, const struct http_request *r)
@@ -219,6 +236,11 @@ void call_rest_known(struct call *call)
             call_take(call, &call->rest->request, SPAN_NONE);
             watch_also(call);
         }
+    } else if (call->rest->kind == REST_PUSH) {
+        if (begin_watch(call, r))
+            pushing_begin(call);
+    } else if (call->rest->kind == REST_DELIVERIES) {
+        deliveries_begin(call);
     } else if (call->rest->kind == REST_SNAPSHOT) {
         begin_download(call);
     } else {

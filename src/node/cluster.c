@@ -481,6 +481,8 @@ void peers_on_frame(struct node *n, uint64_t from, const struct peer_frame *f)
         CHECK(e == ERR_OK);
     } else if (f->type == PEER_DIGEST) {
         digest_told(n, from, &f->digest);
+    } else if (f->type == PEER_DELIVERIES || f->type == PEER_DELIVERED) {
+        deliveries_frame(n, from, f);
     } else if (f->type == PEER_ABOUT) {
         take_about(n, from, &f->about);
     } else if (f->type == PEER_OFFER || f->type == PEER_WANT || f->type == PEER_CHUNK ||

@@ -54,6 +54,25 @@ static void peer(void)
 #undef REFUSAL
 }
 
+static void push(void)
+{
+    printf("# Messages of /v1/subscribe\n\nMade from `src/api/rest/push.def` by `make docs`; how "
+           "to use them: [push.md](../push.md). Each is one JSON object with a member `type` and "
+           "those named here; `?` may be left out.\n");
+#define ASK(NAME, name, members, text) printf("| `%s` | %s | %s |\n", name, members, text);
+#define TELL(NAME, name, members, text)
+    printf("\n## A client says\n| type | members | meaning |\n|---|---|---|\n");
+#include "api/rest/push.def"
+#undef ASK
+#undef TELL
+#define ASK(NAME, name, members, text)
+#define TELL(NAME, name, members, text) printf("| `%s` | %s | %s |\n", name, members, text);
+    printf("\n## The server says\n| type | members | meaning |\n|---|---|---|\n");
+#include "api/rest/push.def"
+#undef ASK
+#undef TELL
+}
+
 static void man(void)
 {
     printf(".TH CONFMAN 1 \"\" \"confman " CONFMAN_VERSION "\"\n"
@@ -82,6 +101,7 @@ int node_docs(const char *what)
                   { "rest", rest },
                   { "errors", errors },
                   { "peer", peer },
+                  { "push", push },
                   { "etcd-flags", etcdflag_markdown },
                   { "man", man } };
     for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++)

@@ -114,6 +114,8 @@ void metric_text(const struct node *n, struct buf *out)
     kv_stats(n->machine.kv, &stats);
     rest_schemas_stats(n->schemas, &schemas);
     watch_stats(n->watch, &watches);
+    struct delivery_stats delivered;
+    delivery_stats(pushing_table(n), &delivered);
 #define COUNTER(field, name, text) counter(out, name, text, m->field);
 #define GAUGE(name, text, expression) gauge(out, name, text, (double)(expression));
 #define HISTOGRAM(field, name, first_us, n, text) histogram(out, name, text, &m->field);

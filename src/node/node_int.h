@@ -22,6 +22,7 @@
 #include "node/admit.h"
 #include "node/audit.h"
 #include "node/cluster.h"
+#include "node/deliveries.h"
 #include "node/digest.h"
 #include "node/download.h"
 #include "node/forward.h"
@@ -30,6 +31,7 @@
 #include "node/login.h"
 #include "node/metric.h"
 #include "node/param.h"
+#include "node/pushing.h"
 #include "node/range_stream.h"
 #include "node/secret.h"
 #include "node/slog.h"
@@ -179,6 +181,9 @@ struct node {
     bool renewals_due;            /* what some of them wait for has come */
     struct lockings lockings;
     VEC(struct hashing *) hashings;
+    struct pushing *pushing;
+    VEC(struct gathering *) gatherings; /* deliveries.c */
+    uint64_t gathering_id;
     VEC(struct range_stream *) range_streams;
     size_t range_stream_at;      /* whose turn it is */
     VEC(struct call *) physical; /* compactions waiting for memory to be freed */
@@ -332,6 +337,8 @@ struct call {
     struct http_request http; /* REST over HTTP/2: in the arena, body while it comes */
     struct buf body; /* REST: of the request; gRPC: a message that waits for its turn */
     struct watch_stream *watch;
+    struct push_stream *push;
+    struct gathering *gathering;
     struct range_stream *range_stream;
     struct hashing *hashing;
     struct locking *locking;
@@ -404,6 +411,9 @@ struct watch_stream *watching_open(struct call *call);
 void watching_close(struct watch_stream *s);
 /* e: what proving who asks has come to; a watch that is refused is told so, the others go on. */
 void watching_request(struct watch_stream *s, const struct request *r, enum err e);
+/* Fills in r for a watch by whoever stands behind a stream. What proved it once is not asked again:
+ * a token may end before the watch does (etcd). user: kept in the call's arena; "": not proven. */
+void watching_asker(struct call *call, struct span *user, struct request *r);
 void watching_judge(struct node *n); /* auth has changed: ends what is not permitted any more */
 void watching_deliver(struct node *n, const struct kv_change *changes, size_t count);
 bool watching_catch_up(struct node *n); /* true: more to do at once */

@@ -155,8 +155,10 @@ static void apply_command(struct node *n, const struct raft_entry *e, struct pro
     count_applied(&n->metrics, &reply);
     if (request_of_auth(reply.type) && reply.err == ERR_OK) {
         login_applied(n, &reply);
-        if (reply.type != REQUEST_AUTHENTICATE) /* takes nothing from anybody */
+        if (reply.type != REQUEST_AUTHENTICATE) { /* takes nothing from anybody */
             watching_judge(n);
+            pushing_judge(n);
+        }
     }
     count_changes(&n->metrics, changes, count);
     audit_end(n, p.note, reply.err, &reply, changes, count);
@@ -164,6 +166,7 @@ static void apply_command(struct node *n, const struct raft_entry *e, struct pro
         flagsets_changed(n->flagsets, changes, count);
         locking_changed(n, changes, count);
         watching_deliver(n, changes, count);
+        pushing_deliver(n, changes, count);
     }
     if (reply.type == REQUEST_LEASE_GRANT)
         leasing_timer(n);
@@ -505,6 +508,7 @@ void pump_installed(struct node *n)
     flagsets_forget(n->flagsets);
     login_forget(n);
     watching_judge(n);
+    pushing_judge(n);
     locking_installed(n);
     digest_applied(n);
     upkeep_again(n);

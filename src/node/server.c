@@ -345,6 +345,7 @@ static void open_parts(struct node *n)
                                     &n->metrics.flag_sets_evicted };
     n->flagsets = flagsets_open(&n->flag_alloc, (size_t)n->params.flag_cache_bytes, flags);
     n->schemas = rest_schemas_open(&n->alloc);
+    pushing_open(n);
     locking_open(n);
     n->raft = raft_open(&n->store_alloc);
     jsonr_use(&n->json_alloc);
@@ -368,6 +369,7 @@ static void begin_stop(struct node *n)
     process_notify("STOPPING=1");
     listen_close(n);
     watching_stop_all(n);
+    pushing_stop_all(n);
     call_stop_all(n);
     conn_stop_all(n);
     n->stop_timer.callback = on_stop_timeout;
@@ -464,6 +466,7 @@ static void close_parts(struct node *n)
     watch_close(n->watch);
     flagsets_close(n->flagsets);
     CHECK(n->flag_alloc.used == 0);
+    pushing_close(n);
     locking_close(n);
     raft_close(n->raft);
     if (n->tls)
@@ -483,6 +486,7 @@ static void close_parts(struct node *n)
     VEC_CLOSE(&n->hashings, &n->alloc);
     VEC_CLOSE(&n->renewals, &n->alloc);
     VEC_CLOSE(&n->physical, &n->alloc);
+    VEC_CLOSE(&n->gatherings, &n->alloc);
     VEC_CLOSE(&n->standing, &n->alloc);
     VEC_CLOSE(&n->listeners, &n->alloc);
     loop_close(n->loop);

@@ -255,6 +255,7 @@ static void install_done(struct job *job)
         die(n, "installing a checkpoint failed; look at the disk, then start again", r->job.err);
     watching_stop_all(n); /* they come back and read on from the new state */
     hashing_stop_all(n);
+    pushing_stop_all(n);
     machine_reset(&n->machine);
     r->phase = RECEIVE_LOADING;
     submit(n, n->writer, load_run, piece_done);

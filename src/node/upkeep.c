@@ -253,6 +253,7 @@ bool upkeep_turn(struct node *n)
             call_physical_settle(n);
     }
     more = watching_catch_up(n) || more;
+    more = pushing_catch_up(n) || more;
     more = range_stream_turn(n) || more;
     more = hashing_turn(n) || more;
     locking_settle(n);
@@ -275,6 +276,7 @@ static void on_sweep(void *context)
     leasing_sweep(n);
     digest_sweep(n);
     transfer_sweep(n);
+    pushing_sweep(n);
     peers_measure(n);
     loop_timer_set(n->loop, &n->sweep_timer, loop_now_ms(n->loop) + SWEEP_MS);
 }
@@ -315,6 +317,7 @@ static void on_progress(void *context)
 {
     struct node *n = context;
     watching_progress(n);
+    pushing_progress(n);
     loop_timer_set(n->loop, &n->progress_timer,
                    loop_now_ms(n->loop) + n->params.watch_progress_interval_ms);
 }

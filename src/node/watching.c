@@ -320,15 +320,13 @@ void watching_request(struct watch_stream *s, const struct request *r, enum err 
 
 /* ---- permissions that were taken ---- */
 
-/* Who stands behind the stream. What proved it once is not asked again: a token may end before the
- * watch does (etcd). */
-static void asker(struct watch_stream *s, struct request *r)
+void watching_asker(struct call *call, struct span *user, struct request *r)
 {
     *r = (struct request){ .type = REQUEST_WATCH_ADD };
-    if (!s->user.len && login_of(s->call, r) == ERR_OK && r->auth_revision)
-        s->user = arena_copy(&s->call->arena, r->author); /* auth was not enabled then */
-    r->author = s->user;
-    r->auth_revision = s->user.len ? auth_revision(s->node->machine.auth) : 0;
+    if (!user->len && login_of(call, r) == ERR_OK && r->auth_revision)
+        *user = arena_copy(&call->arena, r->author); /* auth was not enabled then */
+    r->author = *user;
+    r->auth_revision = user->len ? auth_revision(call->node->machine.auth) : 0;
 }
 
 static void end_denied(struct watch_stream *s, struct watcher *w, enum err e)
@@ -355,7 +353,7 @@ static void judge(struct watch_stream *s)
 {
     struct node *n = s->node;
     struct request r;
-    asker(s, &r);
+    watching_asker(s->call, &s->user, &r);
     for (struct watcher *w = s->first, *next; w; w = next) {
         next = w->link[1];
         watch_range(w, &r.watch.key, &r.watch.range_end);

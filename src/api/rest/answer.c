@@ -262,7 +262,7 @@ static void status_answer(const struct reply *reply, struct arena *arena, struct
     body_of(out, 200, "application/json", &b, arena);
 }
 
-static void write_id(struct jsonw *w, const char *name, uint64_t id)
+void write_id(struct jsonw *w, const char *name, uint64_t id)
 {
     static const char digits[] = "0123456789abcdef";
     uint8_t hex[16];
@@ -432,6 +432,8 @@ void rest_answer(const struct rest_call *call, const struct kv *kv, const struct
     case ROUTE_TXN: /* see rest_change */
     case ROUTE_ROLLBACK:
     case ROUTE_WATCH:
+    case ROUTE_SUBSCRIBE:
+    case ROUTE_DELIVERIES:
     case ROUTE_OFREP_EVENTS:
     case ROUTE_SNAPSHOT:
     case ROUTE_SECRETS: /* see rest_secret */

@@ -382,6 +382,8 @@ static const struct {
     { "/v1/secrets/", true, ROUTE_SECRET },
     { "/v1/seal", false, ROUTE_SEAL },
     { "/v1/watch", false, ROUTE_WATCH },
+    { "/v1/subscribe", false, ROUTE_SUBSCRIBE },
+    { "/v1/deliveries", false, ROUTE_DELIVERIES },
     { "/v1/snapshot", false, ROUTE_SNAPSHOT },
     { "/v1/cluster", false, ROUTE_CLUSTER },
     { "/v1/quotas", false, ROUTE_QUOTAS },
@@ -437,6 +439,8 @@ enum err rest_call(const struct http_request *http, struct arena *arena, struct 
         return diff_call(http, arena, out, detail);
     if (out->route == ROUTE_TXN || out->route == ROUTE_ROLLBACK)
         return change_call(http, arena, out, detail);
+    if (push_takes(out->route))
+        return push_call(http, arena, out, detail);
     enum err e = read_query(&p);
     return e == ERR_OK ? readers[out->route](&p) : e;
 }

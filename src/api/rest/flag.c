@@ -477,13 +477,11 @@ static void all_answer(struct answering *a, struct rest_answer *out)
     add_header(out, "etag", etag);
 }
 
-static void definition_write(struct jsonw *w, const struct kv_version *v, size_t root)
+void flag_definition_write(struct jsonw *w, const struct kv_version *v)
 {
     char why[FLAG_WHY_MAX];
     struct arena arena;
     struct fval any;
-    jsonw_name(w, "name");
-    jsonw_text(w, span_from(kv_key(v), root));
     jsonw_name(w, "version");
     jsonw_number(w, v->version);
     jsonw_name(w, "revision");
@@ -496,6 +494,13 @@ static void definition_write(struct jsonw *w, const struct kv_version *v, size_t
         jsonw_raw(w, kv_value(v));
     else
         jsonw_raw(w, SPAN("null")); /* written by another door; evaluating it says PARSE_ERROR */
+}
+
+static void definition_write(struct jsonw *w, const struct kv_version *v, size_t root)
+{
+    jsonw_name(w, "name");
+    jsonw_text(w, span_from(kv_key(v), root));
+    flag_definition_write(w, v);
 }
 
 static void item(struct answering *a, const struct kv_version *v, int status,

@@ -17,6 +17,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/span.h"
+#include "core/delivery/delivery.h"
 #include "core/flagset/flagset.h"
 #include "core/machine/machine.h"
 #include "core/secret/secret.h"
@@ -39,6 +40,8 @@ enum {
 enum rest_kind {
     REST_UNARY, /* one answer */
     REST_SNAPSHOT, /* a file, as it comes; the node does it all */
+    REST_PUSH,  /* WebSocket, or one subscription as server-sent events */
+    REST_DELIVERIES, /* the node gathers the answer */
     REST_WATCH, /* server-sent events, or WebSocket when the request asks to upgrade */
 };
 
@@ -136,6 +139,8 @@ struct change_call;
 struct diff_call;
 
 struct rest_call {
+    struct push_message *push; /* of REST_PUSH: what its query says. Else NULL */
+    struct delivery_query *deliveries; /* of REST_DELIVERIES. Else NULL */
     struct flag_call *flag; /* of a route of flags; else NULL */
     struct change_call *change; /* of one that changes several keys: see rest_change. Else NULL */
     struct diff_call *diff;     /* of a comparison; else NULL */
@@ -260,3 +265,89 @@ struct span rest_watch_compacted(int64_t compact_revision, enum rest_watch_form 
                                  struct arena *arena);
 /* denied: who watches may not read it any more; the stream ends. */
 struct span rest_watch_denied(int64_t revision, enum rest_watch_form form, struct arena *arena);
+
+/* ---- push: what is said on /v1/subscribe; push.def has every message ---- */
+
+enum push_ask {
+#define ASK(NAME, name, members, text) PUSH_##NAME,
+#define TELL(NAME, name, members, text)
+#include "api/rest/push.def"
+#undef ASK
+#undef TELL
+    PUSH_ASKS
+};
+
+enum push_tell {
+#define ASK(NAME, name, members, text)
+#define TELL(NAME, name, members, text) PUSH_##NAME,
+#include "api/rest/push.def"
+#undef ASK
+#undef TELL
+    PUSH_TELLS
+};
+
+struct push_message {
+    enum push_ask ask;
+    bool has_id, has_revision, own;
+    uint8_t kind; /* enum delivery_kind */
+    int64_t id, revision;
+    struct span environment, text;       /* of SUBSCRIBE */
+    struct span client, instance, labels; /* of HELLO; labels: JSON */
+    struct span error;                   /* of ACK */
+};
+
+/* One text of a client. ERR_BODY_NOT_JSON, ERR_BODY_TOO_LARGE, ERR_BAD_REQUEST; *detail (may be
+ * NULL) says what and where. Spans stand in the arena. */
+enum err rest_push_read(struct span text, struct arena *arena, struct push_message *out,
+                        const char **detail) MUST_CHECK;
+
+struct push_range {
+    struct span key, end; /* as in struct watch_spec */
+};
+enum { PUSH_RANGES_MAX = DELIVERY_LEVELS_MAX + 1 };
+
+/* The environments that a scope looks through as of a revision (0: now), own one first, into
+ * DELIVERY_LEVELS_MAX places; how many. */
+size_t rest_push_levels(const struct kv *kv, const struct delivery_scope *s, int64_t revision,
+                        struct arena *arena, struct span *out);
+/* The ranges of its levels, into PUSH_RANGES_MAX places; how many. */
+size_t rest_push_ranges(const struct delivery_scope *s, struct arena *arena,
+                        struct push_range *out);
+/* One that has all of these, and more. */
+struct push_range rest_push_whole(const struct delivery_scope *s);
+/* Where it stands what environments inherit. */
+struct push_range rest_push_environments(void);
+bool rest_push_of_environments(struct span key);
+
+/* Appends what some changes, all of one revision, mean for a scope; false: nothing. What stands
+ * before it is the subscriber's own: rest_push_changes_head. */
+bool rest_push_changes(const struct kv *kv, const struct delivery_scope *s,
+                       const struct kv_change *const *changes, size_t n, struct arena *arena,
+                       struct buf *out);
+void rest_push_changes_head(int64_t id, struct buf *out);
+
+/* Where to go on, and when. */
+struct push_place {
+    int64_t reconnect_ms;
+    const struct span *endpoints;
+    size_t n;
+};
+const char *rest_push_name(enum push_tell tell); /* "changes" */
+/* Those that have at most an id and a revision; NULL: without. So below. */
+void rest_push_tell(enum push_tell tell, const int64_t *id, const int64_t *revision,
+                    struct buf *out);
+/* ERROR, DENIED. */
+void rest_push_refused(enum push_tell tell, const int64_t *id, enum err e, const char *detail,
+                       struct buf *out);
+void rest_push_welcome(int64_t revision, uint64_t member, int64_t ping_ms,
+                       const struct push_place *p, struct buf *out);
+void rest_push_goodbye(const struct push_place *p, struct buf *out);
+
+/* The answer of /v1/deliveries, from what members said; those that did not are named. */
+struct rest_delivery_member {
+    uint64_t id;
+    struct span name;
+    bool answered;
+};
+void rest_deliveries(const struct delivery_page *page, const struct rest_delivery_member *members,
+                     size_t n, int64_t revision, struct arena *arena, struct rest_answer *out);

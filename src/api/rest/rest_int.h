@@ -174,6 +174,14 @@ void problem_begin(struct jsonw *w, struct buf *b, enum err e, const char *detai
 void problem_end(struct jsonw *w, struct buf *b, enum err e, const char *detail,
                  struct arena *arena, struct rest_answer *out);
 
+/* Subscriptions and deliveries: ERR_BAD_REQUEST. */
+bool push_takes(int route);
+enum err push_call(const struct http_request *http, struct arena *arena, struct rest_call *out,
+                   const char **detail) MUST_CHECK;
+/* The members version, revision and definition. */
+void flag_definition_write(struct jsonw *w, const struct kv_version *v);
+void write_id(struct jsonw *w, const char *name, uint64_t id); /* hexadecimal; 0: null */
+
 /* Secrets: what is asked; ERR_BAD_REQUEST, ERR_BODY_NOT_JSON, ERR_BODY_TOO_LARGE. */
 enum err secret_call(const struct http_request *http, struct arena *arena, struct rest_call *out,
                      const char **detail) MUST_CHECK;

@@ -247,7 +247,7 @@ void peer_encode(const struct peer_frame *f, uint8_t version, struct buf *out)
 /* in has a head at least. */
 uint8_t peer_since(enum peer_type type)
 {
-    return type >= PEER_DIGEST ? 2 : 1;
+    return type >= PEER_DELIVERIES ? 3 : type >= PEER_DIGEST ? 2 : 1;
 }
 
 static enum err read_head(struct span in, uint8_t version, struct head *h)

@@ -13,7 +13,7 @@
 
 /* The newest that this build speaks, and the oldest. Only tests build others (make DEFINES=...). */
 #ifndef PEER_VERSION
-#define PEER_VERSION 2
+#define PEER_VERSION 3
 #endif
 #ifndef PEER_VERSION_MIN
 #define PEER_VERSION_MIN 1
@@ -31,6 +31,8 @@ enum {
     PEER_ENTRIES_MAX = 1 << 20, /* of one message */
     PEER_CHUNK_MAX = 256 << 10,
     PEER_MEMBERS_MAX = 4 + RAFT_MEMBERS_MAX * (16 + RAFT_INFO_MAX), /* raft_members_encode */
+    PEER_QUERY_MAX = 4096,
+    PEER_ANSWER_MAX = 4 << 20,
     PEER_URL_MAX = 320,
     PEER_TEXT_MAX = 512,
     PEER_NAME_MAX = 255,

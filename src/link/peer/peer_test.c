@@ -4,7 +4,7 @@
 #include "base/prng.h"
 #include "base/test.h"
 
-enum { ROUNDS = 60, ENTRIES = 5, VERSION = 2 };
+enum { ROUNDS = 60, ENTRIES = 5, VERSION = PEER_VERSION };
 
 struct bench {
     struct alloc heap;

@@ -15,7 +15,7 @@ struct ws {
     wslay_event_context_ptr event;
     size_t fragments; /* of the message that is coming */
     bool broken;      /* the peer was told so and nothing more is written */
-    bool ends;        /* ws_end was called in on_message: wslay would let it overtake messages */
+    uint16_t ends;    /* not 0: code of an end asked for in on_message; it would overtake texts */
     struct span in;   /* what ws_feed was given and wslay has not read */
     struct buf *out;  /* where wslay writes, during a call */
     void (*on_message)(void *context, struct span text);
@@ -180,6 +180,22 @@ static void flush(struct ws *w, struct buf *out)
     w->out = NULL;
 }
 
+/* In a message callback ws_feed flushes afterwards. */
+static void queued(struct ws *w, int rv, struct buf *out)
+{
+    CHECK(rv == 0 || rv == WSLAY_ERR_NO_MORE_MSG);
+    if (!w->out && !w->broken)
+        flush(w, out);
+}
+
+static void end(struct ws *w, uint16_t code, struct buf *out)
+{
+    w->ends = w->out != NULL ? code : 0;
+    if (w->ends)
+        return;
+    queued(w, wslay_event_queue_close(w->event, code, NULL, 0), out);
+}
+
 enum err ws_feed(struct ws *w, struct span in, struct buf *out)
 {
     static const uint8_t protocol_error[] = { 0x88, 2, 1002 >> 8, 1002 & 0xff };
@@ -198,35 +214,44 @@ enum err ws_feed(struct ws *w, struct span in, struct buf *out)
     if (!w->broken)
         flush(w, out);
     if (w->ends) {
-        w->ends = false;
-        ws_end(w, out);
+        uint16_t code = w->ends;
+        w->ends = 0;
+        end(w, code, out);
     }
     bool well = wslay_event_get_read_enabled(w->event) || wslay_event_get_close_received(w->event);
     return well ? ERR_OK : ERR_MESSAGE_MALFORMED;
 }
 
-/* In a message callback ws_feed flushes afterwards. */
-static void queued(struct ws *w, int rv, struct buf *out)
+/* Written here, since wslay would take two copies of it on the way. Between its calls, and in a
+ * message callback, wslay has no frame half written. */
+void ws_send_two(struct ws *w, struct span a, struct span b, struct buf *out)
 {
-    CHECK(rv == 0 || rv == WSLAY_ERR_NO_MORE_MSG);
-    if (!w->out && !w->broken)
-        flush(w, out);
+    uint64_t len = a.len + b.len;
+    int bytes = len < 126 ? 0 : len < 65536 ? 2 : 8;
+    struct buf *to = w->out ? w->out : out;
+    if (ws_ending(w) || !wslay_event_get_write_enabled(w->event))
+        return;
+    buf_u8(to, 0x80 | WSLAY_TEXT_FRAME);
+    buf_u8(to, (uint8_t)(bytes == 8 ? 127 : bytes == 2 ? 126 : len));
+    for (int i = bytes - 1; i >= 0; i--)
+        buf_u8(to, (uint8_t)(len >> (8 * i)));
+    buf_span(to, a);
+    buf_span(to, b);
 }
 
 void ws_send(struct ws *w, struct span text, struct buf *out)
 {
-    struct wslay_event_msg message = { WSLAY_TEXT_FRAME, text.data, text.len };
-    if (w->ends)
-        return;
-    queued(w, wslay_event_queue_msg(w->event, &message), out);
+    ws_send_two(w, text, SPAN_NONE, out);
 }
 
 void ws_end(struct ws *w, struct buf *out)
 {
-    w->ends = w->out != NULL;
-    if (w->ends)
-        return;
-    queued(w, wslay_event_queue_close(w->event, WSLAY_CODE_NORMAL_CLOSURE, NULL, 0), out);
+    end(w, WSLAY_CODE_NORMAL_CLOSURE, out);
+}
+
+void ws_leave(struct ws *w, struct buf *out)
+{
+    end(w, WSLAY_CODE_GOING_AWAY, out);
 }
 
 void ws_ping(struct ws *w, struct buf *out)
@@ -237,7 +262,7 @@ void ws_ping(struct ws *w, struct buf *out)
 
 bool ws_ending(const struct ws *w)
 {
-    return w->broken || w->ends || wslay_event_get_close_sent(w->event);
+    return w->broken || w->ends != 0 || wslay_event_get_close_sent(w->event);
 }
 
 bool ws_done(const struct ws *w)

@@ -38,6 +38,8 @@ enum err ws_feed(struct ws *w, struct span in, struct buf *out) MUST_CHECK;
 /* One text message, UTF-8; nothing once a close was sent. In on_message it reaches the out of
  * ws_feed, later than the call. */
 void ws_send(struct ws *w, struct span text, struct buf *out);
+void ws_send_two(struct ws *w, struct span a, struct span b, struct buf *out); /* one, of two */
+void ws_leave(struct ws *w, struct buf *out); /* as ws_end, with 1001: going away */
 void ws_end(struct ws *w, struct buf *out); /* begins the closing handshake: 1000, after all sent */
 void ws_ping(struct ws *w, struct buf *out); /* whoever lives answers it; nothing after ws_end */
 bool ws_ending(const struct ws *w);          /* we have said the last we have to say */
