@@ -13,7 +13,7 @@ enum { CONNECTIONS_MAX = 1024, SERVERS_MAX = 8 };
 enum { PAGE = 1000, GRANT_TTL_S = 60, LEASES_FROM = 1000 };
 
 struct load {
-    const char *workload, *host;
+    const char *workload, *host, *path, *method, *body;
     int ports[SERVERS_MAX], server_pids[SERVERS_MAX]; /* connections go round the ports */
     uint32_t n_ports, n_server_pids;
     uint32_t connections, streams;
@@ -37,9 +37,10 @@ static struct load l;
 static int usage(void)
 {
     fprintf(stderr,
-            "load put|range|page|txn|grant|renew|fill|fanout|idle --port P[,P...]\n"
+            "load put|range|page|txn|grant|renew|fill|fanout|idle|http --port P[,P...]\n"
             "     [--host H] [-c N] [-s N] [-d S] [--keys N] [--key-bytes N] [--value-bytes N]\n"
-            "     [--linearizable] [--watchers N] [--server-pid PID[,PID...]]\n");
+            "     [--linearizable] [--watchers N] [--server-pid PID[,PID...]]\n"
+            "     http: --path P (# in it: one of --keys numbers) [--method M] [--body JSON]\n");
     return 2;
 }
 
@@ -90,6 +91,19 @@ static void begin_grant(struct wire_stream *s, int64_t id)
     field_number(&l.message, 1, GRANT_TTL_S);
     field_number(&l.message, 2, id);
     wire_call(s, "/etcdserverpb.Lease/LeaseGrant", buf_all(&l.message), true);
+}
+
+static void begin_http(struct wire_stream *s)
+{
+    const char *mark = strchr(l.path, '#');
+    buf_reset(&l.message);
+    if (mark)
+        buf_format(&l.message, "%.*s%lld%s", (int)(mark - l.path), l.path, (long long)s->key,
+                   mark + 1);
+    else
+        buf_text(&l.message, l.path);
+    buf_u8(&l.message, 0);
+    wire_http(s, l.method, (const char *)l.message.data, span_text(l.body));
 }
 
 /* Each stream keeps a lease of its own alive, on one call that stays. */
@@ -157,7 +171,7 @@ static bool is(const char *workload)
 
 static void next_call(struct wire_stream *s)
 {
-    bool any_key = is("put") || is("range");
+    bool any_key = is("put") || is("range") || is("http");
     if (is("fill") && l.filled == l.fill)
         return;
     if (is("fill"))
@@ -170,6 +184,8 @@ static void next_call(struct wire_stream *s)
         begin_range(s);
     else if (is("page"))
         begin_page(s);
+    else if (is("http"))
+        begin_http(s);
     else if (is("grant"))
         begin_grant(s, 0);
     else if (is("renew") && !s->keep) /* there may be one from the run before */
@@ -470,6 +486,12 @@ static bool take_option(const char *name, const char *value)
         l.n_ports = take_numbers(value, l.ports);
     else if (strcmp(name, "--host") == 0)
         l.host = value;
+    else if (strcmp(name, "--path") == 0)
+        l.path = value;
+    else if (strcmp(name, "--method") == 0)
+        l.method = value;
+    else if (strcmp(name, "--body") == 0)
+        l.body = value;
     else if (strcmp(name, "--server-pid") == 0)
         l.n_server_pids = take_numbers(value, l.server_pids);
     else if (strcmp(name, "-c") == 0)
@@ -485,10 +507,12 @@ static bool take_option(const char *name, const char *value)
 
 int main(int argc, char **argv)
 {
-    static const char *const workloads[] = { "put",   "range", "page",   "txn", "grant",
-                                             "renew", "fill",  "fanout", "idle" };
+    static const char *const workloads[] = { "put",   "range", "page",   "txn",  "grant",
+                                             "renew", "fill",  "fanout", "idle", "http" };
     bool known = false;
     l = (struct load){ .host = "127.0.0.1",
+                       .method = "GET",
+                       .body = "",
                        .connections = 8,
                        .streams = 32,
                        .seconds = 3,
@@ -510,7 +534,7 @@ int main(int argc, char **argv)
         else
             i++;
     }
-    known = known && (!is("page") || l.keys > PAGE);
+    known = known && (!is("page") || l.keys > PAGE) && (!is("http") || l.path);
     if (!known || !l.n_ports || l.connections > CONNECTIONS_MAX || !l.connections || !l.streams)
         return usage();
     alloc_heap(&l.heap);

@@ -33,10 +33,11 @@ struct wire_stream {
     int64_t revision;
     struct buf message; /* of a streaming answer, as far as it has come; or of a unary one */
     bool keep;          /* wants the answer's bytes */
+    bool http, good;    /* not gRPC; its answer's status is 200 or 204 */
 };
 
 struct wire_events {
-    /* A unary answer is complete; ok: grpc-status 0. */
+    /* A unary answer is complete; ok: grpc-status 0, or :status 200 or 204. */
     void (*on_end)(void *context, struct wire_stream *s, bool ok);
     /* Bytes of an answer whose stream wants them. */
     void (*on_data)(void *context, struct wire_stream *s);
@@ -61,6 +62,8 @@ bool wire_open(struct wire *w, struct alloc *alloc, const char *host, int port, 
 void wire_close(struct wire *w);
 /* Begins a call on s: path, message; end: no more is sent on it. */
 void wire_call(struct wire_stream *s, const char *path, struct span message, bool end);
+/* A request of HTTP; body: JSON, or nothing. */
+void wire_http(struct wire_stream *s, const char *method, const char *path, struct span body);
 void wire_more(struct wire_stream *s, struct span message); /* another message of a stream */
 bool wire_flush(struct wire *w);                            /* false: broken */
 bool wire_receive(struct wire *w);

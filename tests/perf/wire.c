@@ -129,6 +129,17 @@ static void header_block(struct buf *b, const char *path, const char *authority)
     text(b, "trailers");
 }
 
+static void begin(struct wire_stream *s)
+{
+    struct wire *w = s->wire;
+    s->id = w->next_id;
+    w->next_id += 2;
+    w->slots[(s->id / 2) % w->slots_cap] = (uint32_t)(s - w->streams);
+    buf_reset(&s->message);
+    s->good = false;
+    s->began_us = clock_us();
+}
+
 static void data_frame(struct wire_stream *s, struct span message, bool end)
 {
     struct buf *out = &s->wire->out;
@@ -141,16 +152,39 @@ static void data_frame(struct wire_stream *s, struct span message, bool end)
 void wire_call(struct wire_stream *s, const char *path, struct span message, bool end)
 {
     struct wire *w = s->wire;
-    s->id = w->next_id;
-    w->next_id += 2;
-    w->slots[(s->id / 2) % w->slots_cap] = (uint32_t)(s - w->streams);
-    buf_reset(&s->message);
+    begin(s);
     size_t start = w->out.len;
     frame_head(&w->out, 0, HEADERS, END_HEADERS, s->id);
     header_block(&w->out, path, w->authority);
     w->out.data[start + 2] = (uint8_t)(w->out.len - start - 9);
-    s->began_us = clock_us();
     data_frame(s, message, end);
+}
+
+void wire_http(struct wire_stream *s, const char *method, const char *path, struct span body)
+{
+    struct wire *w = s->wire;
+    struct buf *out = &w->out;
+    begin(s);
+    s->http = true;
+    size_t start = out->len;
+    frame_head(out, 0, HEADERS, END_HEADERS | (body.len ? 0 : END_STREAM), s->id);
+    buf_u8(out, 0x02); /* :method */
+    text(out, method);
+    buf_u8(out, 0x86); /* :scheme http */
+    buf_u8(out, 0x04);
+    text(out, path);
+    buf_u8(out, 0x01);
+    text(out, w->authority);
+    if (body.len) {
+        buf_put(out, "\x0f\x10", 2);
+        text(out, "application/json");
+    }
+    out->data[start + 1] = (uint8_t)((out->len - start - 9) >> 8);
+    out->data[start + 2] = (uint8_t)(out->len - start - 9);
+    if (body.len) {
+        frame_head(out, body.len, DATA, END_STREAM, s->id);
+        buf_span(out, body);
+    }
 }
 
 void wire_more(struct wire_stream *s, struct span message)
@@ -208,6 +242,14 @@ static bool good_status(struct wire *w, struct span block)
     return good;
 }
 
+/* :status 200 or 204 of the static table, behind what may be said of the table's size. */
+static bool good_head(struct span block)
+{
+    while (block.len && (block.data[0] & 0xe0) == 0x20)
+        block = span_from(block, 1);
+    return block.len && (block.data[0] == 0x88 || block.data[0] == 0x89);
+}
+
 static void end_of(struct wire *w, struct wire_stream *s, bool ok)
 {
     s->id = 0;
@@ -225,8 +267,14 @@ static void take_frame(struct wire *w, int type, int flags, uint32_t id, struct 
                 w->events->on_data(w->context, s);
         }
         if (s && flags & END_STREAM)
-            end_of(w, s, false);
-    } else if (type == HEADERS && s && flags & END_STREAM) {
+            end_of(w, s, s->good);
+    } else if (type == HEADERS && s && !(flags & END_STREAM)) {
+        s->good = s->http && good_head(payload);
+    } else if (type == HEADERS && s) {
+        if (s->http) {
+            end_of(w, s, good_head(payload));
+            return;
+        }
         bool good = good_status(w, payload);
         if (good && w->good_trailers.len == 0)
             buf_span(&w->good_trailers, payload);
