@@ -1,73 +1,46 @@
-// Users, roles, and what each may do: over etcd's JSON door.
+// Users, roles, and what each may do.
 import { h, button, field, dialog, note } from "./dom.js";
-import { v3, who } from "./http.js";
-import { encode, decode, prefixEnd } from "./keys.js";
-
-const CONFIGS = "confman/config/";
-// What may be permitted: in words, as a key, and whether it is of an environment.
-const WHAT = {
-  config: [
-    "configs that begin with",
-    (key, environment) => `${CONFIGS}${environment}/${key}`,
-    true,
-  ],
-  flag: ["flags that begin with", (key, environment) => `confman/flag/${environment}/${key}`, true],
-  secret: ["secrets that begin with", (key) => `confman/secret/secret/${key}`],
-  prefix: ["keys that begin with", (key) => key],
-  key: ["one key", (key) => key],
-};
-function saying(perm) {
-  const key = decode(perm.key),
-    end = perm.range_end || "";
-  if (end === btoa("\0")) return key && key !== "\0" ? `all from ${key} on` : "all keys";
-  if (!end) return key;
-  return end === prefixEnd(key) ? `${key}…` : `${key} up to ${decode(end)}`;
-}
-const verbs = (perm) =>
-  ({ WRITE: "write", READWRITE: "read and write" })[perm.permType || "READ"] || "read";
+import { call, get, refresh, disableAuthentication, enableAuthentication, who } from "./http.js";
 
 // The beginnings of configs that this user may read, by environment.
 export async function mine() {
-  const name = who(),
-    found = new Map();
-  if (!name) return found;
-  const roles = (await v3("auth/user/get", { name })).roles || [];
-  const perms = (await Promise.all(roles.map((role) => v3("auth/role/get", { role })))).flatMap(
-    (r) => r.perm || [],
-  );
-  for (const p of perms) {
-    const key = decode(p.key);
-    const [environment, ...rest] = key.slice(CONFIGS.length).split("/");
-    if (p.permType === "WRITE" || !p.range_end || !key.startsWith(CONFIGS) || !rest.length)
-      continue;
-    found.set(
-      environment,
-      [...new Set([...(found.get(environment) || []), rest.join("/")])].sort(),
-    );
-  }
+  await refresh();
+  const found = new Map();
+  for (const g of who().roles.flatMap((r) => r.grants))
+    if (g.environment && g.verbs.includes("read"))
+      found.set(
+        g.environment,
+        [...new Set([...(found.get(g.environment) || []), g.prefix])].sort(),
+      );
   return found;
 }
 
-async function read() {
-  const status = await v3("auth/status");
-  const users = (await v3("auth/user/list")).users || [],
-    roles = (await v3("auth/role/list")).roles || [];
-  const [byUser, byRole] = await Promise.all([
-    Promise.all(
-      users.map(async (name) => ({
-        name,
-        roles: (await v3("auth/user/get", { name })).roles || [],
-      })),
-    ),
-    Promise.all(
-      roles.map(async (role) => ({
-        name: role,
-        perm: (await v3("auth/role/get", { role })).perm || [],
-      })),
-    ),
-  ]);
-  return { enabled: Boolean(status.enabled), users: byUser, roles: byRole };
+const OURS = /^confman\/(config|flag|flagset|log|approve|schema|env|secret|seal|draft)\//;
+const textOf = (key) => (typeof key === "string" ? key : `base64 ${key.base64}`);
+// What a role permits besides its grants.
+const others = (role) => role.permissions.filter((p) => !OURS.test(textOf(p.prefix ?? p.key)));
+function saying(p) {
+  if (p.prefix !== undefined)
+    return p.prefix === "" || p.prefix === "\0" ? "all keys" : `${textOf(p.prefix)}…`;
+  return p.range_end === undefined
+    ? textOf(p.key)
+    : `${textOf(p.key)} up to ${textOf(p.range_end)}`;
 }
+const RIGHTS = { read: "read", write: "write", readwrite: "read and write" };
+
+const VERBS = {
+  environment: {
+    read: "read",
+    write: "read and write",
+    approve: "approve drafts",
+    admin: "schemas, parents",
+  },
+  namespace: { reveal: "reveal", write: "read and write", admin: "rotate keys" },
+};
+const userPath = (name, action = "") =>
+  `/v1/users/${encodeURIComponent(name)}${action && `?action=${action}`}`;
+const rolePath = (name, action = "") =>
+  `/v1/roles/${encodeURIComponent(name)}${action && `?action=${action}`}`;
 
 export function access(root) {
   const banner = h("div", { class: "banner" });
@@ -87,9 +60,9 @@ export function access(root) {
       show();
     }
   };
-  const act = async (path, body, told) => {
+  const act = async (what, told) => {
     try {
-      await v3(path, body);
+      await what();
       note(told);
     } catch (e) {
       note(e.message, true);
@@ -104,8 +77,20 @@ export function access(root) {
       {
         title: "New user",
         action: "Create",
-        body: [field("Name", name), field("Password", password, "Up to 72 bytes.")],
-        submit: () => v3("auth/user/add", { name: name.value, password: password.value }),
+        body: [
+          field("Name", name),
+          field(
+            "Password",
+            password,
+            "Up to 72 bytes; left empty, only a certificate or another issuer proves this user.",
+          ),
+        ],
+        submit: async () => {
+          if (!name.value) throw new Error("A user needs a name.");
+          await call("PUT", userPath(name.value), { roles: [] });
+          if (password.value)
+            await call("POST", userPath(name.value, "password"), { password: password.value });
+        },
       },
       () => `User ${name.value} is created.`,
     );
@@ -121,7 +106,7 @@ export function access(root) {
         title: `New password for ${user}`,
         action: "Set",
         body: field("Password", password, "Open sessions of this user end."),
-        submit: () => v3("auth/user/changepw", { name: user, password: password.value }),
+        submit: () => call("POST", userPath(user, "password"), { password: password.value }),
       },
       () => "The password is set.",
     );
@@ -133,93 +118,116 @@ export function access(root) {
         title: "New role",
         action: "Create",
         body: field("Name", name),
-        submit: () => v3("auth/role/add", { name: name.value }),
+        submit: () => {
+          if (!name.value) throw new Error("A role needs a name.");
+          return call("PUT", rolePath(name.value), { grants: [], permissions: [] });
+        },
       },
       () => `Role ${name.value} is created.`,
     );
   }
-  function giveRole(user, all) {
+  function giveRole(u, all) {
     const role = h(
       "select",
       { autofocus: true },
-      all.map((r) => h("option", {}, r.name)),
+      all.filter((r) => !u.roles.includes(r.name)).map((r) => h("option", {}, r.name)),
     );
     ask(
       {
-        title: `Give ${user.name} a role`,
+        title: `Give ${u.name} a role`,
         action: "Give",
         body: field("Role", role),
-        submit: () => v3("auth/user/grant", { user: user.name, role: role.value }),
+        submit: () => call("PUT", userPath(u.name), { roles: [...u.roles, role.value] }),
       },
-      () => `${user.name} has the role ${role.value}.`,
+      () => `${u.name} has the role ${role.value}.`,
     );
   }
-  function permit(role) {
-    const kind = h(
-      "select",
-      {},
-      [
-        ["READ", "read"],
-        ["WRITE", "write"],
-        ["READWRITE", "read and write"],
-      ].map(([v, t]) => h("option", { value: v }, t)),
-    );
+  function grant(role) {
     const what = h(
       "select",
       {},
-      Object.entries(WHAT).map(([v, [t]]) => h("option", { value: v }, t)),
+      [
+        ["environment", "configs and flags"],
+        ["namespace", "secrets"],
+      ].map(([v, t]) => h("option", { value: v }, t)),
     );
-    const environment = h("input", { spellcheck: "false", value: "default" });
-    const key = h("input", { autofocus: true, spellcheck: "false", class: "mono" });
-    const environmentField = field("Environment", environment);
-    what.addEventListener("change", () => (environmentField.hidden = !WHAT[what.value][2]));
+    const place = h("input", { spellcheck: "false" }),
+      prefix = h("input", {
+        autofocus: true,
+        spellcheck: "false",
+        class: "mono",
+        placeholder: "shop/",
+      });
+    const placeField = field("Environment", place),
+      verbs = h("div", { class: "checks" });
+    const turn = () => {
+      place.value = what.value === "environment" ? "default" : "secret";
+      placeField.querySelector("label").textContent =
+        what.value === "environment" ? "Environment" : "Namespace";
+      verbs.replaceChildren(
+        ...Object.entries(VERBS[what.value]).map(([v, t], i) =>
+          h("label", {}, h("input", { type: "checkbox", value: v, checked: i === 0 }), t),
+        ),
+      );
+    };
+    what.addEventListener("change", turn);
+    turn();
     ask(
       {
         title: `Permit ${role} something`,
         action: "Permit",
         body: [
-          field("To", kind),
-          field("What", what),
-          environmentField,
-          field("Key", key, "Left empty, it is all of them."),
+          h("div", { class: "fields" }, field("What", what), placeField),
+          field("That begin with", prefix, "Left empty, it is all of them."),
+          h("fieldset", {}, h("legend", {}, "To"), verbs),
         ],
-        submit: () => {
-          const full = WHAT[what.value][1](key.value, environment.value);
-          if (what.value === "key" && !full) throw new Error("Which key?");
-          const perm = { permType: kind.value, key: full ? encode(full) : btoa("\0") };
-          if (what.value !== "key") perm.range_end = prefixEnd(full);
-          return v3("auth/role/grant", { name: role, perm });
-        },
+        submit: () =>
+          call("POST", rolePath(role, "grant"), {
+            [what.value]: place.value,
+            prefix: prefix.value,
+            verbs: [...verbs.querySelectorAll("input:checked")].map((x) => x.value),
+          }),
       },
       () => `${role} is permitted more.`,
     );
   }
-  const confirm = (title, words, path, body, told) =>
+  const remove = (title, words, path, told) =>
     ask(
       {
         title,
         action: "Delete",
         danger: true,
         body: h("p", {}, words),
-        submit: () => v3(path, body),
+        submit: () => call("DELETE", path),
       },
       () => told,
     );
   function toggle(enabled) {
+    const password = h("input", {
+      type: "password",
+      autocomplete: enabled ? "current-password" : "new-password",
+      autofocus: true,
+    });
     ask(
       {
         title: enabled ? "Let everybody in?" : "Ask everybody who they are?",
         action: enabled ? "Disable" : "Enable",
         danger: enabled,
-        body: h(
-          "p",
-          {},
-          enabled
-            ? "Whoever reaches the port may then do everything."
-            : "From then on every request needs a user. " +
-                "It takes a user root that has the role root; sign in as that one next.",
-        ),
-        submit: () => v3(enabled ? "auth/disable" : "auth/enable"),
+        body: [
+          h(
+            "p",
+            {},
+            enabled
+              ? "Whoever reaches the port may then do everything."
+              : "From then on every request needs a user. " +
+                  "The user root may do everything; you are signed in as root.",
+          ),
+          field(enabled ? "Your password" : "New password for root", password),
+        ],
+        submit: () => {
+          if (!password.value) throw new Error("It takes a password.");
+          return (enabled ? disableAuthentication : enableAuthentication)(password.value);
+        },
       },
       () => (enabled ? "Nobody is asked any more." : "Everybody is asked now."),
     );
@@ -232,9 +240,117 @@ export function access(root) {
       label,
       off ? button("✕", off, { class: "plain", "aria-label": about }) : null,
     );
+  const without = (list, x) => list.filter((y) => y !== x);
 
-  function draw(all) {
-    banner.className = `banner ${all.enabled ? "good" : "warn"}`;
+  function roleChips(r) {
+    if (r.name === "root") return h("span", { class: "hint" }, "may do everything");
+    const grants = r.grants.map((g) => {
+      const where = g.environment ?? g.namespace,
+        words = g.verbs.join(", ");
+      return chip(
+        [
+          h("i", {}, `${g.environment ? "" : "secrets of "}${where}: ${words}`),
+          " ",
+          h("span", { class: "mono" }, g.prefix ? `${g.prefix}…` : "all"),
+        ],
+        () =>
+          act(() => call("POST", rolePath(r.name, "revoke"), g), `${r.name} is permitted less.`),
+        `Take ${words} of ${where} ${g.prefix} from ${r.name}`,
+      );
+    });
+    const rest = others(r).map((p) =>
+      chip(
+        [h("i", {}, `keys: ${RIGHTS[p.right]}`), " ", h("span", { class: "mono" }, saying(p))],
+        () =>
+          act(
+            () => call("PUT", rolePath(r.name), { permissions: without(r.permissions, p) }),
+            `${r.name} is permitted less.`,
+          ),
+        `Take ${saying(p)} from ${r.name}`,
+      ),
+    );
+    return [
+      ...grants,
+      ...rest,
+      r.permissions.length ? null : h("span", { class: "hint" }, "nothing permitted"),
+    ];
+  }
+  const userRow = (u, all) =>
+    h(
+      "li",
+      {},
+      h(
+        "div",
+        { class: "thing" },
+        h("strong", {}, u.name),
+        h(
+          "span",
+          { class: "chips" },
+          u.roles.map((r) =>
+            chip(
+              r,
+              () =>
+                act(
+                  () => call("PUT", userPath(u.name), { roles: without(u.roles, r) }),
+                  `${u.name} has ${r} no more.`,
+                ),
+              `Take ${r} from ${u.name}`,
+            ),
+          ),
+          u.roles.length ? null : h("span", { class: "hint" }, "no role"),
+        ),
+      ),
+      h(
+        "div",
+        { class: "doing" },
+        all.length > u.roles.length
+          ? button("Give role", () => giveRole(u, all), { class: "quiet" })
+          : null,
+        button("Password", () => setPassword(u.name), { class: "quiet" }),
+        button(
+          "Delete",
+          () =>
+            remove(
+              `Delete user ${u.name}?`,
+              "Their sessions end at once.",
+              userPath(u.name),
+              `User ${u.name} is deleted.`,
+            ),
+          { class: "quiet danger-text", "aria-label": `Delete user ${u.name}` },
+        ),
+      ),
+    );
+  const roleRow = (r) =>
+    h(
+      "li",
+      {},
+      h(
+        "div",
+        { class: "thing" },
+        h("strong", {}, r.name),
+        h("span", { class: "chips" }, roleChips(r)),
+      ),
+      h(
+        "div",
+        { class: "doing" },
+        r.name === "root" ? null : button("Permit", () => grant(r.name), { class: "quiet" }),
+        button(
+          "Delete",
+          () =>
+            remove(
+              `Delete role ${r.name}?`,
+              "Whoever has it loses what it permits.",
+              rolePath(r.name),
+              `Role ${r.name} is deleted.`,
+            ),
+          { class: "quiet danger-text", "aria-label": `Delete role ${r.name}` },
+        ),
+      ),
+    );
+
+  function draw(allUsers, allRoles) {
+    const enabled = who().authentication;
+    banner.className = `banner ${enabled ? "good" : "warn"}`;
     banner.replaceChildren(
       h("span", { class: "dot" }),
       h(
@@ -243,143 +359,44 @@ export function access(root) {
         h(
           "strong",
           {},
-          all.enabled
+          enabled
             ? "Everybody is asked who they are"
             : "Everybody who reaches the port may do everything",
         ),
         h(
           "span",
           {},
-          all.enabled
-            ? `You are ${who() || "nobody in particular"}.`
+          enabled
+            ? `You are ${who().user || "nobody in particular"}.`
             : "Users and roles take effect once it is enabled.",
         ),
       ),
-      button(all.enabled ? "Disable" : "Enable", () => toggle(all.enabled)),
+      button(enabled ? "Disable" : "Enable", () => toggle(enabled)),
     );
     users.replaceChildren(
       h("header", {}, h("h2", {}, "Users"), button("New user", addUser)),
-      all.users.length
+      allUsers.length
         ? h(
             "ul",
             { class: "things" },
-            all.users.map((u) =>
-              h(
-                "li",
-                {},
-                h(
-                  "div",
-                  { class: "thing" },
-                  h("strong", {}, u.name),
-                  h(
-                    "span",
-                    { class: "chips" },
-                    u.roles.map((r) =>
-                      chip(
-                        r,
-                        () =>
-                          act(
-                            "auth/user/revoke",
-                            { name: u.name, role: r },
-                            `${u.name} has ${r} no more.`,
-                          ),
-                        `Take ${r} from ${u.name}`,
-                      ),
-                    ),
-                    u.roles.length ? null : h("span", { class: "hint" }, "no role"),
-                  ),
-                ),
-                h(
-                  "div",
-                  { class: "doing" },
-                  all.roles.length
-                    ? button("Give role", () => giveRole(u, all.roles), { class: "quiet" })
-                    : null,
-                  button("Password", () => setPassword(u.name), { class: "quiet" }),
-                  button(
-                    "Delete",
-                    () =>
-                      confirm(
-                        `Delete user ${u.name}?`,
-                        "Their sessions end at once.",
-                        "auth/user/delete",
-                        { name: u.name },
-                        `User ${u.name} is deleted.`,
-                      ),
-                    { class: "quiet danger-text", "aria-label": `Delete user ${u.name}` },
-                  ),
-                ),
-              ),
-            ),
+            allUsers.map((u) => userRow(u, allRoles)),
           )
         : h("p", { class: "empty" }, "No users yet."),
     );
     roles.replaceChildren(
       h("header", {}, h("h2", {}, "Roles"), button("New role", addRole)),
-      all.roles.length
-        ? h(
-            "ul",
-            { class: "things" },
-            all.roles.map((r) =>
-              h(
-                "li",
-                {},
-                h(
-                  "div",
-                  { class: "thing" },
-                  h("strong", {}, r.name),
-                  h(
-                    "span",
-                    { class: "chips" },
-                    r.name === "root"
-                      ? h("span", { class: "hint" }, "may do everything")
-                      : r.perm.map((p) =>
-                          chip(
-                            [h("i", {}, verbs(p)), " ", h("span", { class: "mono" }, saying(p))],
-                            () =>
-                              act(
-                                "auth/role/revoke",
-                                { role: r.name, key: p.key || "", range_end: p.range_end || "" },
-                                `${r.name} is permitted less.`,
-                              ),
-                            `Take ${saying(p)} from ${r.name}`,
-                          ),
-                        ),
-                    r.perm.length || r.name === "root"
-                      ? null
-                      : h("span", { class: "hint" }, "nothing permitted"),
-                  ),
-                ),
-                h(
-                  "div",
-                  { class: "doing" },
-                  r.name === "root"
-                    ? null
-                    : button("Permit", () => permit(r.name), { class: "quiet" }),
-                  button(
-                    "Delete",
-                    () =>
-                      confirm(
-                        `Delete role ${r.name}?`,
-                        "Whoever has it loses what it permits.",
-                        "auth/role/delete",
-                        { role: r.name },
-                        `Role ${r.name} is deleted.`,
-                      ),
-                    { class: "quiet danger-text", "aria-label": `Delete role ${r.name}` },
-                  ),
-                ),
-              ),
-            ),
-          )
+      allRoles.length
+        ? h("ul", { class: "things" }, allRoles.map(roleRow))
         : h("p", { class: "empty" }, "No roles yet."),
     );
   }
   async function show() {
     try {
-      const all = await read();
-      if (!stopped) draw(all);
+      await refresh();
+      const [u, r] = await Promise.all([get("/v1/users"), get("/v1/roles")]);
+      if (!stopped) draw(u.users, r.roles);
     } catch (e) {
+      if (e instanceof TypeError) throw e; // a bug of the page
       if (stopped) return;
       banner.className = "banner bad";
       banner.replaceChildren(

@@ -407,7 +407,7 @@ export function configs(root, parameters) {
   }
   function follow(environment, known) {
     if (stopped) return;
-    store.stop.abort();
+    store.stop();
     rows.show({ ids: [], chosen: null });
     store = new Store(environment, known, changed, tell);
     if (!edit.hidden) shut();
@@ -419,7 +419,7 @@ export function configs(root, parameters) {
     if (e.key === "Escape") (search.value = ""), show();
   });
   const minute = setInterval(show, 30000); // "3 min" grows old
-  const stop = () => ((stopped = true), clearInterval(minute), store.stop.abort());
+  const stop = () => ((stopped = true), clearInterval(minute), store.stop());
   stop.keys = { "/": () => search.focus(), n: create_, Escape: () => edit.hidden || pick(null) };
   return stop;
 }

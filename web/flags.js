@@ -1,12 +1,14 @@
 // Flags: the list, the switch, the editor, and why a flag is what it is for somebody.
 import { h, button, field, dialog, note, count } from "./dom.js";
-import { call, get, watchFlags } from "./http.js";
+import { call, get } from "./http.js";
+import { subscribe } from "./stream.js";
 import { list, marked } from "./list.js";
 import { chosenEnvironment, environmentPicker, inEnvironment } from "./environments.js";
 import { faultsOf, review, wrong } from "./publish.js";
 
 const SETTLE_MS = 150; // changes that come together are read at once
 const LIST_MAX = 10000;
+const SHARED = "$evaluators";
 const KEPT = "confman.context"; // what was tried last, of this tab
 
 const urlOf = (name, environment, verb = "") =>
@@ -45,15 +47,17 @@ function summary(d) {
 
 async function readAll(environment) {
   const all = new Map();
-  let after = "";
+  let after = "",
+    revision = 0;
   do {
     const page = await get(
       `/v1/flags?${inEnvironment(environment)}${after && `&after=${encodeURIComponent(after)}`}`,
     );
     for (const flag of page.flags) all.set(flag.name, flag);
+    revision = revision || page.revision;
     after = page.next || "";
   } while (after && all.size < LIST_MAX);
-  return all;
+  return { all, revision };
 }
 
 async function one(name, environment) {
@@ -318,9 +322,8 @@ export function flags(root, parameters) {
     all = new Map(),
     ids = [];
   let chosen = null,
-    stop = new AbortController(),
-    want = parameters.get("flag"),
-    timer = 0;
+    stop = () => {},
+    want = parameters.get("flag");
 
   const rows = list({ label: "Flags", pick, cells });
   const edit = editor(
@@ -378,34 +381,45 @@ export function flags(root, parameters) {
         find ? "No flag has that in its name or definition." : h("h2", {}, "No flags here yet"),
       );
   }
+  function changed(items) {
+    for (const item of items) {
+      const flag = { ...item, name: item.flag };
+      if (flag.name === SHARED) continue; // rules that flags share: none of them has changed itself
+      if (flag.deleted) all.delete(flag.name);
+      else all.set(flag.name, flag);
+      rows.touch(flag.name);
+      if (edit.which() === flag.name && !edit.hidden) edit.heard(all.get(flag.name) || null);
+    }
+    ids = [...all.keys()].sort();
+    show();
+  }
   async function read() {
-    const before = all;
+    const of = environment;
+    let revision;
     try {
-      all = await readAll(environment);
+      const found = await readAll(of);
+      if (of !== environment) return;
+      ({ all, revision } = found);
     } catch (e) {
       return failed(e);
     }
-    ids = [...all.keys()];
-    for (const [name, flag] of all)
-      if (before.has(name) && before.get(name).revision !== flag.revision) rows.touch(name);
+    stop = subscribe({ flags: "", environment: of }, revision, {
+      changes: changed,
+      again: () => (stop(), read()),
+      state: (s) => (state.textContent = s === "live" ? "" : "away: what you see may be old"),
+    });
+    changed([]);
     if (edit.which() && !edit.hidden) edit.heard(all.get(edit.which()) || null);
-    show();
     if (want && all.has(want)) opened(all.get(want));
     want = null;
   }
   function follow(name) {
-    stop.abort();
-    stop = new AbortController();
+    stop();
     environment = name;
     [all, ids] = [new Map(), []];
     if (!edit.hidden) shut();
     show();
     empty.hidden = true;
-    watchFlags(inEnvironment(name), {
-      signal: stop.signal,
-      state: (s) => (state.textContent = s === "live" ? "" : "away: what you see may be old"),
-      changed: () => (clearTimeout(timer), (timer = setTimeout(read, SETTLE_MS))),
-    });
     read();
   }
   const made = (flag) => (all.set(flag.name, flag), opened(flag));
@@ -464,7 +478,7 @@ export function flags(root, parameters) {
     if (e.key === "ArrowDown") e.preventDefault(), rows.focus();
     if (e.key === "Escape") (search.value = ""), show();
   });
-  const end = () => (clearTimeout(timer), stop.abort());
+  const end = () => stop();
   end.keys = { "/": () => search.focus(), n: make, Escape: () => edit.hidden || pick(null) };
   return end;
 }

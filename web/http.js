@@ -1,23 +1,20 @@
-// Requests as whoever has logged in, and the stream of changes.
-import { h, field, dialog } from "./dom.js";
-import { encode, decode, prefixEnd } from "./keys.js";
+// Requests as whoever has signed in. The session is a cookie that scripts cannot read.
+import { h, button, field, dialog } from "./dom.js";
 
-const KEPT = "confman.session"; // of this tab, gone with it
-
-let session = JSON.parse(sessionStorage.getItem(KEPT) || "null");
+let me = { user: null, authentication: false, admin: true, roles: [] };
 let asking = null;
+const ROOT = "root";
 const listeners = new Set();
 
-export const who = () => session && session.name;
+// As /v1/me tells: {user, authentication, admin, roles}.
+export const who = () => me;
 export const onSession = (f) => listeners.add(f);
 
 function remember(next) {
-  session = next;
-  if (next) sessionStorage.setItem(KEPT, JSON.stringify(next));
-  else sessionStorage.removeItem(KEPT);
-  for (const f of listeners) f();
+  const before = me;
+  me = next;
+  for (const f of listeners) f(me, before);
 }
-export const logout = () => remember(null);
 
 export class Refused extends Error {
   constructor(status, body) {
@@ -34,27 +31,20 @@ export const exact = (key, value, context) =>
     ? JSON.rawJSON(context.source)
     : value;
 
-// Without cookies and the browser's own login window: a token in a header is all there is.
-function send(method, path, body, headers, signal) {
+async function send(method, path, body, headers) {
   const all = { ...headers };
-  if (session) all.authorization = `Bearer ${session.token}`;
   if (body !== undefined) all["content-type"] = "application/json";
-  return fetch(path, {
-    method,
-    body,
-    headers: all,
-    signal,
-    credentials: "omit",
-    cache: "no-store",
-  });
-}
-
-// "Nobody is proven to ask" in REST's words, and in those of etcd's JSON door.
-function unproven(refused) {
-  return (
-    refused.status === 401 ||
-    /user name is empty|invalid auth token|revision of auth store is old/.test(refused.message)
-  );
+  try {
+    return await fetch(path, {
+      method,
+      body,
+      headers: all,
+      credentials: "same-origin",
+      cache: "no-store",
+    });
+  } catch {
+    throw new Error("the server cannot be reached");
+  }
 }
 
 async function refusal(answer) {
@@ -67,35 +57,52 @@ async function refusal(answer) {
   return new Refused(answer.status, body);
 }
 
-async function open(method, path, body, headers, signal) {
-  for (let tries = 0; ; tries++) {
-    const used = session;
-    let answer;
-    try {
-      answer = await send(method, path, body, headers, signal);
-    } catch (e) {
-      if (e.name === "AbortError") throw e;
-      throw new Error("the server cannot be reached");
-    }
-    if (answer.ok) return answer;
-    const refused = await refusal(answer);
-    if (!unproven(refused) || tries > 2) throw refused;
-    if (session === used && !(await login(used ? "Your session has ended." : ""))) throw refused;
-  }
-}
-
-export async function call(method, path, body, headers) {
+async function once(method, path, body, headers) {
   const text = body === undefined || typeof body === "string" ? body : JSON.stringify(body);
-  const answer = await open(method, path, text, headers);
+  const answer = await send(method, path, text, headers);
+  if (!answer.ok) throw await refusal(answer);
   return JSON.parse((await answer.text()) || "null", exact);
 }
+
+// Whoever is asked to sign in, and does, gets the answer they were after.
+export async function call(method, path, body, headers) {
+  for (let tries = 0; ; tries++) {
+    const used = me;
+    try {
+      return await once(method, path, body, headers);
+    } catch (e) {
+      if (e.status !== 401 || tries > 2) throw e;
+      if (me === used && !(await login(used.user ? "Your session has ended." : ""))) throw e;
+    }
+  }
+}
 export const get = (path) => call("GET", path);
-export const v3 = (path, body = {}) => call("POST", `/v3/${path}`, body);
 
 export async function metricsText() {
   const answer = await send("GET", "/metrics");
   if (!answer.ok) throw await refusal(answer);
   return answer.text();
+}
+
+export const refresh = async () => remember(await get("/v1/me"));
+
+export async function logout() {
+  await once("POST", "/v1/logout", {});
+  remember({ ...me, user: null, admin: false, roles: [] });
+}
+
+// A token that somebody already has. Until the browser closes, it stands where a session would.
+async function bring(token) {
+  const found = await once("GET", "/v1/me", undefined, { authorization: `Bearer ${token}` }).catch(
+    (e) => {
+      throw e.status === 401 ? new Error("this token proves nobody") : e;
+    },
+  );
+  if (/[^\w.~+/=-]/.test(token)) throw new Error("this is not a token");
+  await once("POST", "/v1/logout", {});
+  const secure = location.protocol === "https:" ? "; Secure" : "";
+  document.cookie = `confman_session=${token}; Path=/; SameSite=Strict${secure}`;
+  return found;
 }
 
 // Asks once, however many requests wait for it. Resolves false when it was left.
@@ -104,16 +111,32 @@ export function login(why) {
   return asking;
 }
 
+const host = (url) => {
+  try {
+    return new URL(url).host;
+  } catch {
+    return url;
+  }
+};
+
 async function ask(why) {
+  const { methods } = await once("GET", "/v1/login");
   const name = h("input", { autocomplete: "username", autofocus: true, spellcheck: "false" });
   const password = h("input", { type: "password", autocomplete: "current-password" });
   const token = h("input", { type: "password", autocomplete: "off" });
-  if (session && session.name) name.value = session.name;
+  if (me.user) name.value = me.user;
   return Boolean(
     await dialog({
       title: "Sign in",
       body: [
         why ? h("p", { class: "hint" }, why) : null,
+        methods
+          .filter((m) => m.type === "oidc")
+          .map((m) =>
+            button(`Sign in at ${host(m.issuer)}`, () => location.assign(m.url), {
+              class: "primary",
+            }),
+          ),
         field("User", name),
         field("Password", password),
         h("details", {}, h("summary", {}, "Use a token instead"), field("Token", token)),
@@ -121,130 +144,42 @@ async function ask(why) {
       action: "Sign in",
       submit: async () => {
         if (token.value) {
-          const answer = await fetch("/v1/status", {
-            credentials: "omit",
-            cache: "no-store",
-            headers: { authorization: `Bearer ${token.value}` },
-          });
-          if (answer.status === 401) throw new Error("this token proves nobody");
-          remember({ name: "token", token: token.value });
+          remember(await bring(token.value));
           return;
         }
-        const answer = await fetch("/v3/auth/authenticate", {
-          method: "POST",
-          credentials: "omit",
-          body: JSON.stringify({ name: name.value, password: password.value }),
-        });
-        if (!answer.ok) {
-          const refused = await refusal(answer);
-          throw /authentication failed/.test(refused.message)
-            ? new Error("user or password is wrong")
-            : refused;
+        try {
+          await enter(name.value, password.value);
+        } catch (e) {
+          throw e.status === 401 || e.status === 403 ? new Error("user or password is wrong") : e;
         }
-        remember({ name: name.value, token: (await answer.json()).token });
       },
     }),
   );
 }
 
-// Keeps a stream going for as long as signal lets it: once(heard) reads it to its end and calls
-// heard when something came. A connection that breaks comes back, each time later and never all
-// clients at once. Ends when it may not be read, and calls lost when its place in history is gone.
-async function steadily(signal, { state, lost }, once) {
-  for (let tries = 0; !signal.aborted; tries++) {
-    try {
-      await once(() => (tries = 0));
-    } catch (e) {
-      if (signal.aborted) return;
-      if (e.status === 403) return state("away");
-      if (e.status === 410) return lost();
-    }
-    if (signal.aborted) return;
-    state("away");
-    const wait = Math.min(15000, 300 * 2 ** tries) * (0.5 + Math.random());
-    await new Promise((done) => setTimeout(done, wait));
-  }
-}
-const gone = () => Object.assign(new Error("its history is gone"), { status: 410 });
-const denied = () => Object.assign(new Error("this may not be read any more"), { status: 403 });
-
-// Changes of configs from a revision on: tell(type, data) gets put and delete, and "lost" once its
-// place in history is gone: then the list is to be read again. state("live" | "away") says how it
-// goes.
-export function watch(query, revision, { tell, state, signal }) {
-  return steadily(signal, { state, lost: () => tell("lost") }, async (heard) => {
-    const path = `/v1/watch?${query}&revision=${revision}`;
-    for await (const event of events(await open("GET", path, undefined, {}, signal))) {
-      heard();
-      if (event.type === "ready") state("live");
-      if (event.type === "denied") throw denied();
-      if (event.type === "compacted") throw gone();
-      if (event.type === "put" || event.type === "delete") tell(event.type, event.data);
-      revision = Math.max(revision, Number(event.id) || 0);
-    }
-  });
+// Signs in as that user.
+async function enter(user, password) {
+  await once("POST", "/v1/login", { user, password, cookie: true });
+  remember(await once("GET", "/v1/me"));
 }
 
-// Which keys below a prefix changed, by etcd's JSON door: tell(type, key, revision).
-export function watchKeys(prefix, revision, { tell, state, signal, lost }) {
-  const range = { key: encode(prefix), range_end: prefixEnd(prefix) };
-  return steadily(signal, { state, lost }, async (heard) => {
-    const create_request = { ...range, start_revision: revision + 1 };
-    const answer = await open("POST", "/v3/watch", JSON.stringify({ create_request }), {}, signal);
-    for await (const line of pieces(answer.body, "\n")) {
-      const { result } = JSON.parse(line);
-      heard();
-      if (result.created) state("live");
-      if (Number(result.compact_revision) > 0) throw gone();
-      if (result.canceled) throw denied();
-      for (const event of result.events || []) {
-        revision = Number(event.kv.mod_revision);
-        tell(event.type === "DELETE" ? "delete" : "put", decode(event.kv.key), revision);
-      }
-    }
-  });
+// From then on everybody is asked who they are. It takes a user root of the role root, who is made
+// if there is none, with this password, and signed in.
+export async function enableAuthentication(password) {
+  const [{ users }, { roles }] = await Promise.all([get("/v1/users"), get("/v1/roles")]);
+  const root = users.find((u) => u.name === ROOT),
+    known = root ? root.roles : [];
+  const path = `/v1/users/${ROOT}`;
+  if (!roles.some((r) => r.name === ROOT)) await once("POST", "/v3/auth/role/add", { name: ROOT });
+  if (!known.includes(ROOT)) await once("PUT", path, { roles: [...known, ROOT] });
+  await once("POST", `${path}?action=password`, { password });
+  await once("POST", "/v3/auth/enable", {});
+  await enter(ROOT, password);
 }
 
-// Calls changed() when a flag of the environment may have changed.
-export function watchFlags(query, { changed, state, signal }) {
-  return steadily(signal, { state, lost: changed }, async (heard) => {
-    const answer = await open("GET", `/ofrep/v1/events?${query}`, undefined, {}, signal);
-    state("live");
-    changed(); // what was missed meanwhile
-    for await (const event of events(answer)) {
-      heard();
-      if (event.type === "denied") throw denied();
-      changed();
-    }
-  });
-}
-
-// A stream of texts, cut at mark.
-async function* pieces(body, mark) {
-  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
-  let text = "";
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return;
-    text += value;
-    const parts = text.split(mark);
-    text = parts.pop();
-    yield* parts.filter((part) => part.trim());
-  }
-}
-
-// The events of a text/event-stream.
-async function* events(answer) {
-  for await (const part of pieces(answer.body, "\n\n")) {
-    const event = {};
-    for (const line of part.split("\n")) {
-      const at = line.indexOf(":");
-      const name = line.slice(0, at),
-        rest = line.slice(at + 1).trimStart();
-      if (name === "event") event.type = rest;
-      if (name === "id") event.id = rest;
-      if (name === "data") event.data = JSON.parse(rest, exact);
-    }
-    if (event.type) yield event;
-  }
+// It takes the password once more.
+export async function disableAuthentication(password) {
+  const { token } = await once("POST", "/v1/login", { user: me.user, password });
+  await once("POST", "/v3/auth/disable", {}, { authorization: `Bearer ${token}` });
+  await refresh();
 }

@@ -1,6 +1,7 @@
 // The frame: where one is, who one is, light or dark, and the keys.
-import { h, icon, button, dialog } from "./dom.js";
-import { login, logout, onSession, who } from "./http.js";
+import { h, icon, button, dialog, note } from "./dom.js";
+import { login, logout, onSession, refresh, who } from "./http.js";
+import { reconnect } from "./stream.js";
 import * as metrics from "./metrics.js";
 import { overview } from "./overview.js";
 import { configs } from "./configs.js";
@@ -31,7 +32,7 @@ const links = Object.entries(SCREENS).map(([name, s]) =>
     h("span", {}, s.title),
   ),
 );
-const session = h("button", { type: "button", onclick: () => (who() ? leave() : enter()) });
+const session = h("button", { type: "button", onclick: () => (who().user ? leave() : enter()) });
 const theme = button([icon("theme"), h("span", {}, "Light or dark")], turn, {
   "aria-label": "Light or dark",
 });
@@ -90,12 +91,17 @@ const kept = localStorage.getItem(KEPT);
 if (kept === "light" || kept === "dark") document.documentElement.dataset.theme = kept;
 
 function named() {
-  session.setAttribute("aria-label", who() ? `${who()}: sign out` : "Sign in");
-  session.replaceChildren(icon("door"), h("span", {}, who() ? `${who()}: sign out` : "Sign in"));
+  const { user, authentication } = who();
+  session.hidden = !authentication && !user;
+  session.setAttribute("aria-label", user ? `${user}: sign out` : "Sign in");
+  session.replaceChildren(icon("door"), h("span", {}, user ? `${user}: sign out` : "Sign in"));
 }
-const leave = () => (logout(), show());
+const leave = () => logout().then(show, (e) => note(e.message, true));
 const enter = async () => (await login("")) && show();
-onSession(named);
+onSession((now, before) => {
+  named();
+  if (now.user !== before.user) reconnect();
+});
 named();
 
 const HELP = [
@@ -132,7 +138,7 @@ document.addEventListener("keydown", (e) => {
 if (able) {
   addEventListener("hashchange", show);
   metrics.start();
-  show();
+  refresh().then(show, (e) => (show(), note(e.message, true)));
 } else {
   main.append(
     h("h1", {}, "This browser is too old"),

@@ -1,16 +1,15 @@
 // The configs of one environment, with what it inherits, or of all environments; kept as the server
 // has them.
 import { count } from "./dom.js";
-import { get, watch, watchKeys } from "./http.js";
+import { get } from "./http.js";
+import { subscribe } from "./stream.js";
 import { ALL, chainOf, inEnvironment } from "./environments.js";
 import { mine } from "./access.js";
 
 const LIST_MAX = 50000,
   PAGE = 1000; // more are to be narrowed down by a prefix
-const WATCHES_MAX = 3; // a browser opens few connections to one server
-const READ_AGAIN_MAX = 200; // configs read one by one; more: all of them anew
+const STREAMS_MAX = 200; // subscriptions of one connection
 const PREVIEW = 160;
-const CONFIGS = "confman/config/";
 
 const preview = (item) =>
   (typeof item.value === "string" ? item.value : JSON.stringify(item.value)).slice(0, PREVIEW);
@@ -36,7 +35,7 @@ export class Store {
     this.ids = [];
     this.changed = changed;
     this.state = state;
-    this.stop = new AbortController();
+    this.stopped = false;
     this.more = false;
     this.prefixes = null; // of what may be read, when that is not all; by environment
   }
@@ -55,7 +54,7 @@ export class Store {
       first = first ?? page.revision;
       token = page.next_page_token || "";
       this.state(token ? `reading, ${count(items.size)} so far` : "");
-    } while (token && items.size < LIST_MAX && !this.stop.signal.aborted);
+    } while (token && items.size < LIST_MAX && !this.stopped);
     this.more = this.more || Boolean(token);
     return first;
   }
@@ -88,72 +87,44 @@ export class Store {
     item.text = `${item.key}\n${item.line}`.toLowerCase();
     return item;
   }
-  watches(signal, revision, end) {
-    const state = (s) => this.state(s === "live" ? "" : "away: what you see may be old");
-    if (this.all() && !this.prefixes)
-      return [
-        watchKeys(CONFIGS, revision, {
-          signal,
-          state,
-          lost: end,
-          tell: (type, key, at) => this.keyChanged(type, key, at, end),
+  // Until all is to be read anew.
+  listen(revision) {
+    return new Promise((again) => {
+      const places = this.sources.flatMap((environment) =>
+        (this.prefixes ? this.prefixes.get(environment) || [] : [""]).map((prefix) => ({
+          environment,
+          prefix,
+        })),
+      );
+      const ends = places.slice(0, STREAMS_MAX).map((where) =>
+        subscribe({ ...where, own: this.all() }, revision, {
+          again,
+          changes: (items) => items.forEach((x) => this.tell(x)),
+          state: (s) => this.state(s === "live" ? "" : "away: what you see may be old"),
         }),
-      ];
-    const which = (this.all() ? this.sources : this.chain).flatMap((environment) =>
-      (this.prefixes ? this.prefixes.get(environment) || [] : [""]).map((prefix) => [
-        environment,
-        prefix,
-      ]),
-    );
-    return which.slice(0, WATCHES_MAX).map(([environment, prefix]) =>
-      watch(`${inEnvironment(environment)}&prefix=${encodeURIComponent(prefix)}`, revision, {
-        signal,
-        state,
-        tell: (type, item) => (type === "lost" ? end() : this.tell(type, item)),
-      }),
-    );
+      );
+      this.end = () => (ends.forEach((end) => end()), again());
+      if (this.stopped) this.end();
+    });
   }
   async follow() {
-    while (!this.stop.signal.aborted) {
-      const revision = await this.loadMine();
-      const round = new AbortController(),
-        end = () => round.abort();
-      this.stop.signal.addEventListener("abort", end);
-      await Promise.all(this.watches(round.signal, revision, end));
-      this.stop.signal.removeEventListener("abort", end);
-      if (!this.stop.signal.aborted) await new Promise((done) => setTimeout(done, 1000));
+    while (!this.stopped) {
+      await this.listen(await this.loadMine());
+      this.end();
+      await new Promise((done) => setTimeout(done, 200)); // never in a circle
     }
   }
-  // What a change means for the list: the nearest environment's config counts.
-  tell(type, item) {
-    const own = item.environment,
-      seen = this.all() ? item : { ...item, environment: this.environment };
-    const known = this.items.get(idOf(seen));
-    const far = (name) => (this.all() ? 0 : this.chain.indexOf(name));
-    const at = known ? far(known.from || known.environment) : Infinity;
-    if (at < far(own) || (at === far(own) && known.revision >= item.revision)) return;
-    if (type === "put") {
-      if (far(own) > 0) seen.from = own;
-      this.set(seen);
-    } else if (known && at === far(own)) {
-      if (far(own) < this.chain.length - 1) this.again(seen);
-      else this.drop(seen);
-    }
+  stop() {
+    this.stopped = true;
+    if (this.end) this.end();
   }
-  // etcd's door tells of keys alone: what stands there now is asked for.
-  keyChanged(type, full, revision, end) {
-    const [environment, ...rest] = full.slice(CONFIGS.length).split("/");
-    const item = { key: rest.join("/"), environment, revision };
-    if (type === "delete") this.tell("delete", item);
-    else if ((this.asked = (this.asked || 0) + 1) > READ_AGAIN_MAX) end();
-    else this.again(item).finally(() => this.asked--);
-  }
-  async again(item) {
-    try {
-      this.set(await get(urlOf(item.key, item.environment, this.all() ? "&own=true" : "")));
-    } catch (e) {
-      if (e.status === 404) this.drop(item);
-    }
+  // What a change means for the list.
+  tell(item) {
+    const known = this.items.get(idOf(item));
+    const read = known && known.from === item.from && known.revision > item.revision;
+    if (read) return; // it is newer
+    if (item.deleted) this.drop(item);
+    else this.set(item);
   }
   place(id) {
     let low = 0,
