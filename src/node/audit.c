@@ -121,28 +121,45 @@ static void write_subject(struct jsonw *w, const struct request *r)
     }
 }
 
-/* Who asks, by which door, from where. */
-static struct audit_note *note_begin(struct call *call, const struct request *r)
+static struct audit_note *note_open(struct node *n, const char *door, const char *from,
+                                    struct span user)
 {
-    struct node *n = call->node;
     struct jsonw w;
-    char from[TCP_ADDRESS_MAX] = "";
     if (!n->audit)
         return NULL;
     struct audit_note *note = mem_zero(&n->alloc, sizeof(*note));
     buf_open(&note->text, &n->alloc);
     jsonw_open(&w, &note->text);
-    if (call->conn)
-        tcp_peer(call->conn->fd, from);
-    write_text(&w, "door",
-               call->gate     ? "gateway"
-               : call->flagd  ? "flagd"
-               : call->method ? "etcd"
-                              : "rest");
+    write_text(&w, "door", door);
     write_text(&w, "from", from);
     jsonw_name(&w, "user");
-    jsonw_text(&w, r->author);
+    jsonw_text(&w, user);
     return note;
+}
+
+/* Who asks, by which door, from where. */
+static struct audit_note *note_begin(struct call *call, const struct request *r)
+{
+    char from[TCP_ADDRESS_MAX] = "";
+    if (call->conn && call->node->audit)
+        tcp_peer(call->conn->fd, from);
+    const char *door = call->gate     ? "gateway"
+                       : call->flagd  ? "flagd"
+                       : call->method ? "etcd"
+                                      : "rest";
+    return note_open(call->node, door, from, r->author);
+}
+
+void audit_own(struct node *n, const struct request *r, const char *door)
+{
+    struct audit_note *note = note_open(n, door, "", r->author);
+    if (!note)
+        return;
+    struct jsonw w = { &note->text, true };
+    CHECK(n->submitted.n && !n->submitted.items[n->submitted.n - 1].note);
+    write_text(&w, "request", request_name(r->type));
+    write_subject(&w, r);
+    n->submitted.items[n->submitted.n - 1].note = note;
 }
 
 struct audit_note *audit_begin(struct call *call, const struct request *r)

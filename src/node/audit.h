@@ -28,6 +28,8 @@ void audit_turn(struct node *n);
 
 /* NULL: nobody asked for an audit. */
 struct audit_note *audit_begin(struct call *call, const struct request *r);
+/* Of what the node itself has just proposed (pump_propose), at nobody's request now. */
+void audit_own(struct node *n, const struct request *r, const char *door);
 /* Gives the note back; NULL is fine. reply: what was applied, and its changes; NULL: e says why
  * not, or that nobody knows (ERR_TIMEOUT, ERR_LEADER_FAILED), or, ERR_OK, that it was asked. */
 void audit_end(struct node *n, struct audit_note *note, enum err e, const struct reply *reply,

@@ -22,14 +22,8 @@ static void plan(struct call *call)
     struct node *n = call->node;
     struct rest_call *rest = call->rest;
     struct rest_answer a;
-    struct request who = { .type = REQUEST_NONE };
     bool writes;
-    enum err e = login_of(call, &who);
-    if (e != ERR_OK) {
-        call_end(call, e);
-        return;
-    }
-    rest_change(rest, n->machine.kv, who.author, &call->arena, &a, &writes);
+    rest_change(rest, n->machine.kv, &call->arena, &a, &writes);
     if (!writes) {
         n->metrics.requests_refused += a.status >= 400;
         call_answer_http(call, &a);
@@ -37,7 +31,7 @@ static void plan(struct call *call)
     }
     call->changing++;
     struct request r = rest->request;
-    e = permitted(call, &r);
+    enum err e = permitted(call, &r);
     if (e == ERR_OK) {
         rest->request = r;
         if (call_check(call))

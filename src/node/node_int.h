@@ -168,6 +168,7 @@ struct node {
     struct loop_timer lease_timer, sweep_timer, space_timer, progress_timer, raft_timer, stop_timer;
 
     struct compactor compactor;
+    int64_t publishing_ms; /* drafts that are due are not looked for before this */
 
     /* doors */
     struct tls_context *tls;
@@ -430,6 +431,10 @@ struct node *node_open(const struct params *p, uint32_t segment_bytes);
 bool node_serve(struct node *n); /* until it has stopped; false: it never began, as with NULL */
 void node_close(struct node *n);
 void server_stop(struct node *n); /* as SIGTERM does */
+
+/* ---- publishing.c ---- */
+
+void publishing_sweep(struct node *n); /* drafts that are due, when this node leads */
 
 /* ---- compactor.c ---- */
 

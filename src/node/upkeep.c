@@ -271,6 +271,7 @@ static void on_sweep(void *context)
     listen_sweep(n);
     login_sweep(n);
     compactor_sweep(n);
+    publishing_sweep(n);
     pump_sweep(n);
     cluster_sweep(n);
     leasing_sweep(n);

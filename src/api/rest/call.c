@@ -378,6 +378,8 @@ static const struct {
     { "/v1/diff", false, ROUTE_DIFF },
     { "/v1/txn", false, ROUTE_TXN },
     { "/v1/rollback", false, ROUTE_ROLLBACK },
+    { "/v1/drafts", false, ROUTE_DRAFTS },
+    { "/v1/drafts/", true, ROUTE_DRAFT },
     { "/v1/secrets", false, ROUTE_SECRETS },
     { "/v1/secrets/", true, ROUTE_SECRET },
     { "/v1/seal", false, ROUTE_SEAL },
@@ -437,7 +439,7 @@ enum err rest_call(const struct http_request *http, struct arena *arena, struct 
         return access_call(http, arena, out, detail);
     if (out->route == ROUTE_DIFF)
         return diff_call(http, arena, out, detail);
-    if (out->route == ROUTE_TXN || out->route == ROUTE_ROLLBACK)
+    if (change_takes(out->route))
         return change_call(http, arena, out, detail);
     if (push_takes(out->route))
         return push_call(http, arena, out, detail);

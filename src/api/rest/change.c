@@ -402,11 +402,14 @@ static enum err plan(struct rest_call *call, const struct kv *kv, struct arena *
     return ERR_OK;
 }
 
-void rest_change(struct rest_call *call, const struct kv *kv, struct span author,
-                 struct arena *arena, struct rest_answer *out, bool *writes)
+void rest_change(struct rest_call *call, const struct kv *kv, struct arena *arena,
+                 struct rest_answer *out, bool *writes)
 {
-    (void)author;
     *writes = false;
+    if (call->change->draft) {
+        draft_step(call, kv, arena, out, writes);
+        return;
+    }
     enum err e = plan(call, kv, arena);
     if (e != ERR_OK) {
         rest_problem(e, NULL, arena, out);
@@ -419,5 +422,8 @@ void rest_change(struct rest_call *call, const struct kv *kv, struct span author
 void rest_changed(const struct rest_call *call, const struct kv *kv, const struct reply *reply,
                   struct arena *arena, struct rest_answer *out)
 {
-    change_answer(call, kv, reply, arena, out);
+    if (call->change->draft)
+        draft_changed(call, kv, arena, out);
+    else
+        change_answer(call, kv, reply, arena, out);
 }

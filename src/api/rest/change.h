@@ -74,6 +74,9 @@ struct change_call {
     size_t n_ops, n_guards;
 };
 
+/* Of a route of drafts; read of the query here, the rest in draft_read.c. */
+struct draft_call;
+
 enum rest_format { FORMAT_JSON, FORMAT_YAML, FORMAT_ENV, FORMAT_COUNT };
 
 /* ---- change.c ---- */
@@ -130,6 +133,7 @@ void change_name_write(struct jsonw *w, struct span key);
 
 /* The routes that change several keys: ERR_BAD_REQUEST, ERR_BODY_NOT_JSON, ERR_BODY_TOO_LARGE. What
  * is wrong with one of the changes is a fault, told once the keys were read. */
+bool change_takes(int route);
 enum err change_call(const struct http_request *http, struct arena *arena, struct rest_call *call,
                      const char **detail) MUST_CHECK;
 /* c->list as items. */
@@ -149,6 +153,15 @@ enum err change_count(const struct jdoc *object, const char *name, struct arena 
                       int64_t *out, const char **detail) MUST_CHECK;
 /* Asks whether all keys of the items may be read, and waits for the state to be new enough. */
 void change_read_first(struct rest_call *call, struct arena *arena);
+
+/* ---- draft.c, draft_read.c, draft_write.c ---- */
+
+enum err draft_call(const struct http_request *http, struct arena *arena, struct rest_call *call,
+                    const char **detail) MUST_CHECK;
+void draft_step(struct rest_call *call, const struct kv *kv, struct arena *arena,
+                struct rest_answer *out, bool *writes);
+void draft_changed(const struct rest_call *call, const struct kv *kv, struct arena *arena,
+                   struct rest_answer *out);
 
 /* ---- rollback.c ---- */
 

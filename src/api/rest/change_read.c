@@ -1,5 +1,5 @@
 /* What is asked of the routes that change several keys. */
-#include "api/rest/change.h"
+#include "api/rest/draft.h"
 #include "base/check.h"
 #include "core/flag/flag.h"
 
@@ -288,6 +288,22 @@ static enum err read_yes(struct asking *a, struct span value, bool *out)
     return *out || span_is(value, "false") ? ERR_OK : ERR_BAD_REQUEST;
 }
 
+static enum err take_of_list(struct asking *a, struct span name, struct span value)
+{
+    struct draft_call *d = a->c->draft;
+    *a->detail = "limit must be a number from 1 to 1000";
+    if (span_is(name, "limit"))
+        return number_read(value, &d->limit) && d->limit >= 1 && d->limit <= REST_PAGE_MAX
+                   ? ERR_OK
+                   : ERR_BAD_REQUEST;
+    *a->detail = "before must be the number of a draft";
+    if (span_is(name, "before"))
+        return number_read(value, &d->before) && d->before > 0 ? ERR_OK : ERR_BAD_REQUEST;
+    d->state = value;
+    *a->detail = "unknown query parameter; known are environment, state, limit and before";
+    return span_is(name, "state") ? ERR_OK : ERR_BAD_REQUEST;
+}
+
 static enum err take_pair(void *context, struct span name, struct span value)
 {
     struct asking *a = context;
@@ -298,7 +314,11 @@ static enum err take_pair(void *context, struct span name, struct span value)
     }
     if (span_is(name, "dry_run"))
         return read_yes(a, value, &a->c->dry_run);
-    *a->detail = "unknown query parameter; known are environment and dry_run";
+    if (span_is(name, "confirm"))
+        return read_yes(a, value, &a->call->leave.confirmed);
+    if (a->call->route == ROUTE_DRAFTS)
+        return take_of_list(a, name, value);
+    *a->detail = "unknown query parameter; known are environment, dry_run and confirm";
     return ERR_BAD_REQUEST;
 }
 
@@ -348,16 +368,27 @@ static enum err txn_call(const struct http_request *http, struct arena *arena,
     return ERR_OK;
 }
 
+bool change_takes(int route)
+{
+    return route == ROUTE_TXN || route == ROUTE_ROLLBACK || route == ROUTE_DRAFTS ||
+           route == ROUTE_DRAFT;
+}
+
 enum err change_call(const struct http_request *http, struct arena *arena, struct rest_call *call,
                      const char **detail)
 {
     struct change_call *c = change_begin(call, arena);
     struct asking a = { c, call, detail };
+    bool drafts = call->route == ROUTE_DRAFTS || call->route == ROUTE_DRAFT;
     c->environment = SPAN("default");
+    if (drafts)
+        c->draft = ARENA_NEW(arena, struct draft_call);
     *detail = "a percent escape in the query is not valid";
     enum err e = http_query_each(http->query, arena, take_pair, &a);
     if (e != ERR_OK)
         return e;
+    if (drafts)
+        return draft_call(http, arena, call, detail);
     return call->route == ROUTE_TXN ? txn_call(http, arena, call, detail)
                                     : rollback_call(http, arena, call, detail);
 }

@@ -165,7 +165,7 @@ static inline void drive_change(struct drive *d)
     struct rest_call *c = &d->call;
     struct reply reply;
     bool writes;
-    rest_change(c, d->m.kv, SPAN_NONE, &d->arena, &d->answer, &writes);
+    rest_change(c, d->m.kv, &d->arena, &d->answer, &writes);
     if (!writes || !rest_check(c, d->m.kv, &d->arena, &d->answer))
         return;
     CHECK(request_check(&c->request, &d->arena) == ERR_OK);

@@ -212,8 +212,18 @@ bool rest_again(struct rest_call *call, const struct kv *kv, const struct reply 
 /* Of a call that has `change`, when what its request read is there (the state is new enough, and
  * who asks may read it), and once more each time its transaction found another state: either
  * *writes, and call->request is what to write now, or *out is the answer. */
-void rest_change(struct rest_call *call, const struct kv *kv, struct span author,
-                 struct arena *arena, struct rest_answer *out, bool *writes);
+void rest_change(struct rest_call *call, const struct kv *kv, struct arena *arena,
+                 struct rest_answer *out, bool *writes);
+/* A draft that was scheduled: due is a key below REST_DRAFTS_DUE, whose time rest_due_at tells.
+ * NULL: call->request publishes it, as what author asks. Else why not, and rest_due_failed makes
+ * of call->request what says so. call: fresh but for its world. */
+#define REST_DRAFTS_DUE "confman/draft-due/"
+int64_t rest_due_at(const struct kv_version *due); /* ms since 1970; 0: it is none */
+const char *rest_due(struct rest_call *call, const struct kv *kv, const struct kv_version *due,
+                     struct arena *arena, struct span *author);
+void rest_due_failed(struct rest_call *call, const struct kv *kv, const struct kv_version *due,
+                     const char *why, struct arena *arena);
+
 /* The answer to it when it was written. */
 void rest_changed(const struct rest_call *call, const struct kv *kv, const struct reply *reply,
                   struct arena *arena, struct rest_answer *out);
