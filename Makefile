@@ -16,7 +16,8 @@
 # make soak        what takes long: 50 kill rounds, 100,000 compared operations, 60 s of each fuzz
 # make bench       ./confman beside Debian's etcd on this machine; NODES=3: clusters of both
 # make cover       line coverage of the unit tests and of the black-box suite
-# make install     binary, systemd unit and man page under DESTDIR and PREFIX (/usr/local)
+# make libconfman  the C client library: build/lib/libconfman.so and .a
+# make install     binary, library, systemd unit and man page under DESTDIR and PREFIX (/usr/local)
 # make docs        what is made from tables: docs/reference, the man page
 # make format      lay out the C code by .clang-format
 # make clean       delete what was built
@@ -47,7 +48,8 @@ PROTO := $(basename $(notdir $(wildcard proto/*.proto)))
 GEN    = $(PROTO:%=$O/gen/wire/protobuf/%_pb)
 OBJ    = $(SRC:%.c=$O/%.o) $(addsuffix .o,$(if $(findstring wire/protobuf,$(SRC)),$(GEN)))
 # What a decoder may need: fuzz targets link nothing that touches the outside world.
-PURE  = $(filter-out $O/src/io/% $O/src/node/% $O/src/cli/%,$(OBJ))
+PURE  = $(filter-out $O/src/io/% $O/src/node/% $O/src/cli/% $O/src/confman/%,$(OBJ)) \
+        $(filter %/confman/decode.o %/confman/cache.o,$(OBJ))
 runner = $(patsubst %.c,$O/%.o,$(wildcard tests/$1/*.c))
 
 all: ; +@$(MAKE) --no-print-directory $(JOBS) confman
@@ -67,9 +69,30 @@ $O/linear: $(filter $O/src/base/%,$(OBJ)) $(addprefix $O/tests/sim/,linear.o lin
 # Raft alone, with nothing else that could go wrong.
 $O/sim_raft: $(filter $O/src/base/% $O/src/core/raft/%,$(OBJ)) ; $(CC) $(CFLAGS) -o $@ $^
 $O/sim_raft: $(call runner,sim/raft)
+# libconfman. Position-independent objects of its own mode; nothing leaves it but confman_*. The
+# static one is one object, so that its insides cannot meet anybody else's names.
+FLAGS_lib = -O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIC -fvisibility=hidden \
+            -ffunction-sections -fdata-sections
+LIB      = $(patsubst %.c,$O/%.o,$(foreach d,$(LIB_OF),$(wildcard src/$d/*.c)))
+LIB_OF   = base confman core/flag io/file io/loop io/monitor io/tcp io/tls wire/grpc wire/http \
+           wire/http2 wire/jdoc wire/protobuf
+LIB_SRC  = $(filter-out %_test.o %_fuzz.o,$(LIB)) $(addsuffix .o,$(GEN))
+LIB_USES = -lnghttp2 -lssl -lcrypto -lz -lpthread -lm
+SOVERSION = 0
+VERSION  = $(shell sed -n 's/.*CONFMAN_VERSION "\(.*\)"/\1/p' src/base/version.h)
+LIBRARY  = build/lib/libconfman.so.$(SOVERSION) build/lib/libconfman.a
+libconfman: ; +@$(MAKE) --no-print-directory $(JOBS) MODE=lib $(LIBRARY)
+build/lib/libconfman.so.$(SOVERSION): $(LIB_SRC)
+	$(CC) -shared -o $@ $^ -Wl,-soname,$(@F),--gc-sections,-z,defs,-z,now $(LIB_USES)
+	@ln -sf $(@F) build/lib/libconfman.so
+build/lib/libconfman.a: $(LIB_SRC)
+	@ld -r -o build/lib/libconfman.o $^
+	@objcopy --localize-hidden build/lib/libconfman.o
+	@rm -f $@ && ar rcs $@ build/lib/libconfman.o
 # Whole nodes; the outside world is false, and so is the clock of log lines. Of io only TLS is left,
 # which nobody uses there.
-FALSE = $(addprefix $O/src/,io/file/% io/loop/% io/tcp/% io/thread/% node/slog.o cli/%)
+FALSE = $(addprefix $O/src/,io/file/% io/loop/% io/tcp/% io/thread/% io/monitor/% node/slog.o cli/% \
+        confman/%)
 $O/sim_world: $(filter-out $(FALSE),$(OBJ)) $O/tests/sim/linear.o
 	$(CC) $(CFLAGS) -Wl,--wrap=alloc_heap -o $@ $^ $(LIBS)
 $O/sim_world: $(call runner,sim/world)
@@ -169,8 +192,15 @@ cover:
 	+@$(MAKE) --no-print-directory $(JOBS) MODE=cov build/cov/unit build/cov/confman
 	@find build/cov -name '*.gcda' -delete
 	@build/cov/unit && CONFMAN_BIN=build/cov/confman /usr/bin/python3 tests/server/run.py && gcovr -r . --object-directory build/cov -e '.*_test.c' -e tests -s
-install: all
+install: all libconfman
 	install -D -m 755 confman $(DESTDIR)$(PREFIX)/bin/confman
+	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include
+	install -m 755 build/lib/libconfman.so.$(SOVERSION) $(DESTDIR)$(PREFIX)/lib
+	ln -sf libconfman.so.$(SOVERSION) $(DESTDIR)$(PREFIX)/lib/libconfman.so
+	install -m 644 build/lib/libconfman.a $(DESTDIR)$(PREFIX)/lib
+	install -m 644 src/confman/confman.h $(DESTDIR)$(PREFIX)/include
+	sed 's:@PREFIX@:$(PREFIX):; s:@VERSION@:$(VERSION):' src/confman/libconfman.pc.in \
+		>$(DESTDIR)$(PREFIX)/lib/pkgconfig/libconfman.pc
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/share/man/man1
 	sed 's:/usr/bin/:$(PREFIX)/bin/:' contrib/confman.service \
 		>$(DESTDIR)$(PREFIX)/lib/systemd/system/confman.service
@@ -185,7 +215,7 @@ format:
 	clang-format-14 -i $$(git ls-files '*.c' '*.h')
 help: ; @sed -n 's/^# make/make/p' Makefile
 clean: ; rm -rf build confman
-.PHONY: all objects fuzzers run test tidy unit stories server cluster fuzz mutants race page conformance formal soak bench cover install \
+.PHONY: all libconfman objects fuzzers run test tidy unit stories server cluster fuzz mutants race page conformance formal soak bench cover install \
         docs format help clean
 # What is generated is kept, also when a build stops half-way.
 .SECONDARY:

@@ -39,12 +39,17 @@ int64_t loop_clock_us(void)
     return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
-static void look_at_clock(struct loop *loop)
+int64_t loop_wall_now_ms(void)
 {
     struct timespec t;
-    loop->now_ms = loop_clock_us() / 1000;
     clock_gettime(CLOCK_REALTIME, &t);
-    loop->wall_ms = (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static void look_at_clock(struct loop *loop)
+{
+    loop->now_ms = loop_clock_us() / 1000;
+    loop->wall_ms = loop_wall_now_ms();
 }
 
 static void take_wake(void *context, int fd, int events)

@@ -49,6 +49,7 @@ void loop_on_wake(struct loop *loop, void (*callback)(void *context), void *cont
 int64_t loop_now_ms(const struct loop *loop);  /* monotonic, as of this turn's begin */
 int64_t loop_wall_ms(const struct loop *loop); /* since 1970, as of this turn's begin */
 int64_t loop_clock_us(void);                   /* monotonic, now: for measuring */
+int64_t loop_wall_now_ms(void);                /* since 1970, now, on any thread */
 uint64_t loop_random(void);                    /* from the system, for seeds and ids */
 /* Ends the process at once, with status 1. */
 __attribute__((noreturn)) void loop_die(void);

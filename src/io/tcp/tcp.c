@@ -262,6 +262,8 @@ enum err tcp_connect_start(const struct tcp_address *a, int *fd, bool *refused, 
     hints.ai_socktype = SOCK_STREAM;
     hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV;
     *refused = false;
+    if (!a->port[0])
+        return unix_connect_start(a->host, fd, refused, why);
     if (!a->host[0] || getaddrinfo(a->host, a->port, &hints, &list) != 0)
         return ERR_NOT_FOUND;
     *fd = socket(list->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

@@ -77,3 +77,21 @@ void tcp_unlisten(int fd)
         unlink(a.sun_path);
     close(fd);
 }
+
+/* Decided at once: a listener of this machine that has no room says so. */
+enum err unix_connect_start(const char *path, int *fd, bool *refused, char *why)
+{
+    struct sockaddr_un a;
+    *refused = false;
+    enum err e = unix_address(path, &a, why);
+    if (e != ERR_OK)
+        return e;
+    *fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (*fd >= 0 && connect(*fd, (const struct sockaddr *)&a, sizeof(a)) == 0)
+        return ERR_OK;
+    *refused = errno == ECONNREFUSED;
+    snprintf(why, TCP_WHY_MAX, "%.200s: %s", path, strerror(errno));
+    if (*fd >= 0)
+        close(*fd);
+    return ERR_IO;
+}

@@ -61,6 +61,10 @@ void jdoc_pointer_token(struct span token, struct buf *out);
 /* What the pointer (unescaped of percent signs already) leads to from v, or NULL. */
 struct jdoc *jdoc_at(struct jdoc *v, struct span pointer, struct arena *arena);
 
+/* As text, without blanks; depth is that of the tree, so JDOC_DEPTH_MAX. */
+void jdoc_write(const struct jdoc *v, struct buf *out);
+void jdoc_write_text(struct span s, struct buf *out); /* a string, quoted */
+
 /* ---- numbers: 0.d1d2d3... * 10^exponent, exactly ---- */
 
 struct jdoc_decimal {

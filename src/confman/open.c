@@ -1,0 +1,164 @@
+/* A client's beginning and end. */
+#include <stdio.h>
+#include <stdlib.h>
+#include "confman/confman_int.h"
+
+struct opening {
+    const struct confman_options *o;
+    struct confman *c;
+    struct confman_error *error, own;
+};
+
+/* Whether the caller's struct, perhaps of an older header, has the member. */
+#define HAS(o, member)                                                                             \
+    ((o)->size >= offsetof(struct confman_options, member) + sizeof((o)->member))
+
+static enum confman_code take_endpoints(struct opening *p, const char *list)
+{
+    struct confman *c = p->c;
+    while (*list) {
+        size_t n = strcspn(list, ",");
+        struct tcp_address a;
+        bool tls;
+        if (c->n_endpoints == ENDPOINTS_MAX || n >= TCP_ADDRESS_MAX)
+            return error_set(p->error, CONFMAN_INVALID, "at most %d endpoints", (int)ENDPOINTS_MAX);
+        char *address = c->endpoints[c->n_endpoints].address;
+        memcpy(address, list, n);
+        address[n] = 0;
+        if (tcp_parse(address, &a, &tls) != ERR_OK)
+            return error_set(p->error, CONFMAN_INVALID, "endpoint \"%.100s\" is not HOST:PORT, "
+                                                   "https://HOST:PORT or unix:PATH", address);
+        if (tls != c->secure && c->n_endpoints && !p->o->ca_file)
+            return error_set(p->error, CONFMAN_INVALID, "some endpoints are https and some are not");
+        c->secure = tls || p->o->ca_file || p->o->insecure_skip_verify;
+        c->n_endpoints++;
+        list += n + (list[n] == ',');
+    }
+    return c->n_endpoints ? CONFMAN_OK : error_set(p->error, CONFMAN_INVALID, "there is no endpoint");
+}
+
+static enum confman_code take_tls(struct opening *p)
+{
+    char why[TLS_WHY_MAX];
+    struct tls_options t = { .cert_file = p->o->cert_file,
+                             .key_file = p->o->key_file,
+                             .ca_file = p->o->ca_file,
+                             .client = true,
+                             .skip_verify = p->o->insecure_skip_verify != 0 };
+    if (!p->c->secure || tls_context_open(&t, &p->c->tls, why) == ERR_OK)
+        return CONFMAN_OK;
+    p->c->tls = NULL;
+    return error_set(p->error, CONFMAN_INVALID, "TLS: %.240s", why);
+}
+
+/* A token goes into a header: what could end that is none. */
+static bool is_token(const char *text)
+{
+    for (const char *p = text; *p; p++)
+        if ((unsigned char)*p <= 0x20 || (unsigned char)*p >= 0x7f)
+            return false;
+    return strlen(text) < 16384;
+}
+
+static void do_open(void *context)
+{
+    struct opening *p = context;
+    struct confman *c = p->c;
+    const struct confman_options *o = p->o;
+    alloc_heap(&c->alloc);
+    buf_open(&c->user, &c->alloc);
+    buf_open(&c->password, &c->alloc);
+    buf_open(&c->token, &c->alloc);
+    c->incoming_end = &c->incoming;
+    c->process = monitor_process();
+    c->timeout_ms = o->timeout_ms > 0 ? o->timeout_ms : TIMEOUT_MS;
+    c->random = loop_random() | 1;
+    c->next_copy = 1;
+    c->stay = HAS(o, stay) && o->stay;
+    if (o->token && !is_token(o->token)) {
+        error_set(p->error, CONFMAN_INVALID, "the token has characters that no token has");
+        return;
+    }
+    if (o->token)
+        buf_text(&c->token, o->token);
+    else if (o->user) {
+        buf_text(&c->user, o->user);
+        buf_text(&c->password, o->password ? o->password : "");
+    }
+    if (take_endpoints(p, o->endpoints ? o->endpoints : "127.0.0.1:2379") != CONFMAN_OK ||
+        take_tls(p) != CONFMAN_OK)
+        return;
+    /* So that not all of a fleet are at the first one. */
+    c->next_endpoint = (int)(c->random % (uint64_t)c->n_endpoints);
+    c->monitor = monitor_open();
+    c->loop = c->monitor ? loop_open(&c->alloc) : NULL;
+    if (c->loop)
+        c->thread = monitor_start(client_run, c);
+    if (!c->thread)
+        error_set(p->error, CONFMAN_NO_MEMORY, "no thread can be started");
+}
+
+/* Nobody else has it any more. */
+static void free_all(struct confman *c)
+{
+    struct buf *secrets[] = { &c->token, &c->password, &c->user };
+    for (size_t i = 0; i < sizeof(secrets) / sizeof(secrets[0]); i++) {
+        if (secrets[i]->cap)
+            explicit_bzero(secrets[i]->data, secrets[i]->cap);
+        if (secrets[i]->alloc)
+            buf_close(secrets[i]);
+    }
+    if (c->loop)
+        loop_close(c->loop);
+    if (c->tls)
+        tls_context_close(c->tls);
+    if (c->monitor)
+        monitor_close(c->monitor);
+    free(c);
+}
+
+enum confman_code confman_open(const struct confman_options *options, struct confman **out,
+                               struct confman_error *error)
+{
+    static const struct confman_options none = CONFMAN_OPTIONS;
+    struct opening p = { .o = options ? options : &none, .error = error };
+    struct check_catch bug;
+    if (!p.error)
+        p.error = &p.own;
+    *p.error = (struct confman_error){ .code = CONFMAN_OK };
+    if (!out || !HAS(p.o, stay))
+        return error_set(p.error, CONFMAN_MISUSE, "out is NULL, or options is not CONFMAN_OPTIONS");
+    *out = NULL;
+    p.c = calloc(1, sizeof(*p.c));
+    if (!p.c)
+        return error_set(p.error, CONFMAN_NO_MEMORY, "no memory");
+    if (check_caught(do_open, &p, &bug)) /* what it has got is lost */
+        return error_set(p.error, CONFMAN_BUG, "no descriptor or no memory, or a bug of libconfman: "
+                                          "%.180s", bug.what);
+    if (p.error->code != CONFMAN_OK)
+        free_all(p.c);
+    else
+        *out = p.c;
+    return p.error->code;
+}
+
+static void do_close(void *context)
+{
+    struct confman *c = context;
+    monitor_enter(c->monitor);
+    c->closing = true;
+    bool broken = c->broken;
+    if (!broken)
+        loop_wake(c->loop);
+    monitor_leave(c->monitor);
+    monitor_join(c->thread);
+    if (!c->broken)
+        free_all(c);
+}
+
+void confman_close(struct confman *c)
+{
+    struct check_catch bug;
+    if (c && c->process == monitor_process() && !monitor_is_own(c->thread))
+        (void)check_caught(do_close, c, &bug);
+}
