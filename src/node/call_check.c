@@ -10,10 +10,19 @@ static enum err permits(void *context, struct request *r)
     return e == ERR_OK ? machine_permits(&call->node->machine, r) : e;
 }
 
+static enum err secret(void *context, struct span name_space, struct span path, struct span *data)
+{
+    struct secret_ask ask = { .verb = SECRET_GET,
+                              .name_space = name_space,
+                              .path = path,
+                              .reason = SPAN("a reference in a config") };
+    return secrets_lend(context, &ask, data);
+}
+
 void call_lend(struct call *call)
 {
     struct rest_world *world = ARENA_NEW(&call->arena, struct rest_world);
-    *world = (struct rest_world){ call->node->schemas, permits, call };
+    *world = (struct rest_world){ call->node->schemas, permits, secret, call };
     call->rest->world = world;
     call->rest->now_ms = loop_wall_ms(call->node->loop);
 }

@@ -363,6 +363,28 @@ static void get(struct call *call, struct secret_work *w)
     answer(call, &a);
 }
 
+enum err secrets_lend(struct call *call, const struct secret_ask *ask, struct span *data)
+{
+    struct node *n = call->node;
+    struct secret *s = ARENA_NEW(&n->turn, struct secret);
+    struct request r = { .type = REQUEST_RANGE };
+    r.range.key = secret_store_key(ask->name_space, ask->path, &n->turn);
+    enum err e = login_of(call, &r);
+    if (e == ERR_OK)
+        e = machine_permits(&n->machine, &r);
+    const struct kv_version *v = stored(n, r.range.key);
+    if (e == ERR_OK)
+        e = v ? secret_read(kv_value(v), s) : ERR_SECRET_NOT_FOUND;
+    struct secret_version *newest = e == ERR_OK ? secret_find(s, 0) : NULL;
+    if (e == ERR_OK)
+        e = !newest || newest->destroyed || newest->deleted_ms ? ERR_SECRET_NOT_FOUND
+                                                               : open_data(n, ask, newest, data);
+    audit_secret(call, ask, newest ? newest->number : 0, e);
+    n->metrics.secrets_read += e == ERR_OK;
+    n->metrics.secrets_refused += e != ERR_OK;
+    return e;
+}
+
 /* ---- writing ---- */
 
 /* A data key of its own, sealed by the namespace's newest. */

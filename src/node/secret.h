@@ -17,10 +17,16 @@ enum {
 struct call;
 struct node;
 struct reply;
+struct secret_ask;
 struct secrets;
 
 /* False: a seal's key cannot be read; it is logged why. */
 bool secrets_open(struct node *n);
 void secrets_close(struct node *n);
+/* The newest version for a reference in a config, in memory of the turn, which who uses it wipes;
+ * as the call may read it, and with a line in the audit log. ERR_SECRET_NOT_FOUND, ERR_SEALED, and
+ * what who asks is refused with. */
+enum err secrets_lend(struct call *call, const struct secret_ask *ask,
+                      struct span *data) MUST_CHECK;
 /* What the call waited for has come: of a call with call->rest->secret. */
 void secrets_replied(struct call *call, const struct reply *reply);

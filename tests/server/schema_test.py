@@ -51,6 +51,9 @@ class Door(unittest.TestCase):
     def schema(self, key, schema, status=(200, 201), **headers):
         return self.ask("PUT", "schemas/" + key, schema, status, **headers)
 
+    def txn(self, status, *changes, more=""):
+        return self.ask("POST", "txn" + more, {"changes": changes}, status)
+
     def etcdctl(self, *args, stdin=None):
         return subprocess.run(["etcdctl", "--endpoints", self.node.endpoint, *args], check=True,
                               env=ETCD, capture_output=True, text=True, input=stdin,
@@ -143,6 +146,14 @@ class SchemaTest(Door):
         self.assertEqual(told["code"], "schema_steps")
         self.put("run", "aaa")
 
+    def test_transactions(self):
+        self.schema("both/", {"type": "number"})
+        told = self.txn(422, {"key": "both/a", "value": 1}, {"key": "both/b", "value": "x"},
+                        {"key": "both/c", "value": True})
+        self.assertEqual([e["key"] for e in told["errors"]], ["both/b", "both/c"])
+        self.ask("GET", "config/both/a", status=404)
+        self.txn(200, {"key": "both/a", "value": 1}, {"key": "both/b", "value": 2})
+
     def test_records(self):
         first = self.schema("rec/a", {"type": "number"}, 201)
         self.assertEqual((first["key"], first["schema"], first["version"]),
@@ -219,6 +230,18 @@ class GuardTest(Door):
         self.assertEqual(self.ask("GET", "config/agreed/a")["value"], 1)
         self.ask("DELETE", "guards/agreed/")
         self.put("agreed/a", 2)
+
+    def test_deleted_percent(self):
+        self.txn(200, *({"key": "many/%d" % i, "value": i} for i in range(10)))
+        self.guard("many/", max_deleted_percent=20)
+        drop = [{"key": "many/%d" % i, "op": "delete"} for i in range(5)]
+        told = self.txn(409, *drop)
+        self.assertEqual((told["code"], told["errors"][0]["guard"]), ("guard_deletes", "many/"))
+        self.assertIn("5 of 10", told["errors"][0]["message"])
+        self.txn(200, *drop[:2])
+        self.txn(200, *drop[2:], more="?confirm=true")
+        self.ask("DELETE", "config/many/9")
+        self.assertEqual(len(self.ask("GET", "config?prefix=many/")["items"]), 4)
 
     def test_what_is_no_guard(self):
         told = self.guard("no", 422, max_value_bytes="x", max_deleted_percent=101, approvals=1.5,
@@ -328,6 +351,139 @@ class RightsTest(Door):
         self.ask("GET", "schemas/app/", status=403, user=as_["writer"])
         values = self.schema("app/", {"const": 5}, user=as_["lawyer"])["values"]
         self.assertEqual((values["checked"], values["complete"]), (0, False))
+
+
+@unittest.skipIf(target() != "confman", "etcd has no references")
+class ReferenceTest(Door):
+    @classmethod
+    def setUpClass(cls):
+        cls.node = Node()
+        seal = os.path.join(cls.node.folder, "seal.key")
+        with open(os.open(seal, os.O_CREAT | os.O_WRONLY, 0o600), "wb") as f:
+            f.write(os.urandom(32))
+        cls.audit = os.path.join(cls.node.folder, "audit")
+        cls.node.args += ["--seal-key-file", seal, "--audit-log", cls.audit,
+                          "--bcrypt-cost", "4"]
+        cls.node.start()
+
+    def get(self, key, more="", status=200, user=None):
+        return self.ask("GET", "config/" + key + "?resolve=true" + more, status=status, user=user)
+
+    def test_texts_and_values(self):
+        self.put("r/host", "db.example")
+        self.put("r/port", 5432)
+        self.put("r/limits", {"max": [1, 2.50]})
+        self.put("r/url", "postgres://${r/host}:${r/port}/$${x} $ {a} $$")
+        self.put("r/all", {"port": "${r/port}", "limits": "${r/limits}", "${r/host}": ["${r/url}"],
+                           "text": "${r/port}!"})
+        self.assertEqual(self.get("r/url")["value"], "postgres://db.example:5432/${x} $ {a} $$")
+        self.assertEqual(self.get("r/all")["value"],
+                         {"port": 5432, "limits": {"max": [1, 2.5]}, "text": "5432!",
+                          "${r/host}": ["postgres://db.example:5432/${x} $ {a} $$"]})
+        raw = self.ask("GET", "config/r/url")
+        self.assertEqual(raw["value"], "postgres://${r/host}:${r/port}/$${x} $ {a} $$")
+        self.assertEqual(self.etcdctl("get", "--print-value-only", "confman/config/default/r/url"),
+                         raw["value"] + "\n")
+        tag = (self.get("r/url"), self.headers["etag"])[1]
+        self.ask("GET", "config/r/url?resolve=true", status=304, if_none_match=tag)
+        self.put("r/port", 5433)
+        self.assertIn(":5433/", self.get("r/url")["value"])
+        self.assertNotEqual(self.headers["etag"], tag)
+
+    def test_environments(self):
+        self.ask("PUT", "environments/eu", {"parent": "base"}, (200, 201))
+        self.put("e/name", "nobody", more="?environment=base")
+        self.put("e/text", "I am ${e/name}, not ${base:e/name}", more="?environment=base")
+        self.assertEqual(self.get("e/text", "&environment=eu")["value"],
+                         "I am nobody, not nobody")
+        self.put("e/name", "eu", more="?environment=eu")
+        self.assertEqual(self.get("e/text", "&environment=eu")["value"], "I am eu, not nobody")
+        self.put("a:b", 7)
+        self.put("e/colon", "${:a:b}")
+        self.assertEqual(self.get("e/colon")["value"], "7")
+
+    def test_what_is_refused(self):
+        for value, code in (("${nothing}", "reference_unknown"), ("${x", "reference_invalid"),
+                            ("${}", "reference_invalid"), ("${a b:x}", "reference_invalid"),
+                            ("${secret:x}", "reference_invalid"), ("${w/a}", "cycle")):
+            told = self.put("w/a", value, (422, 409))
+            self.assertEqual(told["code"], code, told)
+        told = self.put("w/a", {"x": [1, "${nothing}"]}, 422)
+        self.assertEqual(told["errors"][0]["pointer"], "/x/1")
+        self.put("w/c", 1)
+        self.put("w/b", "${w/c}")
+        self.put("w/a", "${w/b}")
+        told = self.put("w/c", "${w/a}", 409)
+        self.assertIn("default:w/c -> default:w/a -> default:w/b -> default:w/c",
+                      told["errors"][0]["message"])
+        self.ask("DELETE", "config/w/c")
+        self.assertEqual(self.get("w/a", status=422)["code"], "reference_unknown")
+        items = self.ask("GET", "config?prefix=w/&resolve=true")["items"]
+        self.assertEqual([i["value"] for i in items], ["${w/b}", "${w/c}"])
+        for i in items:
+            self.assertIn("${w/c} is no config here", i["unresolved"])
+        self.txn(200, {"key": "w/y", "value": "${w/x}"}, {"key": "w/x", "value": 1})
+        self.assertEqual(self.get("w/y")["value"], "1")
+        told = self.txn(409, {"key": "w/x", "value": "${w/z}"}, {"key": "w/z", "value": "${w/y}"})
+        self.assertEqual(told["code"], "cycle")
+        self.txn(422, {"key": "w/y", "value": "${w/x}!"}, {"key": "w/x", "op": "delete"})
+
+    def test_bounds(self):
+        self.put("b/0", "x" * 1000)
+        for i in range(1, 20):
+            status, told = self.ask("PUT", "config/b/%d" % i,
+                                    {"value": "${b/%d}${b/%d}" % (i - 1, i - 1)}, None)
+            if status not in (200, 201):
+                break
+        self.assertEqual((status, told["code"]), (422, "reference_limit"))
+        self.put("d/0", 1)
+        for i in range(1, 17):
+            self.put("d/%d" % i, "${d/%d}" % (i - 1))
+        self.assertEqual(self.put("d/17", "${d/16}", 422)["code"], "reference_limit")
+
+    def test_schema_sees_what_readers_get(self):
+        self.schema("sees", {"type": "object", "properties": {"port": {"type": "integer"}}})
+        self.put("sees-port", 80)
+        self.put("sees", {"port": "${sees-port}"})
+        self.put("sees", {"port": "x${sees-port}"}, 422)
+        self.assertEqual(self.get("sees")["value"], {"port": 80})
+
+    def test_secrets_and_rights(self):
+        self.ask("PUT", "secrets/db/main", {"data": {"password": "hunter2", "n": 5}})
+        self.put("s/url", "postgres://u:${secret:secret/db/main#password}@h")
+        self.put("s/n", {"n": "${secret:secret/db/main#n}", "all": "${secret:secret/db/main}"})
+        self.put("s/none", "${secret:secret/db/none#x}")
+        self.assertEqual(self.get("s/url")["value"], "postgres://u:hunter2@h")
+        self.assertEqual(self.headers["cache-control"], "no-store")
+        self.assertIsNone(self.headers["etag"])
+        self.assertEqual(self.get("s/n")["value"],
+                         {"n": 5, "all": {"password": "hunter2", "n": 5}})
+        self.get("s/none", status=404)
+        self.assertNotIn("hunter2", json.dumps(self.ask("GET", "config/s/url")))
+        self.etcdctl("user", "add", "root:r")
+        self.etcdctl("user", "grant-role", "root", "root")
+        self.etcdctl("user", "add", "app:app")
+        self.etcdctl("role", "add", "app")
+        self.etcdctl("role", "grant-permission", "app", "--prefix", "readwrite",
+                     "confman/config/default/s/")
+        self.etcdctl("user", "grant-role", "app", "app")
+        self.put("other/x", "hidden")
+        self.put("s/x", "${other/x}")
+        self.etcdctl("auth", "enable")
+        app = basic("app", "app")
+        try:
+            for key in ("s/url", "s/x"):
+                self.assertNotIn("hidden", json.dumps(self.get(key, status=403, user=app)))
+            self.put("s/y", "${other/x}", 403, user=app)
+            self.put("s/y", "${other/none}", 403, user=app)
+            self.put("s/y", "${s/n}", user=app)
+        finally:
+            subprocess.run(["etcdctl", "--endpoints", self.node.endpoint, "--user", "root:r",
+                            "auth", "disable"], check=True, env=ETCD, capture_output=True)
+        with open(self.audit, encoding="utf-8") as f:
+            lines = [json.loads(line) for line in f if '"secret_read"' in line]
+        self.assertIn("a reference in a config", {line.get("reason") for line in lines})
+        self.assertIn("app", {line.get("user") for line in lines})
 
 
 def basic(user, password):

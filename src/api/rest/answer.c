@@ -1,6 +1,7 @@
 /* From the core's reply to an HTTP answer, and from events to texts. */
 #include "api/rest/rest_int.h"
 #include "base/check.h"
+#include "base/hash.h"
 
 void add_header(struct rest_answer *a, const char *name, struct span value)
 {
@@ -97,6 +98,43 @@ static void item_answer(const struct kv *kv, const struct kv_version *v, struct 
     add_header(out, "etag", tag);
 }
 
+/* As it is made of others, it has a tag of what came out; none when a secret did. */
+static void resolved_answer(const struct rest_call *call, const struct kv *kv,
+                            const struct kv_version *v, struct arena *arena,
+                            struct rest_answer *out)
+{
+    struct resolving r = { .world = call->world,
+                           .kv = kv,
+                           .arena = arena,
+                           .revision = call->revision,
+                           .secrets = true };
+    struct buf b, tag;
+    struct jsonw w;
+    struct span value;
+    enum err e = resolve(&r, kv_key(v), call->environment, kv_value(v), v->type, &value);
+    if (e != ERR_OK) {
+        rest_problem(e, r.detail, arena, out);
+        return;
+    }
+    buf_open(&b, arena->alloc);
+    buf_open(&tag, arena->alloc);
+    jsonw_open(&w, &b);
+    item_write_as(&w, kv, v, call->environment, value, NULL);
+    buf_format(&tag, "\"%016llx\"", (unsigned long long)hash_bytes(buf_all(&b), 0));
+    struct span etag = arena_copy(arena, buf_all(&tag));
+    buf_close(&tag);
+    if (call->has_tag && !r.revealed && span_equal(call->tag, etag)) {
+        buf_close(&b);
+        *out = (struct rest_answer){ .status = 304 };
+    } else {
+        body_of(out, 200, "application/json", &b, arena);
+    }
+    if (r.revealed)
+        add_header(out, "cache-control", SPAN("no-store"));
+    else
+        add_header(out, "etag", etag);
+}
+
 static void config_read(const struct rest_call *call, const struct kv *kv,
                         const struct kv_range_result *r, struct arena *arena,
                         struct rest_answer *out)
@@ -106,6 +144,10 @@ static void config_read(const struct rest_call *call, const struct kv *kv,
         return;
     }
     struct span from, key;
+    if (call->resolve) {
+        resolved_answer(call, kv, r->items[0], arena, out);
+        return;
+    }
     config_split(kv_key(r->items[0]), &from, &key);
     from = span_equal(from, call->environment) ? SPAN_NONE : from;
     struct span tag = tag_of(r->items[0]->version, from, arena);
@@ -196,6 +238,28 @@ static void merge(const struct kv_txn_result *t, size_t limit, struct arena *are
     }
 }
 
+/* One whose references lead nowhere does not spoil the others. Whether a secret was opened. */
+static bool items_write(const struct rest_call *call, const struct kv *kv,
+                        const struct kv_range_result *range, struct arena *arena, struct jsonw *w)
+{
+    struct resolving r = { .world = call->world,
+                           .kv = kv,
+                           .arena = arena,
+                           .revision = call->revision,
+                           .secrets = true };
+    for (size_t i = 0; i < range->n; i++) {
+        const struct kv_version *v = range->items[i];
+        struct span value = kv_value(v);
+        enum err e = ERR_OK;
+        if (call->resolve)
+            e = resolve(&r, kv_key(v), call->environment, kv_value(v), v->type, &value);
+        if (e != ERR_OK)
+            value = kv_value(v);
+        item_write_as(w, kv, v, call->environment, value, e == ERR_OK ? NULL : r.detail);
+    }
+    return r.revealed;
+}
+
 static void config_page(const struct rest_call *call, const struct kv *kv,
                         const struct reply *reply, struct arena *arena, struct rest_answer *out)
 {
@@ -213,8 +277,7 @@ static void config_page(const struct rest_call *call, const struct kv *kv,
     jsonw_object(&w);
     jsonw_name(&w, "items");
     jsonw_array(&w);
-    for (size_t i = 0; i < r->n; i++)
-        item_write(&w, kv, r->items[i], call->environment);
+    bool revealed = items_write(call, kv, r, arena, &w);
     jsonw_array_end(&w);
     jsonw_name(&w, "revision");
     jsonw_number(&w, revision);
@@ -226,6 +289,8 @@ static void config_page(const struct rest_call *call, const struct kv *kv,
     }
     jsonw_object_end(&w);
     body_of(out, 200, "application/json", &b, arena);
+    if (revealed)
+        add_header(out, "cache-control", SPAN("no-store"));
 }
 
 /* ---- the node ---- */

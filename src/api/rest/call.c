@@ -37,7 +37,8 @@ bool number_read(struct span s, int64_t *out)
 /* ---- the query ---- */
 
 static const char *const known[] = { "prefix", "key",     "environment", "own",       "consistency",
-                                     "revision", "limit", "version",     "page_token", "confirm" };
+                                     "revision", "limit", "version",     "page_token", "confirm",
+                                     "resolve" };
 
 static enum err take_number(struct parsing *p, struct span value, int64_t low, int64_t high,
                             int64_t *out, const char *detail)
@@ -63,6 +64,10 @@ static enum err take_pair(void *context, struct span name, struct span value)
         p->call->own = span_is(value, "true");
         if (!p->call->own && !span_is(value, "false"))
             return refuse(p, ERR_BAD_REQUEST, "own must be true or false");
+    } else if (span_is(name, "resolve")) {
+        p->call->resolve = span_is(value, "true");
+        if (!p->call->resolve && !span_is(value, "false"))
+            return refuse(p, ERR_BAD_REQUEST, "resolve must be true or false");
     } else if (span_is(name, "confirm")) {
         p->call->leave.confirmed = span_is(value, "true");
         if (!p->call->leave.confirmed && !span_is(value, "false"))

@@ -124,6 +124,8 @@ struct change_side {
 };
 void change_diff(struct jsonw *w, const struct change_side *from, const struct change_side *to,
                  size_t *ops_left, struct arena *arena);
+/* A value as JSON: as a config shows it. */
+void change_plain_write(struct jsonw *w, struct span value, uint8_t type);
 /* "value": ..., "type": "..." */
 void change_value_write(struct jsonw *w, struct span value, uint8_t type);
 /* What a key is: "kind", "environment", "key". */

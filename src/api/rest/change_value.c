@@ -96,7 +96,7 @@ static bool is_text(struct span value, uint8_t type)
     return type == KV_STRING || (type == KV_BYTES && pb_utf8(value));
 }
 
-static void plain_write(struct jsonw *w, struct span value, uint8_t type)
+void change_plain_write(struct jsonw *w, struct span value, uint8_t type)
 {
     if (is_text(value, type)) {
         jsonw_text(w, value);
@@ -115,7 +115,7 @@ void change_value_write(struct jsonw *w, struct span value, uint8_t type)
 {
     CHECK(type < KV_TYPE_COUNT);
     jsonw_name(w, "value");
-    plain_write(w, value, type);
+    change_plain_write(w, value, type);
     jsonw_name(w, "type");
     jsonw_text(w, is_text(value, type) ? SPAN("string") : span_text(type_names[type]));
 }
@@ -131,7 +131,7 @@ static const struct jdoc *tree_of(const struct change_side *s, struct arena *are
     struct jsonw w;
     buf_open(&b, arena->alloc);
     jsonw_open(&w, &b);
-    plain_write(&w, s->value, s->type);
+    change_plain_write(&w, s->value, s->type);
     struct span text = arena_copy(arena, buf_all(&b));
     buf_close(&b);
     return jdoc_read(text, arena, &v, &fault) == ERR_OK ? v : NULL;

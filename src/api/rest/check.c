@@ -15,6 +15,7 @@ struct checking {
     enum err err;   /* the first */
     bool schemas, guards; /* there are some */
     struct guard_counts deleted;
+    struct resolving resolving;
 };
 
 /* ---- faults ---- */
@@ -97,7 +98,7 @@ enum err value_tree(struct span value, uint8_t type, struct arena *arena, struct
 }
 
 struct config {
-    struct span environment, key;
+    struct span full, environment, key; /* full: in the store */
     struct span value;
     uint8_t type;
     struct jdoc *tree; /* NULL: not read yet */
@@ -154,10 +155,32 @@ static bool check_one(struct checking *c, struct config *config, struct span nam
     return e != ERR_SCHEMA_STEPS && !c->faults->more;
 }
 
+/* Judged is what those who read it get, with references resolved; but secrets stay closed. */
+static bool check_references(struct checking *c, struct config *config)
+{
+    struct resolving *r = &c->resolving;
+    r->arena = c->scratch;
+    r->pointer = SPAN_NONE;
+    if (!resolve_wanted(config->value))
+        return true;
+    enum err e = resolve(r, config->full, config->environment, config->value, config->type,
+                         &config->value);
+    if (e == ERR_OK)
+        return true;
+    struct rest_fault f = { .environment = config->environment,
+                            .key = config->key,
+                            .pointer = arena_copy(c->arena, r->pointer),
+                            .message = arena_copy(c->arena, span_text(r->detail)) };
+    add_fault(c, e, &f);
+    return false;
+}
+
 static bool check_config(struct checking *c, struct config *config)
 {
     struct rule_walk walk = { .key = config->key };
-    while (rule_next(&walk)) {
+    if (!check_references(c, config))
+        return true; /* the others may still be told */
+    while (c->schemas && rule_next(&walk)) {
         const struct kv_version *v = rule_at(c->kv, REST_SCHEMAS, walk.name, c->scratch);
         if (v && !check_one(c, config, walk.name, v))
             return false;
@@ -291,11 +314,11 @@ static enum err add_guards(struct checking *c, struct kv_txn *txn, struct kv_txn
 static bool check_change(struct checking *c, struct span key, struct span value, uint8_t type,
                          bool deletes)
 {
-    struct config config = { .value = value, .type = type };
+    struct config config = { .full = key, .value = value, .type = type };
     config_split(key, &config.environment, &config.key);
     if (c->guards)
         guard_config(c, &config, deletes);
-    return deletes || !c->schemas || check_config(c, &config);
+    return deletes || check_config(c, &config);
 }
 
 /* *configs: it changes one. */
@@ -323,6 +346,7 @@ enum err rest_check_txn(const struct rest_world *world, const struct rest_leave 
     struct arena scratch;
     struct checking c = { .world = world, .leave = leave, .kv = kv, .arena = arena,
                           .scratch = &scratch, .faults = faults };
+    c.resolving = (struct resolving){ .world = world, .kv = kv, .txn = txn };
     bool configs = false, go_on = true;
     arena_open(&scratch, arena->alloc);
     c.schemas = rule_count(kv, REST_SCHEMAS, &scratch) > 0;

@@ -85,6 +85,10 @@ struct rest_world {
     struct rest_schemas *schemas;
     /* Whether who asks may do this; NULL: everybody may do all. */
     enum err (*permits)(void *context, struct request *r);
+    /* The newest version of a secret, in memory of the turn, to be wiped by who has used it. NULL:
+     * there are none here. Also what permits says; ERR_SECRET_NOT_FOUND, ERR_SEALED. */
+    enum err (*secret)(void *context, struct span name_space, struct span path,
+                       struct span *data);
     void *context;
 };
 
@@ -164,6 +168,7 @@ struct rest_call {
     struct span chain[REST_DEPTH_MAX]; /* of a list: the environments looked at, own one first */
     size_t levels;
     bool own;              /* without what is inherited */
+    bool resolve;          /* references are */
     int64_t revision;      /* to read at; 0: newest */
     struct span after;     /* of a list: the page before ended so */
     struct span parent;    /* PUT of an environment */

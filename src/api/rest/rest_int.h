@@ -120,6 +120,37 @@ bool guard_exceeded(const struct guard_counts *all, size_t i, const struct kv *k
                     struct arena *arena, struct span *environment, struct span *name,
                     const char **why);
 
+/* ---- resolve.c ---- */
+
+enum {
+    RESOLVE_DEPTH_MAX = 16,        /* references that lead to one another */
+    RESOLVE_REFERENCES_MAX = 1000, /* of one answer, or of one request */
+    RESOLVE_BYTES_MAX = 4 << 20,   /* made of them, in all steps together */
+};
+
+struct resolving {
+    const struct rest_world *world;
+    const struct kv *kv;
+    struct arena *arena;
+    int64_t revision;         /* of configs; secrets are read as they are now */
+    const struct kv_txn *txn; /* judged before it is written: what it puts counts; or NULL */
+    bool secrets;             /* they are opened; else their references stay as they are */
+    /* so far, and what came of it */
+    size_t n, bytes;
+    bool revealed;       /* a secret was opened */
+    enum err err;
+    struct span pointer; /* into the JSON value, to the text that is wrong */
+    const char *detail;
+};
+
+/* Whether it has anything that could be a reference. */
+bool resolve_wanted(struct span value);
+/* The value of the store's key, as environment sees it. ERR_REFERENCE_INVALID,
+ * ERR_REFERENCE_UNKNOWN, ERR_REFERENCE_LIMIT, ERR_CYCLE, ERR_PERMISSION_DENIED, and what opening a
+ * secret answers. */
+enum err resolve(struct resolving *r, struct span key, struct span environment, struct span value,
+                 uint8_t type, struct span *out) MUST_CHECK;
+
 /* ---- check.c ---- */
 
 /* A value as schemas see it, in the arena. ERR_BODY_NOT_JSON, ERR_BODY_TOO_LARGE. */
@@ -151,6 +182,9 @@ void diff_answer(const struct rest_call *call, const struct kv *kv, struct arena
 /* One config as a JSON object; environment: the one that was asked for, or none. */
 void item_write(struct jsonw *w, const struct kv *kv, const struct kv_version *v,
                 struct span environment);
+/* The same with another value of that type, and why it is not resolved (NULL: it is). */
+void item_write_as(struct jsonw *w, const struct kv *kv, const struct kv_version *v,
+                   struct span environment, struct span value, const char *unresolved);
 
 /* Flags; flag_route: the row of route.def, -1 when there is none. flag_call: ERR_BAD_REQUEST,
  * ERR_BODY_NOT_JSON, ERR_BODY_TOO_LARGE, ERR_FLAG_INVALID. */

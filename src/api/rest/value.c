@@ -1,4 +1,5 @@
 /* Values: JSON outside, bytes and a type inside; and a config as JSON. */
+#include "api/rest/change.h"
 #include "api/rest/rest_int.h"
 #include "base/check.h"
 #include "wire/protobuf/protobuf.h"
@@ -173,28 +174,8 @@ void time_write(struct jsonw *w, int64_t ms)
     jsonw_text(w, buf_all(&b));
 }
 
-static void value_write(struct jsonw *w, const struct kv_version *v)
-{
-    struct span value = kv_value(v);
-    bool text = v->type == KV_STRING || (v->type == KV_BYTES && pb_utf8(value));
-    jsonw_name(w, "value");
-    if (text) {
-        jsonw_text(w, value);
-    } else if (v->type == KV_BYTES) {
-        struct buf b;
-        buf_open(&b, w->out->alloc);
-        jsonw_base64(value, false, &b);
-        jsonw_text(w, buf_all(&b));
-        buf_close(&b);
-    } else {
-        jsonw_raw(w, value);
-    }
-    jsonw_name(w, "type");
-    jsonw_text(w, span_text(text ? "string" : type_names[v->type]));
-}
-
-void item_write(struct jsonw *w, const struct kv *kv, const struct kv_version *v,
-                struct span environment)
+void item_write_as(struct jsonw *w, const struct kv *kv, const struct kv_version *v,
+                   struct span environment, struct span value, const char *unresolved)
 {
     struct span own, key;
     CHECK(v->type < KV_TYPE_COUNT && !v->tombstone);
@@ -209,7 +190,11 @@ void item_write(struct jsonw *w, const struct kv *kv, const struct kv_version *v
         jsonw_name(w, "from");
         jsonw_text(w, own);
     }
-    value_write(w, v);
+    change_value_write(w, value, v->type);
+    if (unresolved) {
+        jsonw_name(w, "unresolved");
+        jsonw_text(w, span_text(unresolved));
+    }
     jsonw_name(w, "version");
     jsonw_number(w, v->version);
     jsonw_name(w, "revision");
@@ -219,6 +204,12 @@ void item_write(struct jsonw *w, const struct kv *kv, const struct kv_version *v
     jsonw_name(w, "updated_by");
     jsonw_text(w, by.len ? by : SPAN("anonymous"));
     jsonw_object_end(w);
+}
+
+void item_write(struct jsonw *w, const struct kv *kv, const struct kv_version *v,
+                struct span environment)
+{
+    item_write_as(w, kv, v, environment, kv_value(v), NULL);
 }
 
 /* ---- page tokens: the revision that all pages read at, and the last key given ---- */
