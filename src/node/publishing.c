@@ -48,7 +48,9 @@ static const char *judge(struct node *n, struct rest_call *rest, const struct kv
 static bool put_on_its_way(struct node *n, const struct kv_version *due)
 {
     struct asker asker = { .node = n };
-    struct rest_world world = { n->schemas, permits, &asker };
+    struct rest_world world = {
+        .schemas = n->schemas, .permits = permits, .context = &asker
+    };
     struct rest_call rest = { .world = &world, .now_ms = loop_wall_ms(n->loop) };
     const char *why = judge(n, &rest, due, &asker);
     if (why) {
