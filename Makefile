@@ -35,7 +35,7 @@ FLAGS_cov     = -O0 -g --coverage -fprofile-update=atomic
 FLAGS_fuzz    = -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 O      = build/$(MODE)
 CFLAGS = $(WARN) $(FLAGS_$(MODE)) $(DEFINES) -Isrc -I$O/gen -MMD -MP
-LIBS   = -lnghttp2 -lssl -lcrypto -ljansson -lwslay -lyaml -lz -lcrypt -lpcre2-8 -lpthread
+LIBS   = -lnghttp2 -lssl -lcrypto -ljansson -lwslay -lyaml -lz -lcrypt -lpcre2-8 -lcurl -lpthread
 PREFIX ?= /usr/local
 JOBS   = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 

@@ -10,16 +10,43 @@ static void answer(struct call *call, struct access_facts *f)
     f->auth = n->machine.auth;
     f->secure = call->conn->tls != NULL;
     f->ttl_ms = n->logins.ttl_ms;
+    struct oidc_facts o;
+    oidc_facts(n, &o);
+    f->issuer = o.issuer;
+    f->client = o.client;
+    f->scopes = o.scopes;
     rest_access(call->rest, f, &call->arena, &out);
     call_answer_http(call, &out);
+}
+
+/* The issuer's token has proven who it is, or not: they get one of ours. */
+static void come_back(struct call *call)
+{
+    const struct caller *c = &call->caller;
+    enum err e = c->err;
+    if (e == ERR_AUTH_TOKEN)
+        e = ERR_OIDC_LOGIN;
+    if (e == ERR_OK)
+        e = c->who ? login_session(call, identity_name(c->who)) : ERR_OIDC_LOGIN;
+    if (e != ERR_OK)
+        call_end(call, e);
 }
 
 void access_now(struct call *call)
 {
     struct access_facts f = { .token = SPAN_NONE };
-    if (call->rest->access->verb == ACCESS_LOGOUT)
-        login_end(call);
-    answer(call, &f);
+    enum access_verb verb = call->rest->access->verb;
+    if (verb == ACCESS_OIDC_START) {
+        oidc_login_start(call);
+    } else if (verb == ACCESS_OIDC_BACK && call->caller.exchanged) {
+        come_back(call);
+    } else if (verb == ACCESS_OIDC_BACK) {
+        oidc_login_back(call);
+    } else {
+        if (verb == ACCESS_LOGOUT)
+            login_end(call);
+        answer(call, &f);
+    }
 }
 
 static void reached(struct call *call, enum err e)
@@ -51,8 +78,18 @@ void access_replied(struct call *call, const struct reply *reply)
         answer_me(call);
         return;
     }
-    if (changes && reply->type != REQUEST_NONE && !reach_begin(call, &a->goal, false, reached))
+    enum err e = ERR_OK;
+    if (changes && reply->type != REQUEST_NONE &&
+        !reach_begin(call, &a->goal, false, reached, &e))
         return;
+    if (e != ERR_OK) {
+        call_end(call, e);
+        return;
+    }
+    if (a->verb == ACCESS_OIDC_BACK) {
+        oidc_login_done(call, reply->login.token);
+        return;
+    }
     if (a->verb == ACCESS_LOGIN)
         f.token = reply->login.token;
     answer(call, &f);

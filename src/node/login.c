@@ -111,7 +111,7 @@ void login_conn_close(struct conn *c)
 }
 
 /* The connection's memory: what is said again by the next request costs one comparison. */
-static void remember(struct call *call, struct span said, int64_t until_ms)
+void login_remember(struct call *call, struct span said, int64_t until_ms)
 {
     struct node *n = call->node;
     struct proven *p = &call->conn->proven;
@@ -138,7 +138,7 @@ static bool remembered(struct call *call, struct span said)
     return true;
 }
 
-static void seen_hash(struct node *n, struct span said, uint8_t out[TOKEN_HASH])
+void login_seen_hash(struct node *n, struct span said, uint8_t out[TOKEN_HASH])
 {
     unsigned len;
     EVP_MD_CTX *md = EVP_MD_CTX_new();
@@ -165,7 +165,7 @@ static enum err prove_simple(struct call *call, struct span said)
     if (p && p->number == index) {
         p->until_ms = now + n->logins.ttl_ms;
         call->caller.who = identity_hold(p->who);
-        remember(call, said, p->until_ms);
+        login_remember(call, said, p->until_ms);
         return ERR_OK;
     }
     /* Another node may have answered with it before we applied it (etcd waits likewise). */
@@ -194,7 +194,7 @@ static enum err prove_jwt(struct call *call, struct span said)
     struct jwt_claims claims;
     uint8_t hash[TOKEN_HASH];
     int64_t now = loop_now_ms(n->loop);
-    seen_hash(n, said, hash);
+    login_seen_hash(n, said, hash);
     struct proof *p = tokens_find(&n->logins.seen, hash, now);
     if (!p) {
         enum err e = read_jwt(n, said, &claims);
@@ -210,7 +210,7 @@ static enum err prove_jwt(struct call *call, struct span said)
         return ERR_AUTH_TOKEN;
     call->caller.who = identity_hold(p->who);
     call->caller.revision = p->number;
-    remember(call, said, p->until_ms);
+    login_remember(call, said, p->until_ms);
     return ERR_OK;
 }
 
@@ -221,11 +221,11 @@ static enum err prove_basic(struct call *call, struct span said)
     struct node *n = call->node;
     struct buf plain;
     uint8_t hash[TOKEN_HASH];
-    seen_hash(n, said, hash);
+    login_seen_hash(n, said, hash);
     struct proof *p = tokens_find(&n->logins.seen, hash, loop_now_ms(n->loop));
     if (p && p->number == auth_revision(n->machine.auth)) {
         call->caller.who = identity_hold(p->who);
-        remember(call, said, p->until_ms);
+        login_remember(call, said, p->until_ms);
         return ERR_OK;
     }
     buf_open(&plain, &n->alloc);
@@ -251,10 +251,10 @@ void login_basic_done(struct call *call, struct span user, enum err e)
     c->waits = false;
     c->err = e;
     if (e == ERR_OK) {
-        seen_hash(n, c->said, hash);
+        login_seen_hash(n, c->said, hash);
         tokens_add(&n->logins.seen, hash, user, auth_revision(n->machine.auth), until_ms);
         c->who = identity_new(&n->alloc, user);
-        remember(call, c->said, until_ms);
+        login_remember(call, c->said, until_ms);
     }
     call_known(call);
 }
@@ -272,9 +272,8 @@ static bool cut_scheme(struct span *value, const char *scheme)
 }
 
 /* Of one cookie header: "name=value; name=value". */
-static bool cookie_in(struct span list, struct span *said)
+static bool cookie_in(struct span list, struct span name, struct span *said)
 {
-    struct span name = SPAN(REST_SESSION_COOKIE "=");
     while (list.len) {
         const uint8_t *end = memchr(list.data, ';', list.len);
         struct span one = span_of(list.data, end ? (size_t)(end - list.data) : list.len);
@@ -288,16 +287,21 @@ static bool cookie_in(struct span list, struct span *said)
     return false;
 }
 
-/* The token that the page's login left with the browser: of requests that the page itself makes.
- * HTTP/2 may have a header for each cookie (RFC 9113 8.2.3). */
-static bool find_cookie(const struct call *call, const struct http_request *head, struct span *said)
+/* HTTP/2 may have a header for each cookie (RFC 9113 8.2.3). */
+bool login_cookie(const struct http_request *head, const char *name, struct span *value)
 {
-    if (call->method || !gateway_same_place(head, call->conn->tls != NULL))
-        return false;
     for (size_t i = 0; i < head->header_count; i++)
-        if (span_is(head->headers[i].name, "cookie") && cookie_in(head->headers[i].value, said))
+        if (span_is(head->headers[i].name, "cookie") &&
+            cookie_in(head->headers[i].value, span_text(name), value))
             return true;
     return false;
+}
+
+/* The token that the page's login left with the browser: of requests that the page itself makes. */
+static bool find_cookie(const struct call *call, const struct http_request *head, struct span *said)
+{
+    return !call->method && gateway_same_place(head, call->conn->tls != NULL) &&
+           login_cookie(head, REST_SESSION_COOKIE "=", said);
 }
 
 /* etcd's metadata: "token", or "authorization" with or without "Bearer". */
@@ -315,13 +319,19 @@ static bool find_said(const struct call *call, const struct http_request *head, 
     return true;
 }
 
-static enum err prove(struct call *call, struct span said)
+static enum err prove(struct call *call, struct span said, bool may_wait)
 {
-    if (remembered(call, said))
+    struct caller *c = &call->caller;
+    bool ours = call->node->logins.key != NULL;
+    if (!c->exchanged && remembered(call, said))
         return ERR_OK;
-    if (call->caller.basic)
+    if (c->basic)
         return prove_basic(call, said);
-    return call->node->logins.key ? prove_jwt(call, said) : prove_simple(call, said);
+    if (!oidc_takes(call->node, said))
+        return ours ? prove_jwt(call, said) : prove_simple(call, said);
+    if (ours && !c->exchanged && prove_jwt(call, said) == ERR_OK)
+        return ERR_OK;
+    return oidc_prove(call, said, may_wait);
 }
 
 static void wait_for_index(struct call *call)
@@ -369,7 +379,7 @@ void login_head(struct call *call, const struct http_request *head)
         c->said = arena_copy(&call->arena, said);
     if (!enabled)
         return;
-    c->err = prove(call, said);
+    c->err = prove(call, said, true);
     if (c->err == ERR_OK || !c->index || c->waits)
         return;
     if (!c->said.len)
@@ -394,7 +404,7 @@ static void prove_again(struct call *call)
     identity_let_go(c->who);
     c->who = NULL;
     c->revision = 0;
-    c->err = prove(call, c->said);
+    c->err = prove(call, c->said, false);
 }
 
 static struct span certified(const struct call *call)
@@ -450,8 +460,32 @@ static void settle(struct call *call)
     struct caller *c = &call->caller;
     c->waits = false;
     c->index = 0;
-    c->err = prove(call, c->said);
+    oidc_waits_no_more(call);
+    c->err = prove(call, c->said, true);
+    if (!c->waits)
+        call_known(call);
+}
+
+void login_exchanged(struct call *call, struct span token)
+{
+    struct caller *c = &call->caller;
+    c->exchanged = true;
+    c->said = token;
+    if (token.len) {
+        settle(call);
+        return;
+    }
+    c->waits = false;
+    c->err = ERR_OIDC_LOGIN;
     call_known(call);
+}
+
+static bool still_waits(const struct call *call)
+{
+    const struct caller *c = &call->caller;
+    struct node *n = call->node;
+    bool there = c->for_keys ? !oidc_fetching(n) : c->index <= n->machine.applied_index;
+    return !there && c->until_ms > loop_now_ms(n->loop);
 }
 
 void login_turn(struct node *n)
@@ -459,8 +493,7 @@ void login_turn(struct node *n)
     struct logins *l = &n->logins;
     for (size_t i = l->waiting.n; i > 0; i--) {
         struct call *call = l->waiting.items[i - 1];
-        if (call->caller.index > n->machine.applied_index &&
-            call->caller.until_ms > loop_now_ms(n->loop))
+        if (still_waits(call))
             continue;
         l->waiting.items[i - 1] = l->waiting.items[--l->waiting.n];
         settle(call);
@@ -499,6 +532,7 @@ void login_sweep(struct node *n)
 {
     tokens_sweep(&n->logins.simple, loop_now_ms(n->loop));
     tokens_sweep(&n->logins.seen, loop_now_ms(n->loop));
+    oidc_sweep(n);
 }
 
 void login_gone(struct call *call)
@@ -511,8 +545,11 @@ void login_gone(struct call *call)
             l->waiting.items[kept++] = l->waiting.items[i];
     if (c->waits)
         l->waiting.n = kept;
+    oidc_waits_no_more(call);
     if (c->login)
         login_drop(c->login);
+    if (c->code)
+        oidc_code_gone(c->code);
     identity_let_go(c->who);
     *c = (struct caller){ .login = NULL };
 }

@@ -65,6 +65,12 @@ struct caller {
     uint64_t index;       /* waits: until this is applied, */
     int64_t until_ms;     /* but no longer; 0: for a password */
     struct login *login;  /* waits for it */
+    bool for_keys;        /* waits for the issuer's keys (node/oidc) */
+    bool has_waited;      /* for them, once */
+    bool exchanged;       /* who is not proven by the head, but by a login's code */
+    struct span nonce;    /* that login's; empty: there is none */
+    struct oidc_proof *proof;
+    struct oidc_code *code; /* waits for it */
 };
 
 /* From the parameters. False: why, KEY_WHY_MAX bytes. */
@@ -88,6 +94,9 @@ enum err login_of(struct call *call, struct request *r) MUST_CHECK;
 bool login_wants(const struct request *r);
 void login_begin(struct call *call, const struct request *r);
 void login_read(struct call *call); /* the read index that it wanted has come */
+/* Proven without a password: the call gets a token for the user, as a reply to AUTHENTICATE.
+ * ERR_AUTH_NOT_ENABLED, ERR_AUTH_VERIFY_ONLY, ERR_LOGINS_FULL. */
+enum err login_session(struct call *call, struct span user) MUST_CHECK;
 /* The reply to what it proposed: *out has the token. False: the password is compared again. */
 bool login_replied(struct call *call, const struct reply *reply, struct reply *out);
 

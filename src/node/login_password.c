@@ -7,7 +7,8 @@
 #include "io/thread/thread.h"
 #include "wire/jwt/jwt.h"
 
-enum login_kind { LOGIN_AUTHENTICATE, LOGIN_BASIC, LOGIN_HASH };
+/* PROVEN: as AUTHENTICATE, but there is no password. */
+enum login_kind { LOGIN_AUTHENTICATE, LOGIN_BASIC, LOGIN_HASH, LOGIN_PROVEN };
 
 struct login {
     struct job job; /* first, so that it converts by a cast */
@@ -151,7 +152,8 @@ static void run(struct job *job)
         password_hash(password_of(l), l->cost, l->salt, l->hash);
         return;
     }
-    l->right = password_check(password_of(l), span_text(l->hash)) && !l->nobody;
+    l->right = l->kind == LOGIN_PROVEN ||
+               (password_check(password_of(l), span_text(l->hash)) && !l->nobody);
     if (l->right && l->key)
         sign(l);
 }
@@ -202,7 +204,7 @@ static void begin(struct login *l, struct login_thread *t)
     l->thread = t;
     l->cost = (int)n->params.bcrypt_cost;
     l->wall_ms = loop_wall_ms(n->loop);
-    l->key = l->kind == LOGIN_AUTHENTICATE ? n->logins.key : NULL;
+    l->key = l->kind == LOGIN_AUTHENTICATE || l->kind == LOGIN_PROVEN ? n->logins.key : NULL;
     l->ttl_ms = n->logins.ttl_ms;
     l->err = ERR_OK;
     buf_reset(&l->token);
@@ -460,6 +462,21 @@ void login_read(struct call *call)
     enum err e = authenticate(l);
     if (e != ERR_OK)
         fail(l, e);
+}
+
+/* To a thread only if a token is to be signed there. */
+enum err login_session(struct call *call, struct span user)
+{
+    struct node *n = call->node;
+    if (!auth_enabled(n->machine.auth))
+        return ERR_AUTH_NOT_ENABLED;
+    if (n->logins.key && !key_can_sign(n->logins.key))
+        return ERR_AUTH_VERIFY_ONLY;
+    struct login *l = login_new(call, LOGIN_PROVEN, user, SPAN_NONE);
+    if (!l)
+        return ERR_LOGINS_FULL;
+    enqueue(l);
+    return ERR_OK;
 }
 
 enum err login_basic(struct call *call, struct span user, struct span password)

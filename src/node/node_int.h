@@ -30,6 +30,7 @@
 #include "node/locking.h"
 #include "node/login.h"
 #include "node/metric.h"
+#include "node/oidc.h"
 #include "node/param.h"
 #include "node/pushing.h"
 #include "node/range_stream.h"
@@ -204,6 +205,7 @@ struct node {
     char peer_url[PEER_URL_MAX + 1]; /* where other members call us */
     uint64_t incarnation;            /* of our data directory */
     struct logins logins;
+    struct oidc *oidc; /* NULL: no issuer is named */
     struct secrets *secrets;
     struct rest_schemas *schemas;
 };

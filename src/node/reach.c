@@ -45,27 +45,16 @@ static bool step(struct call *call, enum err *e)
     return *e != ERR_OK;
 }
 
-static void finish(struct call *call, enum err e)
-{
-    void (*done)(struct call *, enum err) = call->reach->done;
-    call->reach = NULL;
-    done(call, e);
-}
-
 bool reach_begin(struct call *call, const struct auth_goal *goal, bool by_node,
-                 void (*done)(struct call *call, enum err e))
+                 void (*done)(struct call *call, enum err e), enum err *e)
 {
-    struct auth_change first;
-    enum err e;
     CHECK(!call->reach);
-    auth_goal_next(call->node->machine.auth, goal, &first);
-    if (first.type == AUTH_CHANGE_NONE)
-        return true;
     call->reach = ARENA_NEW(&call->arena, struct reach);
     *call->reach = (struct reach){ .goal = goal, .by_node = by_node, .done = done };
-    if (step(call, &e))
-        finish(call, e);
-    return false;
+    bool over = step(call, e);
+    if (over)
+        call->reach = NULL;
+    return over;
 }
 
 /* Another was quicker: the next step sees what it did. */
@@ -78,6 +67,9 @@ static bool overtaken(enum err e)
 void reach_replied(struct call *call, const struct reply *reply)
 {
     enum err e = overtaken(reply->err) ? ERR_OK : reply->err;
-    if (e != ERR_OK || step(call, &e))
-        finish(call, e);
+    if (e == ERR_OK && !step(call, &e))
+        return;
+    void (*done)(struct call *, enum err) = call->reach->done;
+    call->reach = NULL;
+    done(call, e);
 }

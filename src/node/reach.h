@@ -20,9 +20,10 @@ struct reach {
     void (*done)(struct call *call, enum err e);
 };
 
-/* True: nothing is to be done. Else, later, done is called: with what a step was refused with;
- * ERR_TOO_MANY_REQUESTS: REACH_STEPS_MAX. The goal and what it points to are the call's. */
+/* True: it is over, and *e says how: ERR_OK, it is as it shall be; else what the first step was
+ * refused with. False: done is called later, with the same; ERR_TOO_MANY_REQUESTS: REACH_STEPS_MAX.
+ * The goal and what it points to are the call's. */
 bool reach_begin(struct call *call, const struct auth_goal *goal, bool by_node,
-                 void (*done)(struct call *call, enum err e));
+                 void (*done)(struct call *call, enum err e), enum err *e);
 /* A step of call->reach was applied, or failed. */
 void reach_replied(struct call *call, const struct reply *reply);

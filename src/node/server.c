@@ -291,7 +291,7 @@ static int open_peers(struct node *n)
 static int open_logins(struct node *n)
 {
     char why[KEY_WHY_MAX];
-    return login_open(n, why) ? 0 : refuse("who asks could not be told", why);
+    return login_open(n, why) && oidc_open(n, why) ? 0 : refuse("who asks could not be told", why);
 }
 
 static int64_t memory_bound(const struct params *p)
@@ -444,6 +444,7 @@ static void close_parts(struct node *n)
     listen_close(n);
     conn_close_all(n);
     login_close(n);
+    oidc_close(n);
     secrets_close(n);
     rest_schemas_close(n->schemas);
     peers_close(n);

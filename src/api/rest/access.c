@@ -215,6 +215,8 @@ static const struct {
     { ROUTE_ME, "GET", "", ACCESS_ME, false, REQUEST_AUTH_STATUS },
     { ROUTE_LOGIN, "GET", "", ACCESS_LOGINS, false, REQUEST_NONE },
     { ROUTE_LOGIN, "POST", "", ACCESS_LOGIN, true, REQUEST_AUTHENTICATE },
+    { ROUTE_LOGIN_OIDC, "GET", "", ACCESS_OIDC_START, false, REQUEST_NONE },
+    { ROUTE_LOGIN_BACK, "GET", "", ACCESS_OIDC_BACK, false, REQUEST_NONE },
     { ROUTE_LOGOUT, "POST", "", ACCESS_LOGOUT, false, REQUEST_NONE },
     { ROUTE_USERS, "GET", "", ACCESS_USERS, false, REQUEST_USER_LIST },
     { ROUTE_USER, "GET", "", ACCESS_USER, false, REQUEST_USER_GET },
@@ -236,6 +238,10 @@ int access_route(struct span path)
         return ROUTE_ME;
     if (span_is(path, "/v1/login"))
         return ROUTE_LOGIN;
+    if (span_is(path, "/v1/login/oidc"))
+        return ROUTE_LOGIN_OIDC;
+    if (span_is(path, "/v1/login/callback"))
+        return ROUTE_LOGIN_BACK;
     if (span_is(path, "/v1/logout"))
         return ROUTE_LOGOUT;
     if (span_is(path, "/v1/users"))
@@ -291,7 +297,8 @@ enum err access_call(const struct http_request *http, struct arena *arena, struc
     struct reading r = { .http = http, .arena = arena, .ask = a, .detail = detail };
     size_t i = 0;
     *detail = "a percent escape is not valid";
-    enum err e = http_query_each(http->query, arena, take_pair, &r);
+    bool back = out->route == ROUTE_LOGIN_BACK; /* its query is the issuer's */
+    enum err e = back ? ERR_OK : http_query_each(http->query, arena, take_pair, &r);
     if (e == ERR_OK)
         e = read_name(&r, out->route);
     if (e != ERR_OK)
@@ -440,6 +447,22 @@ static void me_write(struct jsonw *w, const struct access_facts *f, struct arena
     jsonw_object_end(w);
 }
 
+static void issuer_write(struct jsonw *w, const struct access_facts *f)
+{
+    jsonw_object(w);
+    jsonw_name(w, "type");
+    jsonw_text(w, SPAN("oidc"));
+    jsonw_name(w, "url");
+    jsonw_text(w, SPAN("/v1/login/oidc"));
+    jsonw_name(w, "issuer");
+    jsonw_text(w, f->issuer);
+    jsonw_name(w, "client_id");
+    jsonw_text(w, f->client);
+    jsonw_name(w, "scopes");
+    jsonw_text(w, f->scopes);
+    jsonw_object_end(w);
+}
+
 static void logins_write(struct jsonw *w, const struct access_facts *f)
 {
     jsonw_object(w);
@@ -451,12 +474,14 @@ static void logins_write(struct jsonw *w, const struct access_facts *f)
     jsonw_name(w, "type");
     jsonw_text(w, SPAN("password"));
     jsonw_object_end(w);
+    if (f->issuer.len)
+        issuer_write(w, f);
     jsonw_array_end(w);
     jsonw_object_end(w);
 }
 
 /* HttpOnly: no script reads it; Strict: no page of another site has it sent (RFC 6265bis). */
-static struct span cookie_of(struct span token, bool secure, struct arena *arena)
+struct span rest_cookie(struct span token, bool secure, struct arena *arena)
 {
     struct buf b;
     buf_open(&b, arena->alloc);
@@ -510,6 +535,9 @@ void rest_access(const struct rest_call *call, const struct access_facts *f, str
     case ACCESS_LOGIN:
         session_write(&w, a, f);
         break;
+    case ACCESS_OIDC_START: /* those are sent elsewhere */
+    case ACCESS_OIDC_BACK:
+        UNREACHABLE("a login by an issuer has no body");
     case ACCESS_LOGOUT:
         done_write(&w, "logged_out");
         break;
@@ -537,5 +565,5 @@ void rest_access(const struct rest_call *call, const struct access_facts *f, str
     body_of(out, 200, "application/json", &b, arena);
     add_header(out, "cache-control", SPAN("no-store"));
     if (a->verb == ACCESS_LOGOUT || (a->verb == ACCESS_LOGIN && a->cookie))
-        add_header(out, "set-cookie", cookie_of(f->token, f->secure, arena));
+        add_header(out, "set-cookie", rest_cookie(f->token, f->secure, arena));
 }

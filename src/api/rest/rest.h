@@ -114,6 +114,8 @@ enum access_verb {
     ACCESS_LOGINS, /* how one may log in */
     ACCESS_LOGIN,
     ACCESS_LOGOUT,
+    ACCESS_OIDC_START, /* a browser is sent to the issuer of logins, and comes back from it */
+    ACCESS_OIDC_BACK,
     ACCESS_USERS,
     ACCESS_USER,
     ACCESS_USER_SET,
@@ -253,7 +255,11 @@ struct access_facts {
     struct span token;  /* of a login */
     int64_t ttl_ms;     /* of a token */
     bool secure;        /* the connection is TLS */
+    struct span issuer, client, scopes; /* of logins by OpenID Connect; issuer empty: none */
 };
+
+/* The header that keeps a session with the browser; an empty token ends it. */
+struct span rest_cookie(struct span token, bool secure, struct arena *arena);
 
 /* The answer to one of call->access that went well. */
 void rest_access(const struct rest_call *call, const struct access_facts *f, struct arena *arena,

@@ -5,6 +5,7 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <openssl/param_build.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
 #include <stdio.h>
@@ -198,6 +199,110 @@ enum err key_open(const char *method, const char *public_file, const char *priva
     else
         key_close(k);
     return e;
+}
+
+/* ---- by numbers ---- */
+
+static const struct {
+    const char *type, *curve;
+    const char *methods[7];
+} families[] = {
+    { "RSA", NULL, { "RS256", "RS384", "RS512", "PS256", "PS384", "PS512" } },
+    { "EC", "P-256", { "ES256" } },
+    { "EC", "P-384", { "ES384" } },
+    { "EC", "P-521", { "ES512" } },
+    { "OKP", "Ed25519", { "EdDSA" } },
+};
+
+const char *const *key_methods(const struct key_numbers *k)
+{
+    static const char *const none[] = { NULL };
+    for (size_t i = 0; i < sizeof(families) / sizeof(families[0]); i++)
+        if (span_is(k->type, families[i].type) &&
+            (!families[i].curve || span_is(k->curve, families[i].curve)))
+            return families[i].methods;
+    return none;
+}
+
+static EVP_PKEY *from_params(const char *type, OSSL_PARAM_BLD *bld)
+{
+    EVP_PKEY *pkey = NULL;
+    OSSL_PARAM *params = OSSL_PARAM_BLD_to_param(bld);
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, type, NULL);
+    CHECK(params && ctx);
+    if (EVP_PKEY_fromdata_init(ctx) != 1 ||
+        EVP_PKEY_fromdata(ctx, &pkey, EVP_PKEY_PUBLIC_KEY, params) != 1)
+        pkey = NULL;
+    EVP_PKEY_CTX_free(ctx);
+    OSSL_PARAM_free(params);
+    return pkey;
+}
+
+static EVP_PKEY *rsa_of(struct span n, struct span e)
+{
+    if (n.len > KEY_RSA_BITS_MAX / 8 + 1 || e.len > 8)
+        return NULL;
+    OSSL_PARAM_BLD *bld = OSSL_PARAM_BLD_new();
+    BIGNUM *modulus = BN_bin2bn(n.data, (int)n.len, NULL);
+    BIGNUM *exponent = BN_bin2bn(e.data, (int)e.len, NULL);
+    CHECK(bld && modulus && exponent && OSSL_PARAM_BLD_push_BN(bld, "n", modulus) == 1 &&
+          OSSL_PARAM_BLD_push_BN(bld, "e", exponent) == 1);
+    EVP_PKEY *pkey = from_params("RSA", bld);
+    OSSL_PARAM_BLD_free(bld);
+    BN_free(modulus);
+    BN_free(exponent);
+    return pkey;
+}
+
+/* OpenSSL refuses a point that is not on the curve. */
+static EVP_PKEY *ec_of(const struct method *m, struct span x, struct span y)
+{
+    uint8_t point[1 + 2 * 66] = { 4 }; /* not compressed (SEC 1 2.3.3) */
+    if (x.len != m->number || y.len != m->number)
+        return NULL;
+    memcpy(point + 1, x.data, x.len);
+    memcpy(point + 1 + x.len, y.data, y.len);
+    OSSL_PARAM_BLD *bld = OSSL_PARAM_BLD_new();
+    CHECK(bld && OSSL_PARAM_BLD_push_utf8_string(bld, "group", OBJ_nid2sn(m->curve), 0) == 1 &&
+          OSSL_PARAM_BLD_push_octet_string(bld, "pub", point, 1 + 2 * x.len) == 1);
+    EVP_PKEY *pkey = from_params("EC", bld);
+    OSSL_PARAM_BLD_free(bld);
+    return pkey;
+}
+
+static EVP_PKEY *pkey_of(const struct method *m, const struct key_numbers *k)
+{
+    if (m->kind == RSA_PKCS1 || m->kind == RSA_PSS)
+        return rsa_of(k->first, k->second);
+    if (m->kind == EC)
+        return ec_of(m, k->first, k->second);
+    return k->first.len == 32
+               ? EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, k->first.data, 32)
+               : NULL;
+}
+
+enum err key_open_numbers(const char *method, const struct key_numbers *numbers, struct key **out)
+{
+    const char *const *names = key_methods(numbers);
+    const struct method *m = find(method);
+    while (*names && strcmp(*names, method) != 0)
+        names++;
+    if (!*names)
+        return ERR_BAD_REQUEST;
+    CHECK(m && m->kind != HMAC_SECRET);
+    EVP_PKEY *pkey = pkey_of(m, numbers);
+    bool ok = pkey && fits(m, pkey) && EVP_PKEY_get_bits(pkey) <= KEY_RSA_BITS_MAX;
+    ERR_clear_error();
+    if (!ok) {
+        EVP_PKEY_free(pkey);
+        return ERR_BAD_REQUEST;
+    }
+    struct key *k = calloc(1, sizeof(*k));
+    CHECK(k != NULL);
+    *k = (struct key){ .method = m, .pkey = pkey };
+    k->digest = m->digest ? EVP_get_digestbyname(m->digest) : NULL;
+    *out = k;
+    return ERR_OK;
 }
 
 void key_close(struct key *k)

@@ -11,7 +11,8 @@
 
 struct key;
 
-enum { KEY_WHY_MAX = 400, KEY_RSA_BITS_MIN = 2048 }; /* RFC 7518 3.3 */
+/* RFC 7518 3.3; more bits than the most take long to check. */
+enum { KEY_WHY_MAX = 400, KEY_RSA_BITS_MIN = 2048, KEY_RSA_BITS_MAX = 8192 };
 
 /* Files are PEM; for HS methods private_file holds the secret itself. "" for a file: not given;
  * with the public one alone the key only checks. ERR_BAD_REQUEST with the reason, KEY_WHY_MAX
@@ -20,6 +21,20 @@ enum { KEY_WHY_MAX = 400, KEY_RSA_BITS_MIN = 2048 }; /* RFC 7518 3.3 */
 enum err key_open(const char *method, const char *public_file, const char *private_file,
                   struct key **out, char *why) MUST_CHECK;
 void key_close(struct key *k);
+
+/* A public key by its numbers, big-endian (RFC 7518 6, RFC 8037): RSA: n and e; of a curve: x and
+ * y; Ed25519: x alone. */
+struct key_numbers {
+    struct span type;  /* "RSA", "EC", "OKP" */
+    struct span curve; /* EC, OKP: "P-256" */
+    struct span first, second;
+};
+/* The methods that a key of this kind may be used for: names, ended by NULL; none for another kind.
+ * Never one with a shared secret: what is public must not become one (RFC 8725 3.1). */
+const char *const *key_methods(const struct key_numbers *k);
+/* The key checks only. ERR_BAD_REQUEST: no such key, or not for this method. */
+enum err key_open_numbers(const char *method, const struct key_numbers *numbers,
+                          struct key **out) MUST_CHECK;
 
 const char *key_method(const struct key *k); /* "ES256" */
 bool key_can_sign(const struct key *k);

@@ -143,3 +143,65 @@ TEST(key_refuses_what_does_not_fit)
            strstr(why, "/nowhere"));
     EXPECT(end());
 }
+
+static struct span big(EVP_PKEY *pkey, const char *name, size_t len, uint8_t *bytes)
+{
+    BIGNUM *v = NULL;
+    if (EVP_PKEY_get_bn_param(pkey, name, &v) != 1)
+        return SPAN_NONE;
+    int n = len ? BN_bn2binpad(v, bytes, (int)len) : BN_bn2bin(v, bytes);
+    BN_free(v);
+    return span_of(bytes, (size_t)n);
+}
+
+/* What the private key signed, its public numbers find right. */
+static bool checks_by_numbers(const char *method, const char *type, const char *curve, size_t len)
+{
+    uint8_t a[1024], b[1024];
+    size_t raw = 32;
+    EVP_PKEY *pkey = make(method);
+    struct key_numbers k = { .type = span_text(type), .curve = span_text(curve) };
+    struct key *signs_with, *checks_with;
+    struct span data = SPAN("header.claims");
+    k.first = big(pkey, strcmp(type, "RSA") == 0 ? "n" : "qx", len, a);
+    k.second = big(pkey, strcmp(type, "RSA") == 0 ? "e" : "qy", len, b);
+    if (strcmp(type, "OKP") == 0 && EVP_PKEY_get_raw_public_key(pkey, a, &raw) == 1)
+        k.first = span_of(a, raw);
+    if (!write_pair(pkey) || key_open(method, "", private, &signs_with, why) != ERR_OK ||
+        key_open_numbers(method, &k, &checks_with) != ERR_OK)
+        return false;
+    buf_reset(&out);
+    bool ok = key_sign(signs_with, data, &out) == ERR_OK && !key_can_sign(checks_with) &&
+              key_verify(checks_with, data, buf_all(&out)) &&
+              !key_verify(checks_with, SPAN("other"), buf_all(&out));
+    struct key *none;
+    k.first.len--;
+    ok = ok && (strcmp(type, "RSA") == 0 ||
+                key_open_numbers(method, &k, &none) == ERR_BAD_REQUEST);
+    key_close(signs_with);
+    key_close(checks_with);
+    return ok;
+}
+
+TEST(key_by_its_numbers)
+{
+    uint8_t one[300] = { 1 };
+    struct key *k;
+    begin();
+    EXPECT(checks_by_numbers("RS256", "RSA", "", 0) && checks_by_numbers("PS512", "RSA", "", 0));
+    EXPECT(checks_by_numbers("ES256", "EC", "P-256", 32) &&
+           checks_by_numbers("ES384", "EC", "P-384", 48) &&
+           checks_by_numbers("ES512", "EC", "P-521", 66));
+    EXPECT(checks_by_numbers("EdDSA", "OKP", "Ed25519", 32));
+    struct key_numbers n = { SPAN("RSA"), SPAN_NONE, span_of(one, 300), SPAN("\x01\x00\x01") };
+    EXPECT(key_open_numbers("HS256", &n, &k) == ERR_BAD_REQUEST); /* never by what is public */
+    EXPECT(key_open_numbers("none", &n, &k) == ERR_BAD_REQUEST);
+    EXPECT(key_open_numbers("ES256", &n, &k) == ERR_BAD_REQUEST);
+    n.first.len = 128;
+    EXPECT(key_open_numbers("RS256", &n, &k) == ERR_BAD_REQUEST); /* too short */
+    n = (struct key_numbers){ SPAN("EC"), SPAN("P-256"), span_of(one, 32), span_of(one, 32) };
+    EXPECT(key_open_numbers("ES256", &n, &k) == ERR_BAD_REQUEST); /* not on the curve */
+    n.type = SPAN("oct");
+    EXPECT(!*key_methods(&n));
+    EXPECT(end());
+}

@@ -59,6 +59,8 @@ enum err jwt_split(struct span text, struct arena *arena, struct jwt_parts *out)
     if (!header)
         return ERR_BAD_REQUEST;
     bool ok = copy_text(header, "alg", arena, &out->alg) && !json_object_get(header, "crit");
+    if (json_object_get(header, "kid"))
+        ok = copy_text(header, "kid", arena, &out->kid) && out->kid.len && ok;
     json_decref(header);
     return ok ? ERR_OK : ERR_BAD_REQUEST;
 }

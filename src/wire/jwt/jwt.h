@@ -11,10 +11,11 @@
 #include "base/err.h"
 #include "base/span.h"
 
-enum { JWT_BYTES_MAX = 8192 }; /* of a whole token */
+enum { JWT_BYTES_MAX = 16384 }; /* of a whole token */
 
 struct jwt_parts {
     struct span alg;       /* what the header says */
+    struct span kid;       /* which key it names; empty: none */
     struct span content;   /* header "." claims, as they came: what the signature is of */
     struct span claims;    /* JSON, decoded: not to be read before the signature holds */
     struct span signature; /* decoded */
