@@ -11,7 +11,7 @@ set -eu
 build="gcc make python3 libc6-dev libnghttp2-dev libssl-dev libjansson-dev libwslay-dev libyaml-dev
        zlib1g-dev libxxhash-dev libcrypt-dev libpcre2-dev
        libcurl4-openssl-dev"
-test="clang-14 libclang-rt-14-dev pmccabe protobuf-compiler curl openssl
+test="g++ pkg-config clang-14 libclang-rt-14-dev pmccabe protobuf-compiler curl openssl
       ca-certificates etcd-server etcd-client python3-etcd3 python3-grpcio python3-protobuf
       python3-websockets python3-aiohttp python3-cryptography python3-jwt"
 suites="python3-etcd3gw python3-tooz python3-oslotest python3-testtools python3-fixtures

@@ -12,6 +12,12 @@
 
 enum { EXIT_DONE = 0, EXIT_REFUSED = 1, EXIT_USAGE = 2, EXIT_UNREACHABLE = 3 };
 
+enum { OPTIONS_LIST_MAX = 64 };
+struct option_list { /* of an option that may be given many times */
+    const char *items[OPTIONS_LIST_MAX];
+    int n;
+};
+
 struct options {
     const char *endpoint, *output, *cacert, *cert, *key;
     const char *range_end, *sort_by, *order;
@@ -35,6 +41,8 @@ struct options {
     bool stream, own;
     const char *environment, *type, *verbs;
     int64_t ttl;
+    struct option_list map, file, secret;
+    const char *below, *on_change, *cache_file;
     char **command; /* what stands behind "--", ended by NULL; NULL: nothing */
 };
 
@@ -96,6 +104,27 @@ int credentials_password(const char *file, const char *prompt, bool twice, struc
 int call_once(const struct options *o, const char *path, const struct buf *request,
               struct arena *arena, struct span *response);
 
+/* ---- a command with its configs (run.c) ---- */
+
+struct confman_list;
+struct confman;
+
+/* What the command gets: made anew of all there is, and compared. */
+struct rendered {
+    struct buf variables; /* "NAME=value", each ended by NUL */
+    struct buf files;     /* path, NUL, length (8 bytes), value */
+    size_t n_variables;
+};
+void rendered_open(struct rendered *r);
+void rendered_close(struct rendered *r); /* wiped */
+bool rendered_same(const struct rendered *a, const struct rendered *b);
+/* EXIT_USAGE: two configs would have one name, or a value is none for a variable; told. */
+int render_configs(const struct options *o, const struct confman_list *list, struct rendered *r);
+int render_secrets(const struct options *o, struct confman *c, struct rendered *r);
+/* Ours and these; in the arena. */
+char **rendered_environment(const struct rendered *r, struct arena *arena);
+int rendered_write(const struct rendered *r); /* the files */
+
 /* ---- output ---- */
 
 extern struct alloc cli_heap;
@@ -122,6 +151,7 @@ int run_member(const struct options *o, struct arena *arena);
 int run_cluster(const struct options *o, struct arena *arena);
 int run_snapshot(const struct options *o, struct arena *arena);
 int run_config(const struct options *o, struct arena *arena);
+int run_run(const struct options *o, struct arena *arena);
 int run_secret(const struct options *o, struct arena *arena);
 int run_seal(const struct options *o, struct arena *arena);
 int run_quota(const struct options *o, struct arena *arena);

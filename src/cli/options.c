@@ -5,16 +5,18 @@
 #include "base/nearest.h"
 #include "cli/cli_int.h"
 
-enum kind { FLAG, TEXT, NUMBER, HEX };
+enum kind { FLAG, TEXT, NUMBER, HEX, LIST };
 
 static const struct option {
     const char *name, *value, *text;
     enum kind kind;
     size_t offset;
+    const char *listed; /* by commands: the name, but where two options have one name */
 } table[] = {
-#define OPTION(name, field, kind, value, text)                                                     \
+#define OPTION(name, field, kind, value, text) OPTION_OF(name, name, field, kind, value, text)
+#define OPTION_OF(listed, name, field, kind, value, text)                                          \
     {                                                                                              \
-        name, value, text, kind, offsetof(struct options, field)                                   \
+        name, value, text, kind, offsetof(struct options, field), listed                           \
     }
     OPTION("endpoint", endpoint, TEXT, "HOST:PORT|unix:PATH,...",
            "servers to try in turn (CONFMAN_ENDPOINT)"),
@@ -31,6 +33,15 @@ static const struct option {
     OPTION("token", token, TEXT, "TOKEN", "what a login was answered with (CONFMAN_TOKEN)"),
     OPTION("help", help, FLAG, "", "this text"),
     OPTION("prefix", prefix, FLAG, "", "all keys that begin with KEY"),
+    OPTION_OF("run-prefix", "prefix", below, TEXT, "PREFIX", "only configs that begin so"),
+    OPTION("map", map, LIST, "KEY=VARIABLE", "another name than the usual one; none: leave it out"),
+    OPTION("file", file, LIST, "KEY=PATH", "write this config to a file, for its owner alone"),
+    OPTION("secret", secret, LIST, "PATH#NAME=VARIABLE|/FILE",
+           "a member of a secret; a file must be on a file system in memory"),
+    OPTION("on-change", on_change, TEXT, "restart|signal:NAME|exec:COMMAND|none",
+           "what to do when configs have changed (restart)"),
+    OPTION("cache-file", cache_file, TEXT, "FILE",
+           "keep the last known good here, and start from it when no server answers"),
     OPTION("from-key", from_key, FLAG, "", "KEY and all keys behind it"),
     OPTION("range-end", range_end, TEXT, "KEY", "all keys from KEY to before this one"),
     OPTION("limit", limit, NUMBER, "N", "at most this many"),
@@ -110,7 +121,7 @@ static const struct option *find(const struct command *c, const char *name, size
 {
     for (int i = 0; i < COUNT; i++)
         if (strlen(table[i].name) == len && strncmp(table[i].name, name, len) == 0 &&
-            lists(c->options, table[i].name))
+            lists(c->options, table[i].listed))
             return &table[i];
     return NULL;
 }
@@ -122,7 +133,7 @@ static int unknown(const struct command *c, const char *word)
     size_t n = 0;
     snprintf(given, sizeof(given), "%.*s", (int)strcspn(word + 2, "="), word + 2);
     for (int i = 0; i < COUNT; i++)
-        if (lists(c->options, table[i].name))
+        if (lists(c->options, table[i].listed))
             names[n++] = table[i].name;
     const char *near = nearest_word(given, names, n);
     return near ? cli_complain(EXIT_USAGE, "%s: unknown option --%s; did you mean --%s?", c->name,
@@ -143,6 +154,7 @@ bool options_number(const char *text, int64_t *out)
 static bool set(const struct option *o, struct options *out, const char *value)
 {
     void *field = (char *)out + o->offset;
+    struct option_list *list;
     char *end;
     switch (o->kind) {
     case FLAG:
@@ -150,6 +162,12 @@ static bool set(const struct option *o, struct options *out, const char *value)
         return *(bool *)field || strcmp(value, "false") == 0;
     case TEXT:
         *(const char **)field = value;
+        return true;
+    case LIST:
+        list = field;
+        if (list->n == OPTIONS_LIST_MAX)
+            return false;
+        list->items[list->n++] = value;
         return true;
     case NUMBER:
         return options_number(value, field) && *(int64_t *)field >= 0;
@@ -234,7 +252,7 @@ void options_help(const struct command *c, bool markdown)
     printf(markdown ? "\n## confman %s %s\n\n%s.\n\n    %s\n\n" : "confman %s %s\n  %s\n\n  %s\n\n",
            c->name, c->arguments, c->text, c->example);
     for (int i = 0; i < COUNT; i++)
-        if (lists(c->options, table[i].name))
+        if (lists(c->options, table[i].listed))
             printf(markdown ? "- `--%s%s%s`: %s\n" : "  --%s%s%s\n      %s\n", table[i].name,
                    table[i].value[0] ? " " : "", table[i].value, table[i].text);
 }

@@ -5,7 +5,8 @@
 #include "confman/confman_int.h"
 #include "wire/protobuf/etcd_pb.h"
 
-enum confman_code error_set(struct confman_error *error, enum confman_code code, const char *format, ...)
+enum confman_code error_set(struct confman_error *error, enum confman_code code,
+                            const char *format, ...)
 {
     va_list list;
     if (!error)

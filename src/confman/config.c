@@ -137,7 +137,8 @@ static bool is_target(const char *text)
 
 static bool is_method(const char *text)
 {
-    return text[0] && strlen(text) < 16 && strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == strlen(text);
+    size_t n = strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ");
+    return n && n < 16 && !text[n];
 }
 
 static void do_request(void *context)

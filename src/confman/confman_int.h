@@ -201,7 +201,8 @@ struct work {
 enum confman_code work_run(struct work *w, struct confman *c, struct confman_error *error,
                            void (*run)(void *work));
 void client_run(void *context);
-enum confman_code error_set(struct confman_error *error, enum confman_code code, const char *format, ...)
+enum confman_code error_set(struct confman_error *error, enum confman_code code,
+                            const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* ---- live copies ---- */

@@ -203,7 +203,8 @@ static void got_tree(struct confman *c, struct rpc *call)
     enum confman_code code = call->error.code;
     if (code == CONFMAN_OK &&
         !decode_chain(buf_all(&call->in), chain[0], &arena, chain, &n))
-        code = error_set(&call->error, CONFMAN_PROTOCOL, "the answer about environments makes no sense");
+        code = error_set(&call->error, CONFMAN_PROTOCOL,
+                         "the answer about environments makes no sense");
     arena_reset(&copy->arena);
     copy->blind = code == CONFMAN_DENIED ? 1 << WATCH_TREE : 0;
     copy->n_chain = n;
@@ -231,7 +232,8 @@ static void got_page(struct confman *c, struct rpc *call)
     if (call->error.code == CONFMAN_OK &&
         (!decode_page(text, arena, &page) || copy->gathered.n + page.n > CONFIGS_MAX ||
          (!page.n && page.next.len)))
-        error_set(&call->error, CONFMAN_PROTOCOL, "the answer makes no sense: is it a confman server?");
+        error_set(&call->error, CONFMAN_PROTOCOL,
+                  "the answer makes no sense: is it a confman server?");
     if (call->error.code != CONFMAN_OK) {
         copy_failed(copy, &call->error);
         rpc_free(call);
@@ -317,7 +319,8 @@ static void got_one(struct confman *c, struct rpc *call)
     struct span text = arena_copy(arena, buf_all(&call->in));
     (void)c;
     if (call->error.code == CONFMAN_OK && !decode_one(text, arena, &item))
-        error_set(&call->error, CONFMAN_PROTOCOL, "the answer makes no sense: is it a confman server?");
+        error_set(&call->error, CONFMAN_PROTOCOL,
+                  "the answer makes no sense: is it a confman server?");
     if (call->error.code != CONFMAN_OK && call->error.code != CONFMAN_NOT_FOUND) {
         copy_failed(copy, &call->error);
         rpc_free(call);

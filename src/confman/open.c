@@ -29,12 +29,14 @@ static enum confman_code take_endpoints(struct opening *p, const char *list)
             return error_set(p->error, CONFMAN_INVALID, "endpoint \"%.100s\" is not HOST:PORT, "
                                                    "https://HOST:PORT or unix:PATH", address);
         if (tls != c->secure && c->n_endpoints && !p->o->ca_file)
-            return error_set(p->error, CONFMAN_INVALID, "some endpoints are https and some are not");
+            return error_set(p->error, CONFMAN_INVALID,
+                             "some endpoints are https and some are not");
         c->secure = tls || p->o->ca_file || p->o->insecure_skip_verify;
         c->n_endpoints++;
         list += n + (list[n] == ',');
     }
-    return c->n_endpoints ? CONFMAN_OK : error_set(p->error, CONFMAN_INVALID, "there is no endpoint");
+    return c->n_endpoints ? CONFMAN_OK
+                          : error_set(p->error, CONFMAN_INVALID, "there is no endpoint");
 }
 
 static enum confman_code take_tls(struct opening *p)
@@ -133,8 +135,8 @@ enum confman_code confman_open(const struct confman_options *options, struct con
     if (!p.c)
         return error_set(p.error, CONFMAN_NO_MEMORY, "no memory");
     if (check_caught(do_open, &p, &bug)) /* what it has got is lost */
-        return error_set(p.error, CONFMAN_BUG, "no descriptor or no memory, or a bug of libconfman: "
-                                          "%.180s", bug.what);
+        return error_set(p.error, CONFMAN_BUG,
+                         "no descriptor or no memory, or a bug of libconfman: %.180s", bug.what);
     if (p.error->code != CONFMAN_OK)
         free_all(p.c);
     else

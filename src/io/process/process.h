@@ -19,6 +19,24 @@ void process_end(int id);      /* asks it to stop (SIGTERM) */
  * signal's number; 0: SIGINT or SIGTERM came for us; -1: none is left. */
 int process_wait(int *status);
 
+/* ---- to look after a command with other work beside it ---- */
+
+/* From now on what a command is to be told of (SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2),
+ * and that a process has ended (SIGCHLD), comes by this descriptor, and orphans of the command are
+ * ours. -1: no descriptor is to be had. */
+int process_signals(void);
+/* False: none any more. *typed: the terminal sent it, so the command has it too. *ended: SIGCHLD. */
+bool process_signal_next(int fd, int *number, bool *typed, bool *ended);
+int process_signal_of(const char *name); /* "HUP", "SIGHUP" or "1"; 0: there is none */
+/* As process_run, with this environment (ended by NULL); it is ended when we are. */
+enum err process_spawn(char *const argv[], char *const environment[], int *id) MUST_CHECK;
+/* False: nobody has ended. *status as of process_wait. */
+bool process_reap(int *id, int *status);
+void process_send(int id, int number);
+void process_kill(int id);
+/* Whether the file system that path is to be on keeps its files in memory alone. */
+bool process_in_memory(const char *path);
+
 /* Tells whoever started us, if it wants to hear (systemd's NOTIFY_SOCKET): "READY=1", "STOPPING=1"
  * (sd_notify(3)). */
 void process_notify(const char *state);
