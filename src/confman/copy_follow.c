@@ -147,28 +147,8 @@ static void canceled(struct confman_copy *copy, const struct pb_watch_response *
     copy_failed(copy, &error);
 }
 
-static void take_response(struct confman *c, const struct pb_watch_response *r)
+static void take_events(struct confman_copy *copy, int kind, const struct pb_watch_response *r)
 {
-    struct confman_copy *copy = c->copies;
-    int kind = (int)(r->watch_id % KINDS_ROOM);
-    if (r->created && r->canceled) { /* refused: etcd does not say which one */
-        for (; copy; copy = copy->next)
-            if (copy->watching && copy->created != EVERY)
-                canceled(copy, r);
-        return;
-    }
-    while (copy && (copy->id != r->watch_id / KINDS_ROOM || !copy->watching))
-        copy = copy->next;
-    if (!copy || r->watch_id < 0 || kind >= WATCH_KINDS || !kind_wanted(copy, kind))
-        return;
-    if (r->canceled) {
-        canceled(copy, r);
-        return;
-    }
-    if (r->created) {
-        copy->created |= 1 << kind;
-        return;
-    }
     /* An empty one is progress: all up to the header's revision has been told. */
     if (!r->n_events && r->header && r->header->revision > copy->seen[kind])
         copy->seen[kind] = r->header->revision;
@@ -180,6 +160,34 @@ static void take_response(struct confman *c, const struct pb_watch_response *r)
             copy->seen[kind] = e->kv->mod_revision;
         take_event(copy, kind, e);
     }
+}
+
+/* Which one was refused etcd does not say. */
+static void refused(struct confman *c, const struct pb_watch_response *r)
+{
+    for (struct confman_copy *copy = c->copies; copy; copy = copy->next)
+        if (copy->watching && copy->created != EVERY)
+            canceled(copy, r);
+}
+
+static void take_response(struct confman *c, const struct pb_watch_response *r)
+{
+    struct confman_copy *copy = c->copies;
+    int kind = (int)(r->watch_id % KINDS_ROOM);
+    if (r->created && r->canceled) {
+        refused(c, r);
+        return;
+    }
+    while (copy && (copy->id != r->watch_id / KINDS_ROOM || !copy->watching))
+        copy = copy->next;
+    if (!copy || kind < 0 || kind >= WATCH_KINDS || !kind_wanted(copy, kind))
+        return;
+    if (r->canceled)
+        canceled(copy, r);
+    else if (r->created)
+        copy->created |= 1 << kind;
+    else
+        take_events(copy, kind, r);
 }
 
 static void on_data(struct confman *c, struct rpc *call)

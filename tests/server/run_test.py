@@ -125,7 +125,7 @@ class RunTest(ServerTest):
                             (("--on-change", "signal:NOPE"), b"--on-change wants"),
                             (("--map", "app/limit"), b"KEY=VARIABLE"),
                             (("--map", "app/db-host=A-B"), b"no name of a variable"),
-                            (("--secret", "x=Y"), b"PATH#NAME=VARIABLE"),
+                            (("--map", "app/db.host=", "--secret", "x=Y"), b"PATH#NAME=VARIABLE"),
                             (("--map", "app/db.host=", "--secret", "a#b=/var/tmp/x"),
                              b"file system in memory")):
             process = self.run_it(*words)

@@ -25,7 +25,8 @@ int process_wait(int *status);
  * and that a process has ended (SIGCHLD), comes by this descriptor, and orphans of the command are
  * ours. -1: no descriptor is to be had. */
 int process_signals(void);
-/* False: none any more. *typed: the terminal sent it, so the command has it too. *ended: SIGCHLD. */
+/* False: none any more. *typed: the terminal sent it, so the command has it too. *ended: it is
+ * SIGCHLD. */
 bool process_signal_next(int fd, int *number, bool *typed, bool *ended);
 int process_signal_of(const char *name); /* "HUP", "SIGHUP" or "1"; 0: there is none */
 /* As process_run, with this environment (ended by NULL); it is ended when we are. */
