@@ -76,6 +76,15 @@ static const struct command commands[] = {
       "confman secret put db/password value=hunter2", 1, 34, run_secret },
     { "seal", "status", COMMON, "whether the server has the key that opens secrets",
       "confman seal status", 1, 1, run_seal },
+    { "flag",
+      "list|get NAME|set NAME [DEFINITION|-]|delete NAME|eval NAME [MEMBER=VALUE...]|"
+      "explain NAME [MEMBER=VALUE...]|enable NAME|disable NAME|import [FILE|-]",
+      "environment format dry-run " COMMON,
+      "feature flags of an environment; eval and explain tell what somebody gets who is known by "
+      "members such as targetingKey=ann (a value that is JSON is taken so); import takes a file of "
+      "flagd's, or another system's export, so that nobody changes sides",
+      "confman flag explain new-checkout targetingKey=user-7 email=a@example.com", 1, 34,
+      run_flag },
     { "import", "etcd", "from-endpoint from-snapshot from-data-dir " SOURCE " help",
       "make a data directory of all that an etcd has, with its revisions: from a live one, its "
       "snapshot, or its data directory; with the server's --data-dir, --name, "
@@ -226,7 +235,8 @@ int cli_run(int argc, char **argv)
 int cli_docs(void)
 {
     printf("# Command line\n\nMade from the table in `src/cli/cli.c` by `make docs`. The commands "
-           "but config, snapshot and quota speak to the etcd door, so they work against any etcd "
+           "but config, flag, secret, "
+           "snapshot and quota speak to the etcd door, so they work against any etcd "
            "v3 server.\n\nExit status: 0 done, 1 refused or not found, 2 wrong usage, 3 the server "
            "cannot be reached or did not answer in time. In JSON, keys and values are strings when "
            "they are UTF-8, "

@@ -36,6 +36,8 @@ struct options {
     bool learner, source_insecure_skip_verify, etcd;
     bool help, json;
     const char *name_space, *version, *versions, *reason;
+    const char *format;
+    bool dry_run;
     const char *args[34];
     int n_args;
     bool stream, own;
@@ -90,6 +92,20 @@ int client_download(struct client *c, const char *path, int (*take)(void *, stru
 /* A request of the REST door, and the answer's body (in c's memory until the next call). */
 int client_http(struct client *c, const char *method, const char *path, struct span body,
                 struct span *answer);
+
+/* ---- door.c: the same, with paths and JSON seen to ---- */
+
+/* Appends text as a word of a path or query; those of plain_too stay as they are. */
+void path_add(struct buf *b, const char *text, const char *plain_too);
+void path_query(struct buf *b, const char *name, const char *value); /* value NULL: nothing */
+/* *out: the answer, to be given to json_decref; NULL when --output json had it printed. path may be
+ * used no more. */
+int door_ask(const struct options *o, const char *method, struct buf *path, struct span body,
+             json_t **out);
+/* The same, whatever --output says. */
+int door_read(const struct options *o, const char *method, struct buf *path, struct span body,
+              json_t **out);
+void door_json(struct buf *b, const json_t *value);
 
 /* ---- who we are ---- */
 
@@ -154,6 +170,10 @@ int run_config(const struct options *o, struct arena *arena);
 int run_run(const struct options *o, struct arena *arena);
 int run_secret(const struct options *o, struct arena *arena);
 int run_seal(const struct options *o, struct arena *arena);
+int run_flag(const struct options *o, struct arena *arena);
+/* Of another system's export: flags by name, in our form, into flags, and what they share into
+ * *shared (NULL: nothing). How many could not be taken over, each told why; < 0: none, told why. */
+int flag_convert(const char *format, const json_t *file, json_t *flags, json_t **shared);
 int run_quota(const struct options *o, struct arena *arena);
 int run_mirror(const struct options *o, struct arena *arena);
 int run_import(const struct options *o, struct arena *arena);

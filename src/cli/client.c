@@ -448,9 +448,18 @@ static int complain_of_problem(int http, struct span answer)
     const char *detail = jsonr_read(answer, &json, why) == ERR_OK
                              ? json_string_value(json_object_get(json, "detail"))
                              : NULL;
+    size_t i;
+    json_t *one;
     int status = detail ? cli_complain(EXIT_REFUSED, "%s", detail)
                         : cli_complain(EXIT_REFUSED, "the server answered HTTP %d: %.*s", http,
                                        (int)answer.len, (const char *)answer.data);
+    json_array_foreach(json_object_get(json, "errors"), i, one)
+    {
+        const char *at = json_string_value(json_object_get(one, "pointer"));
+        const char *what = json_string_value(json_object_get(one, "detail"));
+        if (what)
+            fprintf(stderr, "  %s: %s\n", at ? at : "", what);
+    }
     json_decref(json);
     return status;
 }

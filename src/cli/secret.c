@@ -5,50 +5,7 @@
 
 enum { READ_MAX = 1 << 20 };
 
-/* Appends text as a word of a path or query; slashes stay where they are wanted. */
-static void add_escaped(struct buf *b, const char *text, const char *plain_too)
-{
-    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
-    for (; *text; text++) {
-        bool as_is = strchr(plain, *text) || strchr(plain_too, *text);
-        buf_format(b, as_is ? "%c" : "%%%02X", (unsigned char)*text);
-    }
-}
-
-static void add_query(struct buf *b, const char *name, const char *value)
-{
-    if (!value)
-        return;
-    buf_format(b, "%c%s=", b->data && memchr(b->data, '?', b->len) ? '&' : '?', name);
-    add_escaped(b, value, "");
-}
-
-static int ask(const struct options *o, const char *method, struct buf *path, struct span body,
-               json_t **out)
-{
-    char why[JSONR_WHY_MAX];
-    struct span answer;
-    buf_u8(path, 0);
-    struct client *c = client_open(o);
-    int status =
-        c ? client_http(c, method, (const char *)path->data, body, &answer) : EXIT_UNREACHABLE;
-    *out = NULL;
-    if (status == EXIT_DONE && o->json)
-        printf("%.*s\n", (int)answer.len, (const char *)answer.data);
-    else if (status == EXIT_DONE && jsonr_read(answer, out, why) != ERR_OK)
-        status = cli_complain(EXIT_UNREACHABLE, "the answer makes no sense");
-    if (c)
-        client_close(c);
-    return status;
-}
-
 /* ---- what is put ---- */
-
-static int put_text(const char *text, size_t len, void *out)
-{
-    buf_put(out, text, len);
-    return 0;
-}
 
 static int read_input(struct buf *b)
 {
@@ -112,7 +69,7 @@ static int put_body(const struct options *o, struct buf *body)
         status = add_word(data, o->args[i]);
     buf_text(body, "{\"data\":");
     if (status == EXIT_DONE)
-        json_dump_callback(data, put_text, body, JSON_COMPACT);
+        door_json(body, data);
     buf_text(body, "}");
     json_decref(data);
     return status;
@@ -193,18 +150,18 @@ static int run_verb(const struct options *o, const struct verb *v, struct buf *p
     buf_text(path, "/v1/secrets");
     if (v->wants_path) {
         buf_u8(path, '/');
-        add_escaped(path, o->args[1], "/");
+        path_add(path, o->args[1], "/");
     }
     buf_text(path, v->query);
     if (!v->wants_path && o->n_args > 1)
-        add_query(path, "prefix", o->args[1]);
-    add_query(path, "namespace", o->name_space);
-    add_query(path, "version", o->version);
-    add_query(path, "versions", o->versions);
-    add_query(path, "reason", o->reason);
+        path_query(path, "prefix", o->args[1]);
+    path_query(path, "namespace", o->name_space);
+    path_query(path, "version", o->version);
+    path_query(path, "versions", o->versions);
+    path_query(path, "reason", o->reason);
     int status = put ? put_body(o, body) : EXIT_DONE;
     if (status == EXIT_DONE)
-        status = ask(o, v->method, path, buf_all(body), &answer);
+        status = door_ask(o, v->method, path, buf_all(body), &answer);
     if (status == EXIT_DONE && answer) {
         print_answer(v->name, answer);
         json_decref(answer);
@@ -245,7 +202,7 @@ int run_seal(const struct options *o, struct arena *arena)
         return cli_complain(EXIT_USAGE, "seal: \"%s\" is not status", o->args[0]);
     buf_open(&path, arena->alloc);
     buf_text(&path, "/v1/seal");
-    int status = ask(o, "GET", &path, SPAN_NONE, &a);
+    int status = door_ask(o, "GET", &path, SPAN_NONE, &a);
     if (status == EXIT_DONE && a) {
         printf("sealed       %s\n", json_is_true(json_object_get(a, "sealed")) ? "yes" : "no");
         printf("initialized  %s\n", json_is_true(json_object_get(a, "initialized")) ? "yes" : "no");

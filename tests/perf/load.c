@@ -38,6 +38,7 @@ static int usage(void)
 {
     fprintf(stderr,
             "load put|range|page|txn|grant|renew|fill|fanout|idle|http --port P[,P...]\n"
+            "load evaluate\n"
             "     [--host H] [-c N] [-s N] [-d S] [--keys N] [--key-bytes N] [--value-bytes N]\n"
             "     [--linearizable] [--watchers N] [--server-pid PID[,PID...]]\n"
             "     http: --path P (# in it: one of --keys numbers) [--method M] [--body JSON]\n");
@@ -524,6 +525,8 @@ int main(int argc, char **argv)
                        .watchers = 1000,
                        .prng = { 1 } };
     l.workload = argc > 1 ? argv[1] : "";
+    if (is("evaluate"))
+        return run_evaluate();
     for (size_t i = 0; i < sizeof(workloads) / sizeof(workloads[0]); i++)
         known = known || strcmp(l.workload, workloads[i]) == 0;
     for (int i = 2; i < argc; i++) {

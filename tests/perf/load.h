@@ -74,3 +74,7 @@ void field_number(struct buf *b, uint32_t field, int64_t v);
 void field_bytes(struct buf *b, uint32_t field, struct span s);
 
 int64_t clock_us(void);
+
+/* ---- flags.c ---- */
+
+int run_evaluate(void); /* flags evaluated in this process: prints what one takes */

@@ -147,6 +147,32 @@ static void read_flag(struct reading *r)
         fault(r, "value", e == ERR_BODY_TOO_LARGE ? err_text(e) : why);
 }
 
+/* What the flags of an environment share: {"$evaluators": {name: rule}}. */
+static void read_flagset(struct reading *r)
+{
+    const struct jdoc *value = member(r, "value");
+    const struct rule *rule;
+    struct fval all;
+    const char *detail = "is missing";
+    char *why = arena_alloc(r->arena, FLAG_WHY_MAX);
+    if (!value || !change_value(value, NULL, r->arena, &r->x->value, &r->x->type, &detail)) {
+        fault(r, "value", detail);
+        return;
+    }
+    r->x->type = KV_JSON;
+    enum err e = fval_read(r->x->value, r->arena, &all, why);
+    const struct fval *rules = e == ERR_OK ? fval_find(&all, SPAN("$evaluators")) : NULL;
+    if (e != ERR_OK)
+        fault(r, "value", e == ERR_BODY_TOO_LARGE ? err_text(e) : why);
+    else if (!rules || rules->type != FVAL_OBJECT)
+        fault(r, "value", "must be {\"$evaluators\": {name: rule}}");
+    for (uint32_t i = 0; rules && rules->type == FVAL_OBJECT && i < rules->n; i++)
+        if (rule_compile(&rules->members[i].value, rules, r->arena, &rule, why) != ERR_OK) {
+            fault(r, "value", why);
+            return;
+        }
+}
+
 /* A config that stands for a field of a secret: read, it is the secret's. */
 static void read_reference(struct reading *r)
 {
@@ -182,6 +208,17 @@ static const char *flag_name_fault(struct span s)
     return good ? NULL : "a flag's name has 1 to 100 bytes, none of them a blank or slash";
 }
 
+static struct span flagset_key_of(struct reading *r)
+{
+    struct buf b;
+    buf_open(&b, r->arena->alloc);
+    buf_text(&b, "confman/flagset/");
+    buf_span(&b, r->environment);
+    struct span out = arena_copy(r->arena, buf_all(&b));
+    buf_close(&b);
+    return out;
+}
+
 static struct span flag_key(struct reading *r)
 {
     struct buf b;
@@ -199,11 +236,16 @@ static const char *const of_any[] = { "op", "kind", "key", "environment", "if_ve
 static const struct kind {
     const char *name;
     void (*read)(struct reading *r);
-    bool flag;
+    bool flag, flagset;
     const char *members[4];
-} kinds[] = { { "config", read_config, false, { "value", "type" } },
-              { "flag", read_flag, true, { "value" } },
-              { "secret_reference", read_reference, false, { "namespace", "path", "field" } } };
+} kinds[] = { { "config", read_config, false, false, { "value", "type" } },
+              { "flag", read_flag, true, false, { "value" } },
+              { "flagset", read_flagset, false, true, { "value" } },
+              { "secret_reference",
+                read_reference,
+                false,
+                false,
+                { "namespace", "path", "field" } } };
 
 static bool is_known(const struct kind *k, struct span name, bool deletes)
 {
@@ -239,7 +281,7 @@ static void read_item(struct reading *r)
     if (!r->x->deletes && !span_is(op, "set"))
         fault(r, "op", "must be set or delete");
     if (!k) {
-        fault(r, "kind", "must be config, flag or secret_reference");
+        fault(r, "kind", "must be config, flag, flagset or secret_reference");
         return;
     }
     for (uint32_t i = 0; i < r->item->n; i++)
@@ -249,10 +291,12 @@ static void read_item(struct reading *r)
     r->name = text_of(r, "key", SPAN_NONE);
     if (!environment_name(r->environment))
         fault(r, "environment", REST_ENVIRONMENT_RULE);
-    detail = k->flag ? flag_name_fault(r->name) : config_key_fault(r->name);
+    detail = k->flagset ? NULL : k->flag ? flag_name_fault(r->name) : config_key_fault(r->name);
     if (detail)
         fault(r, "key", detail);
-    r->x->key = k->flag ? flag_key(r) : config_key(r->arena, r->environment, r->name);
+    r->x->key = k->flagset ? flagset_key_of(r)
+                : k->flag  ? flag_key(r)
+                           : config_key(r->arena, r->environment, r->name);
     read_version(r);
     if (!r->x->deletes)
         k->read(r);

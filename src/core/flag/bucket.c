@@ -69,6 +69,19 @@ static double sha_unit(struct span s)
     return (double)((float)(bits >> 4) / (float)0xFFFFFFFFFFFFFFFull);
 }
 
+/* Multiplied first: where total is the modulus, or divides it, nothing is rounded. */
+static double share(uint32_t hash, uint32_t modulus, double total)
+{
+    return hash % modulus * total / modulus;
+}
+
+/* GrowthBook's weights are shares of one, and GO Feature Flag's of 100,000, however floating point
+ * adds them up. */
+static double near(double total, double whole)
+{
+    return total > 0.99 * whole && total < 1.01 * whole ? whole : total;
+}
+
 double flag_bucket(enum flag_bucketing how, struct span seed, struct span salt, struct span value,
                    double total)
 {
@@ -93,16 +106,16 @@ double flag_bucket(enum flag_bucketing how, struct span seed, struct span salt, 
         both = salt.len ? join(first, seed, ".", salt) : join(first, seed, "", salt);
         return sha_unit(join(text, both, ".", value)) * total;
     case BUCKET_GROWTHBOOK1:
-        return fnv1a(join(text, value, "", seed), FNV1A_START) % 1000 / 1000.0 * total;
+        return share(fnv1a(join(text, value, "", seed), FNV1A_START), 1000, near(total, 1));
     case BUCKET_GROWTHBOOK2: {
         uint32_t h = fnv1a(both, FNV1A_START);
         struct span again = span_of(digits, number_text(h, digits));
-        return fnv1a(again, FNV1A_START) % 10000 / 10000.0 * total;
+        return share(fnv1a(again, FNV1A_START), 10000, near(total, 1));
     }
     case BUCKET_GOFF:
-        return fnv1a(both, FNV1A_START) % 100000 / 100000.0 * total;
+        return share(fnv1a(both, FNV1A_START), 100000, near(total, 100000));
     case BUCKET_FLIPT:
-        return (uint32_t)crc32(0, both.data, (unsigned)both.len) % 1000 / 1000.0 * total;
+        return share((uint32_t)crc32(0, both.data, (unsigned)both.len), 1000, total);
     case BUCKETING_COUNT:
         break;
     }
@@ -155,8 +168,7 @@ static bool bucket_by(struct run *r, const struct rule *rule, const struct frame
     return value->data != NULL;
 }
 
-bool op_fractional(struct run *r, const struct rule *rule, const struct frame *f,
-                   struct fval *out)
+bool op_fractional(struct run *r, const struct rule *rule, const struct frame *f, struct fval *out)
 {
     struct span seed, value = SPAN_NONE;
     double total = 0, weight, at = 0;
@@ -179,11 +191,15 @@ bool op_fractional(struct run *r, const struct rule *rule, const struct frame *f
     if (!value.data || total <= 0 || total > 2147483647)
         return true;
     r->split = true;
-    double bucket = flag_bucket(r->bucketing, seed, r->salt, value, total);
+    bool floats = r->bucketing == BUCKET_LAUNCHDARKLY;
+    double bucket = flag_bucket(r->bucketing, seed, r->salt, value, floats ? 1 : total);
+    float sum = 0; /* LaunchDarkly adds up shares of one, as floats; at the edges it shows */
     for (uint32_t i = 0; i < n; i++) {
         entry_of(&entries[i], &variant, &weight);
         at += weight;
-        if (bucket < at || (i == n - 1 && weight > 0)) {
+        sum += (float)weight / (float)total;
+        bool below = bucket < (floats ? (double)sum : at);
+        if (below || (i == n - 1 && weight > 0)) {
             *out = variant;
             break;
         }
@@ -245,7 +261,7 @@ static int compare_pre(struct span a, struct span b)
         struct span x = span_of(a.data, ea ? (size_t)(ea - a.data) : a.len);
         struct span y = span_of(b.data, eb ? (size_t)(eb - b.data) : b.len);
         bool nx = is_digits(x), ny = is_digits(y);
-        int c = nx != ny             ? (ny ? 1 : -1)
+        int c = nx != ny               ? (ny ? 1 : -1)
                 : nx && x.len != y.len ? (x.len > y.len ? 1 : -1)
                                        : span_compare(x, y);
         if (c)
@@ -298,5 +314,13 @@ static bool edge(const struct fval *a, bool start, struct fval *out)
     *out = fval_bool(a[1].n == 0 || memcmp(at, a[1].text, a[1].n) == 0);
     return true;
 }
-EAGER(starts_with) { (void)r, (void)n, (void)f; return edge(a, true, out); }
-EAGER(ends_with) { (void)r, (void)n, (void)f; return edge(a, false, out); }
+EAGER(starts_with)
+{
+    (void)r, (void)n, (void)f;
+    return edge(a, true, out);
+}
+EAGER(ends_with)
+{
+    (void)r, (void)n, (void)f;
+    return edge(a, false, out);
+}
