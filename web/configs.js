@@ -1,10 +1,10 @@
 // Configs: the list, the editor, and what a change would do.
 import { h, button, field, dialog, note, ago, count } from "./dom.js";
-import { call, get } from "./http.js";
+import { call, get, queryOf } from "./http.js";
 import { list, marked } from "./list.js";
 import { Store, idOf, urlOf } from "./store.js";
 import { chosenEnvironment, environmentPicker } from "./environments.js";
-import { TYPES, bodyOf, faultsOf, review, textOf, wrong } from "./publish.js";
+import { TYPES, bodyOf, changeOf, faultsOf, review, textOf, wrong } from "./publish.js";
 import { history } from "./history.js";
 
 const put = (key, environment, type, text, conditions) =>
@@ -86,14 +86,8 @@ const publish = (item, type, text) =>
           ? `, type ${now.type} → ${type}`
           : ""
         : `: from then on ${item.environment} has its own and does not follow ${item.from}`,
-    write: (now) =>
-      put(
-        item.key,
-        item.environment,
-        type,
-        text,
-        now ? { "if-match": `"${now.version}"` } : { "if-none-match": "*" },
-      ),
+    change: (version) =>
+      changeOf({ environment: item.environment, key: item.key }, type, text, version),
     read: () => own(item.key, item.environment),
   });
 
@@ -142,7 +136,8 @@ function editor(close) {
     });
     async function submit() {
       const done = await publish(base, type.value, text.value);
-      if (done) {
+      if (done && done.draft) set(base);
+      else if (done) {
         note(`${done.key} is published as version ${done.version}.`);
         set(done);
       }
@@ -158,7 +153,8 @@ function editor(close) {
       ["Changed by", item.updated_by],
       ["Changed", new Date(item.updated_at).toLocaleString()],
     ];
-    const over = h("p", { class: "hint" });
+    const over = h("p", { class: "hint" }),
+      { environment } = item;
     hidden(item, chain).then((words) => (over.textContent = words || ""));
     node.replaceChildren(
       h(
@@ -182,6 +178,11 @@ function editor(close) {
         item.from
           ? h("span", { class: "grow" })
           : button("Delete", remove, { class: "quiet danger-text" }),
+        button(
+          "Who runs it",
+          () => (location.hash = `#/deliveries?${queryOf({ key: base.key, environment })}`),
+          { class: "quiet" },
+        ),
         button("History", () => history(base.key, base.from || base.environment)),
         go,
       ),

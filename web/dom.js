@@ -17,6 +17,12 @@ export const h = (tag, props, ...children) => fill(document.createElement(tag), 
 export const svg = (tag, props, ...children) =>
   fill(document.createElementNS(SVG, tag), props, children);
 
+// What stands in a node from now on; null stands for nothing.
+export function refill(node, ...children) {
+  node.replaceChildren();
+  return fill(node, {}, children);
+}
+
 export function button(text, onclick, props = {}) {
   return h("button", { type: "button", onclick, ...props }, text);
 }
@@ -58,19 +64,20 @@ export function field(label, input, hint) {
 }
 
 // A modal dialog. submit may throw: its words are shown and the dialog stays. Resolves with what
-// submit gave, or undefined when it was left.
-export function dialog({ title, body, action, submit, danger, wide, cancel = "Cancel" }) {
+// submit gave, or undefined when it was left. other: {action, submit}, another way to end it.
+export function dialog({ title, body, action, submit, other, danger, wide, cancel = "Cancel" }) {
   return new Promise((resolve) => {
     let result;
     const problem = h("div", { class: "problem", role: "alert", hidden: true });
     const go =
       action && h("button", { type: "submit", class: danger ? "danger" : "primary" }, action);
+    const second = other && button(other.action, () => send(other.submit));
     const node = h(
       "dialog",
       { class: wide ? "wide" : "", "aria-label": title },
       h(
         "form",
-        { onsubmit: send },
+        { onsubmit: (e) => (e.preventDefault(), go && send(submit)) },
         h("h2", {}, title),
         body,
         problem,
@@ -78,17 +85,17 @@ export function dialog({ title, body, action, submit, danger, wide, cancel = "Ca
           "footer",
           {},
           button(cancel, () => node.close()),
+          second,
           go,
         ),
       ),
     );
-    async function send(event) {
-      event.preventDefault();
-      if (!go || go.disabled) return;
+    async function send(how) {
+      if (go.disabled) return;
       go.disabled = true;
       problem.hidden = true;
       try {
-        result = (await submit()) ?? true;
+        result = (await how()) ?? true;
         node.close();
       } catch (e) {
         const faults = (e.faults || []).map((x) => h("li", {}, x));

@@ -4,7 +4,7 @@ import { call, get } from "./http.js";
 import { subscribe } from "./stream.js";
 import { list, marked } from "./list.js";
 import { chosenEnvironment, environmentPicker, inEnvironment } from "./environments.js";
-import { faultsOf, review, wrong } from "./publish.js";
+import { changeOf, faultsOf, review, wrong } from "./publish.js";
 
 const SETTLE_MS = 150; // changes that come together are read at once
 const LIST_MAX = 10000;
@@ -79,13 +79,8 @@ const publish = (flag, environment, text) =>
     after: text,
     json: true,
     before: (now) => textOf(now || flag),
-    write: (now) =>
-      put(
-        flag.name,
-        environment,
-        text,
-        now ? { "if-match": `"${now.version}"` } : { "if-none-match": "*" },
-      ),
+    change: (version) =>
+      changeOf({ kind: "flag", environment, key: flag.name }, undefined, text, version),
     read: () => one(flag.name, environment),
   });
 
@@ -258,7 +253,8 @@ function editor(environment, close) {
   }
   async function submit(after) {
     const done = await publish(base, environment(), after);
-    if (done) {
+    if (done && done.draft) set(base);
+    else if (done) {
       note(`${done.name} is published as version ${done.version}.`);
       set(done);
     }

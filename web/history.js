@@ -1,5 +1,5 @@
 // What a config was before: its versions, what differs between any two, and the way back to one.
-import { h, button, dialog, note, ago } from "./dom.js";
+import { h, button, dialog, note, ago, refill } from "./dom.js";
 import { call, get } from "./http.js";
 import { diffView } from "./diff.js";
 import { bodyOf, textOf } from "./publish.js";
@@ -56,7 +56,8 @@ export async function history(key, environment) {
     const i = all.indexOf(chosen);
     const other = against.value === "before" ? all[i + 1] : all[Number(against.value)];
     const [old, new_] = all.indexOf(other) > i || !other ? [other, chosen] : [chosen, other];
-    right.replaceChildren(
+    refill(
+      right,
       h(
         "div",
         { class: "line" },

@@ -76,6 +76,11 @@ export async function call(method, path, body, headers) {
     }
   }
 }
+// Of a path: what is empty is left out.
+export const queryOf = (values) =>
+  String(
+    new URLSearchParams(Object.entries(values).filter(([, v]) => v !== "" && v !== undefined)),
+  );
 export const get = (path) => call("GET", path);
 
 export async function metricsText() {

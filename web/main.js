@@ -7,6 +7,8 @@ import { overview } from "./overview.js";
 import { configs } from "./configs.js";
 import { flags } from "./flags.js";
 import { secrets } from "./secrets.js";
+import { drafts } from "./drafts.js";
+import { deliveries } from "./deliveries.js";
 import { access } from "./access.js";
 
 const SCREENS = {
@@ -14,6 +16,8 @@ const SCREENS = {
   configs: { title: "Configs", open: configs },
   flags: { title: "Flags", open: flags },
   secrets: { title: "Secrets", open: secrets },
+  drafts: { title: "Drafts", open: drafts },
+  deliveries: { title: "Who runs what", open: deliveries },
   access: { title: "Users and roles", open: access },
 };
 const NAMES = Object.keys(SCREENS);

@@ -1,5 +1,6 @@
 // Values as texts, and the dialog that shows what a change does before it is done.
-import { h, dialog, ago } from "./dom.js";
+import { h, ago, dialog, field, note } from "./dom.js";
+import { call } from "./http.js";
 import { diffView } from "./diff.js";
 
 export const TYPES = ["string", "number", "boolean", "json", "bytes"];
@@ -11,9 +12,10 @@ export function textOf(item) {
   return JSON.stringify(item.value, null, item.type === "json" ? 2 : 0);
 }
 
+const raw = (type, text) => (isText(type) ? JSON.stringify(text) : text);
+
 // Numbers go as they were typed: a double would change long ones.
-export const bodyOf = (type, text) =>
-  `{"type":${JSON.stringify(type)},"value":${isText(type) ? JSON.stringify(text) : text}}`;
+export const bodyOf = (type, text) => `{"type":${JSON.stringify(type)},"value":${raw(type, text)}}`;
 
 // What is wrong with a text as a value of that type; "" for nothing.
 export function wrong(type, text) {
@@ -40,13 +42,26 @@ export function faultsOf(e) {
   return all.map((x) => `${x.pointer || "the value"}: ${x.message || x.detail}`);
 }
 
-// Shows what a change does, and does it if it is still about what was looked at. base: {version,
-// updated_by?, updated_at?}, or null for something new; before(base) and after are texts;
-// write(base) does it, and is refused with 412 if base is old; read() gives what is there now, or
-// null. Gives what write gave, or undefined.
-export function review({ title, base, before, after, json, say, write, read }) {
+// One change as /v1/txn and /v1/drafts take it. of: {kind, environment, key}; text: of the value;
+// version: what it must have, 0: none.
+export const changeOf = (of, type, text, version) =>
+  JSON.stringify({ ...of, type, if_version: version }).replace(
+    /}$/,
+    () => `,"value":${raw(type, text)}}`,
+  );
+const bodyWith = (changes, more) => {
+  const rest = Object.entries(more).map(([k, v]) => `,${JSON.stringify(k)}:${JSON.stringify(v)}`);
+  return `{"changes":[${changes}]${rest.join("")}}`;
+};
+
+// Shows what a change does, and does it if it is still about what was looked at, or proposes it.
+// base: {version, updated_by?, updated_at?}, or null for something new; before(base) and after are
+// texts; change(version) is the change; read() gives what is there now, or null. Gives what stands
+// there then, {draft: id}, or undefined.
+export function review({ title, base, before, after, json, say, change, read }) {
   let now = base;
-  const view = h("div", { class: "compare" });
+  const view = h("div", { class: "compare" }),
+    why = h("input", { autocomplete: "off" });
   const show = () =>
     view.replaceChildren(
       h(
@@ -61,27 +76,42 @@ export function review({ title, base, before, after, json, say, write, read }) {
       diffView(before(now), after, { json }),
     );
   show();
+  const reason = () => (why.value.trim() ? { change_log: why.value.trim() } : {});
+  async function refused(e) {
+    if (e.status !== 412) throw Object.assign(e, { faults: faultsOf(e) });
+    const found = await read();
+    if (!found && now) throw new Error("It was deleted meanwhile.");
+    now = found;
+    show();
+    throw new Error(
+      `Somebody published version ${now ? now.version : 0} meanwhile. ` +
+        "Above is what yours would change now.",
+    );
+  }
+  const changes = () => change(now ? now.version : 0);
   return dialog({
     title,
-    body: view,
+    body: [view, field("Why", why, "It is kept with the change.")],
     wide: true,
     action: "Publish",
     submit: async () => {
-      try {
-        return await write(now);
-      } catch (e) {
-        const faults = faultsOf(e);
-        if (faults.length) throw Object.assign(new Error(e.message), { faults });
-        if (e.status !== 412) throw e;
-        const found = await read();
-        if (!found && now) throw new Error("It was deleted meanwhile.");
-        now = found;
-        show();
-        throw new Error(
-          `Somebody published version ${now ? now.version : 0} meanwhile. ` +
-            "Above is what yours would change now.",
-        );
-      }
+      await call("POST", "/v1/txn", bodyWith(changes(), reason())).catch(refused);
+      return read();
+    },
+    other: {
+      action: "Propose",
+      submit: async () => {
+        const draft = await call(
+          "POST",
+          "/v1/drafts",
+          bodyWith(changes(), {
+            title: why.value.trim() || title.replace("Publish", "Change"),
+            ...reason(),
+          }),
+        ).catch(refused);
+        note(`Draft ${draft.id} is proposed.`);
+        return { draft: draft.id };
+      },
     },
   });
 }

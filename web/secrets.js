@@ -1,16 +1,14 @@
 // Secrets: their names, their versions, and one of them in the open for as long as it takes to read
 // it.
 import { h, button, field, dialog, note, ago, count } from "./dom.js";
-import { call, get } from "./http.js";
+import { call, get, queryOf } from "./http.js";
 import { list, marked } from "./list.js";
 
 const SHOWN_MS = 30000; // then what was revealed is hidden again
 const UP = "..";
 
-const query = (values) =>
-  new URLSearchParams(Object.entries(values).filter(([, v]) => v !== "")).toString();
 const urlOf = (path, values) =>
-  `/v1/secrets/${path.split("/").map(encodeURIComponent).join("/")}?${query(values)}`;
+  `/v1/secrets/${path.split("/").map(encodeURIComponent).join("/")}?${queryOf(values)}`;
 const since = (ms) => `${ago(new Date(ms).toISOString())} ago`;
 
 // The members of a secret as rows of name and value.
@@ -358,7 +356,11 @@ export function secrets(root, parameters) {
   split.append(h("div", { class: "card browser" }, rows, empty), side);
 
   const place = () =>
-    window.history.replaceState(null, "", `#/secrets?${query({ namespace: space.value, prefix })}`);
+    window.history.replaceState(
+      null,
+      "",
+      `#/secrets?${queryOf({ namespace: space.value, prefix })}`,
+    );
   function draw() {
     const parts = prefix.split("/").filter(Boolean);
     crumbs.replaceChildren(
@@ -393,7 +395,7 @@ export function secrets(root, parameters) {
           ),
         ),
       );
-      const page = await get(`/v1/secrets?${query({ namespace: space.value, prefix })}`);
+      const page = await get(`/v1/secrets?${queryOf({ namespace: space.value, prefix })}`);
       names = page.names;
       more = page.more;
       draw();
@@ -444,7 +446,7 @@ export function secrets(root, parameters) {
       action: "Rotate",
       body: h("p", {}, "What is stored from now on is sealed with it."),
       submit: () =>
-        call("POST", `/v1/secrets?${query({ namespace: space.value, action: "rotate" })}`, {}),
+        call("POST", `/v1/secrets?${queryOf({ namespace: space.value, action: "rotate" })}`, {}),
     });
     if (done) note(`Key ${done.key_version} seals from now on.`);
   }

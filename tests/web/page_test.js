@@ -10,7 +10,9 @@ const PICTURES = process.env.PICTURES;
 const AXE = fs.readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 const WAIT_MS = Number(process.env.WAIT_MS || 20000);
 
-const SCREENS = ["overview", "configs", "flags", "secrets", "access"].map((x) => `#/${x}`);
+const SCREENS = ["overview", "configs", "flags", "secrets", "drafts", "deliveries", "access"].map(
+  (x) => `#/${x}`,
+);
 let browser;
 let opened = []; // by the test that runs
 
@@ -329,6 +331,82 @@ const tests = {
     await page.getByText("Version 1 is destroyed.").waitFor();
     await row(page, "db/").click();
     await row(page, "main").waitFor();
+    await close(page);
+  },
+
+  async what_a_schema_finds_wrong() {
+    const schema = { type: "object", required: ["host"], properties: { port: { maximum: 65535 } } };
+    const answer = await fetch(`${BASE}/v1/schemas/checked/`, {
+      method: "PUT",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(schema),
+    });
+    assert.ok(answer.ok);
+    await put("checked/db", { host: "one", port: 5432 }, "json");
+    const page = await open("#/configs?key=checked%2Fdb");
+    await page.getByRole("textbox", { name: "Value" }).fill('{"port": 70000}');
+    await page.getByRole("button", { name: "Review change" }).click();
+    await page.getByRole("button", { name: "Publish", exact: true }).click();
+    const alert = page.getByRole("alert");
+    await alert.getByText(/host/).waitFor();
+    await alert.getByText(/\/port/).waitFor();
+    await accessible(page);
+    await page.getByRole("button", { name: "Cancel" }).click();
+    assert.strictEqual((await read("checked/db")).value.port, 5432);
+    await close(page);
+  },
+
+  async a_draft_is_proposed_approved_and_published() {
+    await put("shop/drafted", 1);
+    const page = await open("#/configs?key=shop%2Fdrafted");
+    await page.getByRole("textbox", { name: "Value" }).fill("2");
+    await page.getByRole("button", { name: "Review change" }).click();
+    await page.getByLabel("Why").fill("more of it");
+    await page.getByRole("button", { name: "Propose" }).click();
+    await page.getByText(/Draft \d+ is proposed/).waitFor();
+    assert.strictEqual((await read("shop/drafted")).value, 1);
+    await page.getByRole("link", { name: "Drafts" }).click();
+    await row(page, "more of it").click();
+    await page.locator(".change .new").filter({ hasText: "2" }).waitFor();
+    await page.getByLabel("Comment").fill("fine");
+    await page.getByRole("button", { name: "Approve" }).click();
+    await page.locator(".said").getByText("fine").waitFor();
+    await accessible(page);
+    await picture(page, "drafts");
+    await page.getByRole("button", { name: "Publish" }).click();
+    await page.getByText(/Draft \d+ is published/).waitFor();
+    assert.strictEqual((await read("shop/drafted")).value, 2);
+    await page.goto(`${BASE}/ui/#/configs?key=shop%2Fdrafted`);
+    await page.getByRole("button", { name: "History" }).click();
+    await page.getByText("“more of it”").waitFor();
+    await close(page);
+  },
+
+  async who_runs_what() {
+    await put("run/limit", 1);
+    const page = await open("#/deliveries?key=run%2Flimit");
+    await page.getByText("Nobody subscribes to that").waitFor();
+    const client = await open("#/overview");
+    const say = (text) => client.evaluate((t) => window.line.send(t), JSON.stringify(text));
+    await client.evaluate(
+      () =>
+        new Promise((done) => {
+          window.line = new WebSocket(`ws://${location.host}/v1/subscribe`);
+          window.line.onopen = done;
+        }),
+    );
+    await say({ type: "hello", client: "billing", instance: "pod-7", labels: { zone: "a" } });
+    await say({ type: "subscribe", id: 1, prefix: "run/" });
+    await page.getByRole("cell", { name: "billing" }).waitFor();
+    const now = await put("run/limit", 2);
+    await say({ type: "ack", revision: now.revision });
+    await page.getByRole("cell", { name: "running" }).waitFor();
+    await accessible(page);
+    await picture(page, "deliveries");
+    const next = await put("run/limit", 3);
+    await say({ type: "ack", revision: next.revision, error: "too many for me" });
+    await page.getByText("too many for me").waitFor();
+    await close(client);
     await close(page);
   },
 
