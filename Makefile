@@ -66,6 +66,8 @@ $O/crash: $(filter-out $O/src/io/file/file.o,$(OBJ)) ; $(CC) $(CFLAGS) -o $@ $^ 
 # Checks a history written by a test: linear FILE...
 $O/linear: $(filter $O/src/base/%,$(OBJ)) $(addprefix $O/tests/sim/,linear.o linear_main.o)
 	$(CC) $(CFLAGS) -o $@ $^
+# Many subscribers of /v1/subscribe and a publisher: see its head.
+$O/subscribers: $(filter $O/src/base/%,$(OBJ)) $(call runner,push) ; $(CC) $(CFLAGS) -o $@ $^
 # Raft alone, with nothing else that could go wrong.
 $O/sim_raft: $(filter $O/src/base/% $O/src/core/raft/%,$(OBJ)) ; $(CC) $(CFLAGS) -o $@ $^
 $O/sim_raft: $(call runner,sim/raft)
@@ -133,7 +135,7 @@ server: all
 	@/usr/bin/python3 tests/server/run.py $(T)
 cluster: all
 	@tools/deps.sh test
-	+@$(MAKE) --no-print-directory $(JOBS) build/release/linear
+	+@$(MAKE) --no-print-directory $(JOBS) build/release/linear build/release/subscribers
 	@/usr/bin/python3 tests/cluster/run.py $(T)
 fuzz:
 	@tools/deps.sh test
@@ -173,7 +175,7 @@ soak: all
 	+@$(MAKE) --no-print-directory $(JOBS) MODE=asan build/asan/sim_raft build/asan/sim_world
 	@tests/sim/soak.sh $(or $(SECONDS),600)
 	+@$(MAKE) --no-print-directory mutants
-	+@$(MAKE) --no-print-directory $(JOBS) build/release/linear build/release/perf
+	+@$(MAKE) --no-print-directory $(JOBS) build/release/linear build/release/perf build/release/subscribers
 	+@$(MAKE) --no-print-directory $(JOBS) MODE=asan build/asan/confman
 	@/usr/bin/python3 tests/cluster/run.py --long --seconds $(or $(SECONDS),600)
 	@CONFMAN_BIN=build/asan/confman /usr/bin/python3 tests/cluster/chaos.py \
@@ -185,8 +187,9 @@ soak: all
 bench: all
 	@test -x tests/perf/run || { echo "bench: tests/perf/run is missing from this tree"; exit 1; }
 	@tools/deps.sh test
-	+@$(MAKE) --no-print-directory $(JOBS) build/release/perf
+	+@$(MAKE) --no-print-directory $(JOBS) build/release/perf build/release/subscribers
 	@tests/perf/run $(if $(NODES),--nodes $(NODES))
+	@/usr/bin/python3 tests/cluster/push.py --measure
 cover:
 	@tools/deps.sh cover
 	+@$(MAKE) --no-print-directory $(JOBS) MODE=cov build/cov/unit build/cov/confman

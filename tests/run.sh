@@ -36,7 +36,8 @@ step() {
 }
 has() { ls $1 >/dev/null 2>&1; }
 
-step build make $jobs --no-print-directory confman objects build/release/linear libconfman
+tools="build/release/linear build/release/subscribers"
+step build make $jobs --no-print-directory confman objects $tools libconfman
 step tidy tools/tidy.sh
 step docs tests/docs_fresh.sh
 step tidy_test tests/tidy_test.sh

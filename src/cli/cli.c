@@ -53,6 +53,11 @@ static const struct command commands[] = {
       "configs of an environment, with what they inherit; history has the versions that the store "
       "still keeps, newest first",
       "confman config set app/timeout 30 --type number --environment prod", 1, 3, run_config },
+    { "deliveries", "[KEY]", "prefix flags environment client state limit " COMMON,
+      "which clients that subscribe (/v1/subscribe) run which revision, on all members, and what "
+      "they could not use",
+      "confman deliveries --prefix billing/ --environment prod --state failed", 0, 1,
+      run_deliveries },
     { "quota", "set prefix PREFIX|set user NAME|list|delete prefix PREFIX|delete user NAME",
       "max-keys max-bytes rate burst " COMMON,
       "bounds of what a prefix of keys, or a user, may use: they hold on every node at once; set "
@@ -235,7 +240,7 @@ int cli_run(int argc, char **argv)
 int cli_docs(void)
 {
     printf("# Command line\n\nMade from the table in `src/cli/cli.c` by `make docs`. The commands "
-           "but config, flag, secret, "
+           "but config, flag, secret, deliveries, "
            "snapshot and quota speak to the etcd door, so they work against any etcd "
            "v3 server.\n\nExit status: 0 done, 1 refused or not found, 2 wrong usage, 3 the server "
            "cannot be reached or did not answer in time. In JSON, keys and values are strings when "

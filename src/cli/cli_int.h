@@ -42,6 +42,8 @@ struct options {
     int n_args;
     bool stream, own;
     const char *environment, *type, *verbs;
+    const char *client, *state;
+    bool flags;
     int64_t ttl;
     struct option_list map, file, secret;
     const char *below, *on_change, *cache_file;
@@ -174,6 +176,7 @@ int run_flag(const struct options *o, struct arena *arena);
 /* Of another system's export: flags by name, in our form, into flags, and what they share into
  * *shared (NULL: nothing). How many could not be taken over, each told why; < 0: none, told why. */
 int flag_convert(const char *format, const json_t *file, json_t *flags, json_t **shared);
+int run_deliveries(const struct options *o, struct arena *arena);
 int run_quota(const struct options *o, struct arena *arena);
 int run_mirror(const struct options *o, struct arena *arena);
 int run_import(const struct options *o, struct arena *arena);

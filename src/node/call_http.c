@@ -214,6 +214,20 @@ static void watch_also(struct call *call)
         call_take(call, r, SPAN_NONE);
 }
 
+/* Most of the time nothing happens on it: what only the request needed is given back. */
+static void begin_push(struct call *call)
+{
+    struct conn *c = call->conn;
+    pushing_begin(call);
+    if (!c->ws || call->caller.said.len)
+        return;
+    http1_close(c->http1);
+    c->http1 = NULL;
+    call->http = (struct http_request){ .body = SPAN_NONE };
+    call->rest = pushing_rest(call->node);
+    arena_close(&call->arena);
+}
+
 void call_rest_known(struct call *call)
 {
     const struct http_request *r = &call->http;
@@ -238,7 +252,7 @@ void call_rest_known(struct call *call)
         }
     } else if (call->rest->kind == REST_PUSH) {
         if (begin_watch(call, r))
-            pushing_begin(call);
+            begin_push(call);
     } else if (call->rest->kind == REST_DELIVERIES) {
         deliveries_begin(call);
     } else if (call->rest->kind == REST_SNAPSHOT) {

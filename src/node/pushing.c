@@ -39,6 +39,7 @@ struct pushing {
     struct delivery_table *table;
     struct push_stream *streams;
     int64_t n_streams, n_subscriptions, n_views;
+    struct rest_call rest; /* of all WebSockets that have begun */
     struct buf text, tail;     /* what is being told; what all of a view hear alike */
     int64_t next_us, queue_us; /* when the next may come; when who was refused last shall */
 };
@@ -52,6 +53,7 @@ void pushing_open(struct node *n)
     p->hub = watch_open(&n->alloc);
     p->table =
         delivery_open(&n->alloc, (size_t)n->params.deliveries_max, n->params.deliveries_keep_ms);
+    p->rest.kind = REST_PUSH;
     buf_open(&p->text, &n->alloc);
     buf_open(&p->tail, &n->alloc);
 }
@@ -71,6 +73,11 @@ void pushing_close(struct node *n)
 struct delivery_table *pushing_table(const struct node *n)
 {
     return n->pushing->table;
+}
+
+struct rest_call *pushing_rest(struct node *n)
+{
+    return &n->pushing->rest;
 }
 
 int64_t pushing_streams(const struct node *n)
@@ -515,7 +522,7 @@ void pushing_message(struct call *call, struct span text)
     struct arena scratch;
     if (!s)
         return; /* it has ended */
-    arena_open(&scratch, &call->node->alloc);
+    arena_open(&scratch, &call->node->pool.alloc);
     enum err e =
         call_has_state(call->node) ? rest_push_read(text, &scratch, &m, &detail) : ERR_UNHEALTHY;
     if (e == ERR_OK)

@@ -26,6 +26,7 @@ PARTS = {
     "leaderless": ("", [""]),
     "json_door": (None, [""]),
     "auth": ("", [""]),
+    "push": ("--clients 300 --rate 40 --seconds 3 --kills 1", ["--seconds {s} --kills 20"]),
     "corrupt": (None, [""]),
     "upgrade": (None, [""]),
     "failover": (None, ["--rounds 20", "--nodes 5 --rounds 20"]),

@@ -9,7 +9,7 @@ import unittest
 import aiohttp
 import websockets
 
-from node import Node, ServerTest, main, target, wait_until
+from node import Node, ServerTest, confman_bin, main, target, wait_until
 from stream_test import Events
 from web import curl
 
@@ -345,6 +345,31 @@ class DeliveriesTest(Pushing):
             self.assertEqual(told["clients"][1]["subscriptions"][0]["state"], "gone")
         self.play(scene, clients=2)
 
+    def confman(self, *words):
+        done = subprocess.run([confman_bin(), "deliveries", "--endpoint", self.node.endpoint,
+                               "--client", self._testMethodName, *words], capture_output=True,
+                              text=True, check=False, timeout=SECONDS)
+        return done.returncode, done.stdout.splitlines(), done.stderr
+
+    def test_command_line(self):
+        async def scene(a, b):
+            for i, client in enumerate((a, b)):
+                await self.named(client, str(i))
+                await client.subscribe(self, id=1, prefix=self.name())
+            item = await blocking(self.set, "k", 1)
+            await a.say("ack", revision=item["revision"])
+            await b.say("ack", revision=item["revision"], error="no port is free")
+            await self.until(lambda d: d["counts"]["failed"] == d["counts"]["running"] == 1)
+            status, lines, _ = await blocking(self.confman, self.name(), "--prefix", "--limit", "1")
+            self.assertEqual((status, len(lines)), (0, 3), lines)
+            self.assertEqual(lines[1].split()[1:4], ["0", "running", str(item["revision"])])
+            self.assertIn("no port is free", lines[2])
+            self.assertEqual(len(self.confman("--state", "failed")[1]), 2)
+            self.assertEqual(len(self.confman("elsewhere", "--environment", "none")[1]), 1)
+            self.assertEqual(json.loads(self.confman("--output", "json")[1][0])["complete"], True)
+            self.assertEqual(self.confman("--state", "odd")[0], 1)
+        self.play(scene, clients=2)
+
     def test_resuming_says_what_runs(self):
         item = self.set("k", 1)
 
@@ -378,6 +403,54 @@ class DeliveriesTest(Pushing):
                       "key=a&prefix=b", "environment=a%2Fb", "client=" + "c" * 129, "what=1"):
             status, answer = self.ask("GET", "/v1/deliveries?" + query)
             self.assertEqual((status, json.loads(answer)["code"]), (400, "bad_request"), query)
+
+
+class RightsTest(Pushing):
+    def etcdctl(self, *words):
+        command = ["etcdctl", "--endpoints", self.node.endpoint, *words]
+        if self.enabled:
+            command += ["--user", "root:secret"]
+        subprocess.run(command, check=True, env=dict(os.environ, ETCDCTL_API="3"),
+                       capture_output=True)
+
+    def test_rights(self):
+        self.enabled = False
+        for words in (("user", "add", "root:secret"), ("user", "add", "ann:ann"),
+                      ("role", "add", "app"), ("user", "grant-role", "ann", "app"),
+                      ("role", "grant-permission", "app", "readwrite", "--prefix",
+                       "confman/config/default/app/"), ("user", "grant-role", "root", "root"),
+                      ("auth", "enable")):
+            self.etcdctl(*words)
+        self.enabled = True
+        head = {"Authorization": aiohttp.BasicAuth("ann", "ann").encode()}
+        url = "ws://%s/v1/subscribe" % self.node.endpoint
+
+        async def scene():
+            for headers in ({}, {"Authorization": "Bearer nonsense"}):
+                with self.assertRaises(websockets.exceptions.InvalidStatusCode) as e:
+                    await websockets.connect(url, extra_headers=headers)
+                self.assertEqual(e.exception.status_code, 401)
+            async with websockets.connect(url, extra_headers=head) as socket:
+                a = Client(socket)
+                await a.hear(self, "welcome")
+                await a.subscribe(self, id=1, prefix="app/")
+                await a.say("subscribe", id=2, prefix="other/")
+                await a.hear(self, "denied", id=2)
+                await a.say("subscribe", id=3, prefix="app/", environment="prod")
+                await a.hear(self, "denied", id=3)
+                await blocking(self.etcdctl, "put", "confman/config/default/app/k", "1")
+                await a.hear(self, "changes", id=1)
+                for query, status in (("prefix=app/", "200"), ("prefix=other/", "403"),
+                                      ("client=x", "403")):
+                    answer = await blocking(lambda q=query: curl(
+                        "%s/v1/deliveries?%s" % (self.node.url, q), "-u", "ann:ann"))
+                    self.assertEqual(str(answer.status), status, query)
+                await blocking(self.etcdctl, "user", "revoke-role", "ann", "app")
+                await a.hear(self, "denied", id=1)
+                await blocking(self.etcdctl, "put", "confman/config/default/app/k", "2")
+                await a.say("ping")
+                await a.hear(self, "pong")      # and nothing before it
+        run(scene())
 
 
 @unittest.skipIf(target() != "confman", "a door that only confman has")

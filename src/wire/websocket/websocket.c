@@ -1,7 +1,8 @@
 /* wslay takes its memory from the C heap and cannot be told otherwise: its context of some 9 KiB,
  * the message that is coming (message_bytes_max, and FRAGMENTS_MAX small pieces), and what waits to
  * be written, which is flushed before each call of ours returns. So all of it is bounded, though
- * the given allocator does not count it. */
+ * the given allocator does not count it. Most connections are quiet most of the time: a context is
+ * given back when it holds nothing, which is when the frames that ended are all that came. */
 #include "wire/websocket/websocket.h"
 #include <openssl/evp.h>
 #include <wslay/wslay.h>
@@ -12,8 +13,11 @@ enum { FRAGMENTS_MAX = 1024 };
 
 struct ws {
     struct alloc *alloc;
-    wslay_event_context_ptr event;
+    wslay_event_context_ptr event; /* NULL: nothing has begun that has not ended */
+    size_t message_bytes_max;
     size_t fragments; /* of the message that is coming */
+    uint64_t frame, fed, whole; /* bytes: of the frame that is coming, fed, in frames that ended */
+    bool comes; /* a message that is not whole */
     bool broken;      /* the peer was told so and nothing more is written */
     uint16_t ends;    /* not 0: code of an end asked for in on_message; it would overtake texts */
     struct span in;   /* what ws_feed was given and wslay has not read */
@@ -131,12 +135,22 @@ static void take_frame(wslay_event_context_ptr event,
                        const struct wslay_event_on_frame_recv_start_arg *arg, void *context)
 {
     struct ws *w = context;
+    uint64_t len = arg->payload_length;
     (void)event;
+    w->frame = 6 + (len < 126 ? 0u : len < 65536 ? 2u : 8u) + len; /* RFC 6455 5.2, masked */
     if (wslay_is_ctrl_frame(arg->opcode))
         return;
+    w->comes = !arg->fin;
     w->fragments = arg->opcode == WSLAY_CONTINUATION_FRAME ? w->fragments + 1 : 1;
     if (w->fragments > FRAGMENTS_MAX)
         refuse(w, WSLAY_CODE_MESSAGE_TOO_BIG);
+}
+
+static void end_frame(wslay_event_context_ptr event, void *context)
+{
+    struct ws *w = context;
+    (void)event;
+    w->whole += w->frame;
 }
 
 static void take_message(wslay_event_context_ptr event,
@@ -151,25 +165,45 @@ static void take_message(wslay_event_context_ptr event,
         refuse(w, WSLAY_CODE_UNSUPPORTED_DATA);
 }
 
-struct ws *ws_open(struct alloc *alloc, const struct ws_limits *limits,
-                   void (*on_message)(void *, struct span), void *context)
+static void begin(struct ws *w)
 {
     struct wslay_event_callbacks callbacks = { .recv_callback = give_input,
                                                .send_callback = take_output,
                                                .on_frame_recv_start_callback = take_frame,
+                                               .on_frame_recv_end_callback = end_frame,
                                                .on_msg_recv_callback = take_message };
+    if (w->event)
+        return;
+    CHECK(wslay_event_context_server_init(&w->event, &callbacks, w) == 0);
+    wslay_event_config_set_max_recv_msg_length(w->event, w->message_bytes_max);
+    w->fed = w->whole = 0;
+}
+
+/* When it holds nothing. */
+static void rest(struct ws *w)
+{
+    if (w->fed != w->whole || w->comes || !wslay_event_get_read_enabled(w->event) ||
+        ws_ending(w))
+        return;
+    wslay_event_context_free(w->event);
+    w->event = NULL;
+}
+
+struct ws *ws_open(struct alloc *alloc, const struct ws_limits *limits,
+                   void (*on_message)(void *, struct span), void *context)
+{
     struct ws *w = mem_zero(alloc, sizeof(*w));
     w->alloc = alloc;
+    w->message_bytes_max = limits->message_bytes_max;
     w->on_message = on_message;
     w->context = context;
-    CHECK(wslay_event_context_server_init(&w->event, &callbacks, w) == 0);
-    wslay_event_config_set_max_recv_msg_length(w->event, limits->message_bytes_max);
     return w;
 }
 
 void ws_close(struct ws *w)
 {
-    wslay_event_context_free(w->event);
+    if (w->event)
+        wslay_event_context_free(w->event);
     mem_free(w->alloc, w, sizeof(*w));
 }
 
@@ -193,6 +227,7 @@ static void end(struct ws *w, uint16_t code, struct buf *out)
     w->ends = w->out != NULL ? code : 0;
     if (w->ends)
         return;
+    begin(w);
     queued(w, wslay_event_queue_close(w->event, code, NULL, 0), out);
 }
 
@@ -200,6 +235,8 @@ enum err ws_feed(struct ws *w, struct span in, struct buf *out)
 {
     static const uint8_t protocol_error[] = { 0x88, 2, 1002 >> 8, 1002 & 0xff };
     CHECK(!w->out);
+    begin(w);
+    w->fed += in.len;
     w->in = in;
     w->out = out;
     /* wslay answers frames that it cannot read at all with a close that has no code; RFC 6455
@@ -219,6 +256,7 @@ enum err ws_feed(struct ws *w, struct span in, struct buf *out)
         end(w, code, out);
     }
     bool well = wslay_event_get_read_enabled(w->event) || wslay_event_get_close_received(w->event);
+    rest(w);
     return well ? ERR_OK : ERR_MESSAGE_MALFORMED;
 }
 
@@ -229,7 +267,7 @@ void ws_send_two(struct ws *w, struct span a, struct span b, struct buf *out)
     uint64_t len = a.len + b.len;
     int bytes = len < 126 ? 0 : len < 65536 ? 2 : 8;
     struct buf *to = w->out ? w->out : out;
-    if (ws_ending(w) || !wslay_event_get_write_enabled(w->event))
+    if (ws_ending(w))
         return;
     buf_u8(to, 0x80 | WSLAY_TEXT_FRAME);
     buf_u8(to, (uint8_t)(bytes == 8 ? 127 : bytes == 2 ? 126 : len));
@@ -256,17 +294,18 @@ void ws_leave(struct ws *w, struct buf *out)
 
 void ws_ping(struct ws *w, struct buf *out)
 {
-    struct wslay_event_msg ping = { WSLAY_PING, NULL, 0 };
-    queued(w, wslay_event_queue_msg(w->event, &ping), out);
+    static const uint8_t ping[] = { 0x80 | WSLAY_PING, 0 };
+    if (!ws_ending(w))
+        buf_put(w->out ? w->out : out, ping, sizeof(ping));
 }
 
 bool ws_ending(const struct ws *w)
 {
-    return w->broken || w->ends != 0 || wslay_event_get_close_sent(w->event);
+    return w->broken || w->ends != 0 || (w->event && wslay_event_get_close_sent(w->event));
 }
 
 bool ws_done(const struct ws *w)
 {
     return w->broken ||
-           (wslay_event_get_close_sent(w->event) && !wslay_event_get_read_enabled(w->event));
+           (w->event && wslay_event_get_close_sent(w->event) && !wslay_event_get_read_enabled(w->event));
 }
