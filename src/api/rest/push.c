@@ -99,7 +99,7 @@ static enum err take_labels(struct reading *r, const json_t *value)
 static enum err take_want(struct reading *r, enum delivery_kind kind, struct span text)
 {
     r->wants++;
-    r->out->kind = kind;
+    r->out->kind = (uint8_t)kind;
     r->out->text = text;
     return ERR_OK;
 }

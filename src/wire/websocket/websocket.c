@@ -306,6 +306,7 @@ bool ws_ending(const struct ws *w)
 
 bool ws_done(const struct ws *w)
 {
-    return w->broken ||
-           (w->event && wslay_event_get_close_sent(w->event) && !wslay_event_get_read_enabled(w->event));
+    if (w->broken || !w->event)
+        return w->broken;
+    return wslay_event_get_close_sent(w->event) && !wslay_event_get_read_enabled(w->event);
 }
