@@ -6,6 +6,7 @@ import { Store, idOf, urlOf } from "./store.js";
 import { chosenEnvironment, environmentPicker } from "./environments.js";
 import { TYPES, bodyOf, changeOf, faultsOf, review, textOf, wrong } from "./publish.js";
 import { history } from "./history.js";
+import { rollback } from "./rollback.js";
 
 const put = (key, environment, type, text, conditions) =>
   call("PUT", urlOf(key, environment), bodyOf(type, text), conditions);
@@ -89,6 +90,7 @@ const publish = (item, type, text) =>
     change: (version) =>
       changeOf({ environment: item.environment, key: item.key }, type, text, version),
     read: () => own(item.key, item.environment),
+    audience: { key: item.key, environment: item.environment },
   });
 
 // What would count if the environment had none of its own.
@@ -282,6 +284,9 @@ export function configs(root, parameters) {
         "div",
         { class: "actions" },
         search,
+        button("Roll back", () => rollback(store.all() ? null : store.environment), {
+          class: "quiet",
+        }),
         button("New config", create_, { class: "primary", title: "n" }),
       ),
     ),

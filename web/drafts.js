@@ -1,8 +1,8 @@
 // Drafts: what is proposed, what is said about it, and its publishing, now or at a time.
 import { h, button, field, dialog, note, ago, count, refill } from "./dom.js";
 import { call, get, queryOf } from "./http.js";
-import { diffView } from "./diff.js";
-import { faultsOf, textOf } from "./publish.js";
+import { faultsOf } from "./publish.js";
+import { plannedChange } from "./rollback.js";
 import { list, marked } from "./list.js";
 
 const EVERY_MS = 4000,
@@ -12,24 +12,6 @@ const TAGS = { open: "tag accent", scheduled: "tag accent", failed: "tag warn" }
 const pathOf = (id, verb = "") => `/v1/drafts/${id}${verb && `:${verb}`}`;
 const told = { comment: "says", approve: "approves", reject: "rejects" };
 const when = (iso) => new Date(iso).toLocaleString();
-
-// One of its changes, as it would be if it were published now.
-function change(item) {
-  const side = (v) => (!v || v.value === undefined ? null : textOf(v));
-  const json = [item.from, item.to].every((v) => !v || v.type === "json");
-  return h(
-    "section",
-    { class: "change" },
-    h(
-      "h3",
-      {},
-      item.kind === "config" ? "" : `${item.kind} `,
-      h("span", { class: "mono" }, item.key),
-      ` in ${item.environment}`,
-    ),
-    diffView(side(item.from), side(item.to), { json }),
-  );
-}
 
 function pane(close, changed) {
   const node = h("section", { class: "card editor", "aria-label": "Draft" });
@@ -150,7 +132,7 @@ function pane(close, changed) {
             " was changed since this was proposed. Propose it anew.",
           )
         : null,
-      (d.items || []).map(change),
+      (d.items || []).map(plannedChange),
       h(
         "ul",
         { class: "said" },

@@ -82,6 +82,7 @@ const publish = (flag, environment, text) =>
     change: (version) =>
       changeOf({ kind: "flag", environment, key: flag.name }, undefined, text, version),
     read: () => one(flag.name, environment),
+    audience: { flags: flag.name, environment },
   });
 
 async function create(environment, done) {

@@ -1,6 +1,6 @@
 // Values as texts, and the dialog that shows what a change does before it is done.
-import { h, ago, dialog, field, note } from "./dom.js";
-import { call } from "./http.js";
+import { h, ago, count, dialog, field, note } from "./dom.js";
+import { call, get, queryOf } from "./http.js";
 import { diffView } from "./diff.js";
 
 export const TYPES = ["string", "number", "boolean", "json", "bytes"];
@@ -54,14 +54,28 @@ const bodyWith = (changes, more) => {
   return `{"changes":[${changes}]${rest.join("")}}`;
 };
 
+// Who would see it: clients that subscribe to it now.
+async function hearers(audience) {
+  try {
+    const { counts, complete } = await get(`/v1/deliveries?${queryOf({ ...audience, limit: 1 })}`);
+    const n = Object.values(counts).reduce((sum, x) => sum + x, 0);
+    const who = n === 1 ? "One named client hears" : `${count(n)} named clients hear`;
+    return `${who} of it at once${complete ? "" : "; not all members have answered"}.`;
+  } catch {
+    return ""; // who may publish may not be allowed to know
+  }
+}
+
 // Shows what a change does, and does it if it is still about what was looked at, or proposes it.
 // base: {version, updated_by?, updated_at?}, or null for something new; before(base) and after are
 // texts; change(version) is the change; read() gives what is there now, or null. Gives what stands
 // there then, {draft: id}, or undefined.
-export function review({ title, base, before, after, json, say, change, read }) {
+export function review({ title, base, before, after, json, say, change, read, audience }) {
   let now = base;
   const view = h("div", { class: "compare" }),
-    why = h("input", { autocomplete: "off" });
+    why = h("input", { autocomplete: "off" }),
+    hear = h("p", { class: "hint" });
+  hearers(audience).then((words) => (hear.textContent = words));
   const show = () =>
     view.replaceChildren(
       h(
@@ -91,7 +105,7 @@ export function review({ title, base, before, after, json, say, change, read }) 
   const changes = () => change(now ? now.version : 0);
   return dialog({
     title,
-    body: [view, field("Why", why, "It is kept with the change.")],
+    body: [view, hear, field("Why", why, "It is kept with the change.")],
     wide: true,
     action: "Publish",
     submit: async () => {

@@ -6,6 +6,7 @@ const fs = require("node:fs");
 const path = require("node:path");
 
 const BASE = process.env.PAGE;
+const OIDC = process.env.PAGE_OIDC; // one that an issuer of logins is set up for
 const PICTURES = process.env.PICTURES;
 const AXE = fs.readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 const WAIT_MS = Number(process.env.WAIT_MS || 20000);
@@ -17,7 +18,7 @@ let browser;
 let opened = []; // by the test that runs
 
 // A page that no error, refused script or foreign request may come from.
-async function open(hash, options = {}) {
+async function open(hash, options = {}, base = BASE) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
   const page = await context.newPage();
   page.setDefaultTimeout(WAIT_MS);
@@ -28,8 +29,8 @@ async function open(hash, options = {}) {
     if (m.type() === "error" && !/status of (400|401|404|410|412|422)/.test(m.text()))
       page.wrong.push(m.text());
   });
-  page.on("request", (r) => r.url().startsWith(BASE) || page.wrong.push(`asked ${r.url()}`));
-  await page.goto(`${BASE}/ui/${hash}`);
+  page.on("request", (r) => r.url().startsWith(base) || page.wrong.push(`asked ${r.url()}`));
+  await page.goto(`${base}/ui/${hash}`);
   return page;
 }
 async function close(page) {
@@ -379,6 +380,43 @@ const tests = {
     await page.goto(`${BASE}/ui/#/configs?key=shop%2Fdrafted`);
     await page.getByRole("button", { name: "History" }).click();
     await page.getByText("“more of it”").waitFor();
+    await close(page);
+  },
+
+  async back_to_a_revision() {
+    const before = await put("back/one", 1);
+    await put("back/one", 2);
+    await put("back/two", 2);
+    const page = await open("#/configs");
+    await row(page, "back/two").waitFor();
+    await page.getByRole("button", { name: "Roll back" }).click();
+    const sheet = page.getByRole("dialog");
+    await sheet.getByLabel("To revision").fill(String(before.revision));
+    await sheet.getByLabel("That begin with").fill("back/");
+    await sheet.getByRole("button", { name: "Show what that changes" }).click();
+    await sheet.getByText("2 changes, all or none").waitFor();
+    await accessible(page);
+    await picture(page, "rollback");
+    await sheet.getByRole("button", { name: "Roll back" }).click();
+    await page.getByText(/Rolled back, as revision/).waitFor();
+    assert.strictEqual((await read("back/one")).value, 1);
+    assert.strictEqual((await fetch(`${BASE}/v1/config/back/two`)).status, 404);
+    await row(page, "back/two").waitFor({ state: "detached" });
+    await close(page);
+  },
+
+  async signing_in_at_an_issuer() {
+    const page = await open("#/configs", {}, OIDC);
+    page.wrong = [];
+    await page.getByRole("button", { name: /Sign in at 127/ }).click();
+    await page.getByRole("button", { name: "oidc:ann: sign out" }).waitFor();
+    page.wrong = page.wrong.filter((m) => !/^asked /.test(m)); // the issuer itself
+    await page.goto(`${OIDC}/ui/#/configs`);
+    await page.getByRole("button", { name: "New config" }).click();
+    await page.getByRole("dialog").getByLabel("Key").fill("app/mine");
+    await page.getByRole("dialog").getByRole("button", { name: "Create" }).click();
+    await row(page, "app/mine").waitFor();
+    page.wrong = page.wrong.filter((m) => !/403/.test(m));
     await close(page);
   },
 

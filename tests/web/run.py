@@ -8,10 +8,13 @@ import os
 import subprocess
 import sys
 import tempfile
+from contextlib import closing
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "server"))
+from issuer import Issuer  # noqa: E402
 from node import Node  # noqa: E402
+from oidc_test import start as oidc_node  # noqa: E402
 
 MARK = os.path.join(HERE, "node_modules", ".installed")
 TEST_SECONDS = 300
@@ -43,8 +46,10 @@ def main():
     with tempfile.NamedTemporaryFile() as key:
         key.write(os.urandom(32))
         key.flush()
-        with Node(args=["--seal-key-file", key.name]) as node:
-            environment["PAGE"] = node.url
+        issuer = Issuer()
+        issuer.claims = {"sub": "ann", "groups": ["g-dev"]}
+        with Node(args=["--seal-key-file", key.name]) as node, closing(oidc_node(issuer)) as other:
+            environment.update(PAGE=node.url, PAGE_OIDC=other.url)
             done = subprocess.run(["node", "page_test.js"] + arguments, cwd=HERE, env=environment,
                                   timeout=TEST_SECONDS)
     sys.exit(done.returncode)
