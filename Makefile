@@ -83,6 +83,9 @@ LIB_USES = -lnghttp2 -lssl -lcrypto -lz -lpthread -lm
 SOVERSION = 0
 VERSION  = $(shell sed -n 's/.*CONFMAN_VERSION "\(.*\)"/\1/p' src/base/version.h)
 LIBRARY  = build/lib/libconfman.so.$(SOVERSION) build/lib/libconfman.a
+# tests/client/driver.c with the library of any mode in it: for sanitizers.
+$O/tests/client/driver.o: CFLAGS += -Isrc/confman -Wno-conversion
+$O/driver: $(LIB_SRC) $O/tests/client/driver.o ; $(CC) $(CFLAGS) -o $@ $^ $(LIB_USES)
 libconfman: ; +@$(MAKE) --no-print-directory $(JOBS) MODE=lib $(LIBRARY)
 build/lib/libconfman.so.$(SOVERSION): $(LIB_SRC)
 	$(CC) -shared -o $@ $^ -Wl,-soname,$(@F),--gc-sections,-z,defs,-z,now $(LIB_USES)
@@ -150,8 +153,10 @@ mutants:
 	@tests/sim/raft/mutants.py $(T)
 race:
 	@tools/deps.sh test
-	+@$(MAKE) --no-print-directory $(JOBS) MODE=tsan build/tsan/unit build/tsan/confman
+	+@$(MAKE) --no-print-directory $(JOBS) MODE=tsan build/tsan/unit build/tsan/confman \
+		build/tsan/driver
 	@build/tsan/unit $(T)
+	@CONFMAN_DRIVER=build/tsan/driver /usr/bin/python3 tests/server/run.py client
 	@CONFMAN_BIN=build/tsan/confman /usr/bin/python3 tests/server/run.py \
 		python http rest stream hostile door full login
 conformance: all

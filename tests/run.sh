@@ -41,11 +41,13 @@ step build make $jobs --no-print-directory confman objects $tools libconfman
 step tidy tools/tidy.sh
 step docs tests/docs_fresh.sh
 step tidy_test tests/tidy_test.sh
-asan="build/asan/unit build/asan/confman"
+asan="build/asan/unit build/asan/confman build/asan/driver"
 if step build_asan make $jobs --no-print-directory MODE=asan $asan; then
     step unit build/asan/unit
     step server_asan env CONFMAN_BIN=build/asan/confman \
         /usr/bin/python3 tests/server/run.py hostile python rest stream http door gateway
+    step library_asan env CONFMAN_DRIVER=build/asan/driver \
+        /usr/bin/python3 tests/server/run.py client
 fi
 for kind in story crash; do
     has "tests/$kind/*.c" || continue

@@ -213,6 +213,7 @@ static int follow(struct running *r)
     what.environment = r->o->environment;
     what.prefix = r->o->below;
     what.cache_file = r->o->cache_file;
+    what.resolve = 1;
     if (confman_copy_open(r->client, &what, &r->copy, &e) != CONFMAN_OK)
         return cli_complain(EXIT_USAGE, "run: %s", e.text);
     if (e.code == CONFMAN_FILE)

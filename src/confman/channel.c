@@ -16,12 +16,15 @@ static void on_response(void *context, struct h2_stream *s, int status,
         return;
     call->http = status;
     call->status = grpc_status(headers, n, &call->text);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
+        if (span_is(headers[i].name, "cache-control"))
+            call->no_store = http_lists(headers[i].value, "no-store");
         if (span_is(headers[i].name, "retry-after") && headers[i].value.len < 8) {
             char text[8] = "";
             memcpy(text, headers[i].value.data, headers[i].value.len);
             call->retry_after_ms = (int64_t)atoi(text) * 1000;
         }
+    }
 }
 
 static void on_data(void *context, struct h2_stream *s, struct span data)
@@ -318,7 +321,7 @@ bool channel_send(struct channel *k, struct rpc *call)
     CHECK(k->state == CHANNEL_READY && !call->h2);
     call->http = 0;
     call->status = -1;
-    call->ended = false;
+    call->ended = call->no_store = false;
     call->retry_after_ms = 0;
     call->error = (struct confman_error){ .code = CONFMAN_OK };
     buf_reset(&call->in);

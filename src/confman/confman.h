@@ -194,10 +194,14 @@ struct confman_copy_options {
      * copy. */
     void (*on_change)(void *context, struct confman_copy *copy);
     void *context;
+    /* Not 0: references in configs are resolved. Each change below the environment or its parents
+     * then reads all anew; a change of what is referred to elsewhere, or of a secret, is seen with
+     * the next one. What has a secret in it is not written to the file. */
+    int resolve;
 };
 #define CONFMAN_COPY_OPTIONS                                                                       \
     {                                                                                              \
-        sizeof(struct confman_copy_options), NULL, NULL, 1, 0, NULL, NULL, NULL                    \
+        sizeof(struct confman_copy_options), NULL, NULL, 1, 0, NULL, NULL, NULL, 0                 \
     }
 
 enum confman_state {

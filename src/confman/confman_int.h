@@ -104,6 +104,7 @@ struct rpc {
     int tries;
     int http, status;           /* status: gRPC's; -1 none */
     int64_t retry_after_ms;
+    bool no_store;              /* there is a secret in it */
     struct channel *channel;
     struct h2_stream *h2;
     struct confman_error error; /* CONFMAN_OK: in is the answer */
@@ -241,7 +242,7 @@ struct confman_copy {
     struct confman_copy *next;
     int64_t id;
     char *environment, *prefix, *cache_file;
-    bool wants_configs, wants_flags;
+    bool wants_configs, wants_flags, resolves;
     void (*on_change)(void *context, struct confman_copy *copy);
     void *context;
     int event;
@@ -268,6 +269,7 @@ struct confman_copy {
     VEC(struct known) known; /* flags as heard; names and texts are of alloc */
     struct span shared;
     bool flags_changed;
+    bool no_store;           /* what was read has a secret in it */
     VEC(struct span) dirty; /* keys, of alloc */
     VEC(struct rpc *) asking;
     int64_t not_before_ms, save_ms; /* save: 0 no need */

@@ -103,7 +103,7 @@ static void publish(struct confman_copy *copy, struct part *configs)
     part_close(old[1]);
     if (!configs && !flags)
         return;
-    if (copy->cache_file && !copy->save_ms)
+    if (copy->cache_file && !copy->save_ms && !copy->no_store)
         copy->save_ms = client_now(c) + SAVE_MS;
     if (copy->on_change)
         copy->on_change(copy->context, copy);
@@ -237,6 +237,7 @@ static void do_open(void *context)
     copy->client = c;
     copy->wants_configs = o->configs != 0;
     copy->wants_flags = o->flags != 0;
+    copy->resolves = o->resolve != 0;
     copy->on_change = o->on_change;
     copy->context = o->context;
     copy->environment = strdup(o->environment ? o->environment : "default");
@@ -284,7 +285,7 @@ enum confman_code confman_copy_open(struct confman *c, const struct confman_copy
 {
     static const struct confman_copy_options all = CONFMAN_COPY_OPTIONS;
     struct copying p = { .o = options ? options : &all };
-    if (!out || !HAS(p.o, context) || (!p.o->configs && !p.o->flags))
+    if (!out || !HAS(p.o, resolve) || (!p.o->configs && !p.o->flags))
         return error_set(error, CONFMAN_MISUSE, "out is NULL, or options asks for nothing");
     *out = NULL;
     p.copy = calloc(1, sizeof(*p.copy));

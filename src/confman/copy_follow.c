@@ -35,7 +35,7 @@ static void put_range(const struct confman_copy *copy, int kind, struct buf *key
     } else {
         buf_text(key, "confman/config/");
         buf_span(key, copy->chain[kind]);
-        buf_format(key, "/%s", copy->prefix);
+        buf_format(key, "/%s", copy->resolves ? "" : copy->prefix);
     }
     buf_span(end, buf_all(key));
     while (end->data[end->len - 1] == 0xff) /* it ends at the latest before the '/' */
@@ -126,6 +126,10 @@ static void take_event(struct confman_copy *copy, int kind, const struct pb_even
         copy->flags_changed = true;
         return;
     default:
+        if (copy->resolves) { /* what refers to it is known to the server alone */
+            reload(copy);
+            return;
+        }
         skip = sizeof("confman/config/") + copy->chain[kind].len;
         if (key.len > skip && !memchr(key.data, 0, key.len))
             make_dirty(copy, span_from(key, skip));

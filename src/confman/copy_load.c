@@ -71,6 +71,8 @@ static void put_path(struct confman_copy *copy, struct buf *b, const char *key)
     }
     buf_text(b, "?environment=");
     path_escape(b, copy->environment);
+    if (copy->resolves)
+        buf_text(b, "&resolve=true");
 }
 
 /* ---- flags: by one transaction, so that they are of one revision ---- */
@@ -239,6 +241,7 @@ static void got_page(struct confman *c, struct rpc *call)
         rpc_free(call);
         return;
     }
+    copy->no_store = copy->no_store || call->no_store;
     for (size_t i = 0; i < page.n; i++)
         VEC_PUSH(&copy->gathered, &copy->alloc, page.items[i]);
     for (int i = 0; i < WATCH_KINDS; i++)
@@ -273,6 +276,7 @@ void copy_load(struct confman_copy *copy)
         copy_span_free(copy, &copy->dirty.items[i]);
     copy->dirty.n = 0;
     copy->phase = COPY_LOADING;
+    copy->no_store = false;
     if (copy->wants_configs) {
         copy->made = part_open();
         ask_page(copy, SPAN_NONE);

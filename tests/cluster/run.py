@@ -25,6 +25,7 @@ PARTS = {
     "wiped": ("--early", ["", "--early"]),
     "leaderless": ("", [""]),
     "json_door": (None, [""]),
+    "library": (None, ["--rounds 5"]),
     "auth": ("", [""]),
     "push": ("--clients 300 --rate 40 --seconds 3 --kills 1", ["--seconds {s} --kills 20"]),
     "corrupt": (None, [""]),

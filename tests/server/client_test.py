@@ -24,6 +24,9 @@ class Built:
     def programs(cls):
         if cls.folder:
             return cls.folder
+        if "CONFMAN_DRIVER" in os.environ:  # one that has the library in it
+            cls.folder = os.path.dirname(os.path.join(ROOT, os.environ["CONFMAN_DRIVER"]))
+            return cls.folder
         cls.folder = tempfile.mkdtemp(prefix="confman-lib-")
         env = {k: v for k, v in os.environ.items() if not k.startswith("MAKE")}
         subprocess.run(["make", "-s", "install", "DESTDIR=" + cls.folder, "PREFIX=/usr"],
@@ -133,6 +136,7 @@ class ClientTest(ServerTest):
                       "Content-Type: application/json", body=body.encode())
         self.assertIn(answer.status, (200, 201), answer)
 
+    @unittest.skipIf("CONFMAN_DRIVER" in os.environ, "not of the library as installed")
     def test_header(self):
         """The header is C99 and C++, and nothing but its names leaves the library."""
         lib = Built.programs()
@@ -150,6 +154,7 @@ class ClientTest(ServerTest):
             self.assertFalse([n for n in found if not n.startswith("confman_")], name)
             self.assertGreater(len(found), 20)
 
+    @unittest.skipIf("CONFMAN_DRIVER" in os.environ, "not of the library as installed")
     def test_examples(self):
         lib, key = Built.programs(), self.name("visits")
         env = dict(os.environ, CONFMAN_ENDPOINT=self.node.endpoint)
@@ -403,5 +408,5 @@ if __name__ == "__main__":
     try:
         main()
     finally:
-        if Built.folder:
+        if Built.folder and "CONFMAN_DRIVER" not in os.environ:
             shutil.rmtree(Built.folder, ignore_errors=True)
