@@ -81,6 +81,16 @@ static const struct command commands[] = {
       "confman secret put db/password value=hunter2", 1, 34, run_secret },
     { "seal", "status", COMMON, "whether the server has the key that opens secrets",
       "confman seal status", 1, 1, run_seal },
+    { "schema",
+      "get NAME|set NAME [FILE|-]|list|delete NAME|check NAME [FILE|-]", COMMON,
+      "JSON Schemas that configs must hold, in every environment; NAME is a config's key, or a "
+      "prefix of keys that ends with a slash; set and check tell how many of the values that stand "
+      "already are not so, and check writes nothing",
+      "confman schema set app/ app.schema.json", 1, 3, run_schema },
+    { "guard", "get NAME|set NAME [FILE|-]|list|delete NAME", COMMON,
+      "how configs may be changed: an object of max_value_bytes, max_deleted_percent, approvals, "
+      "author_may_approve, environments; NAME as for schema",
+      "echo '{\"max_deleted_percent\": 20}' | confman guard set app/ -", 1, 3, run_guard },
     { "flag",
       "list|get NAME|set NAME [DEFINITION|-]|delete NAME|eval NAME [MEMBER=VALUE...]|"
       "explain NAME [MEMBER=VALUE...]|enable NAME|disable NAME|import [FILE|-]",

@@ -108,6 +108,9 @@ int door_ask(const struct options *o, const char *method, struct buf *path, stru
 int door_read(const struct options *o, const char *method, struct buf *path, struct span body,
               json_t **out);
 void door_json(struct buf *b, const json_t *value);
+/* Appends what a file has; "-": standard input. EXIT_USAGE, told. */
+enum { DOOR_FILE_MAX = 8 << 20 /* bytes */ };
+int door_file(const char *name, struct buf *out);
 
 /* ---- who we are ---- */
 
@@ -172,6 +175,8 @@ int run_config(const struct options *o, struct arena *arena);
 int run_run(const struct options *o, struct arena *arena);
 int run_secret(const struct options *o, struct arena *arena);
 int run_seal(const struct options *o, struct arena *arena);
+int run_schema(const struct options *o, struct arena *arena);
+int run_guard(const struct options *o, struct arena *arena);
 int run_flag(const struct options *o, struct arena *arena);
 /* Of another system's export: flags by name, in our form, into flags, and what they share into
  * *shared (NULL: nothing). How many could not be taken over, each told why; < 0: none, told why. */

@@ -50,6 +50,19 @@ int door_read(const struct options *o, const char *method, struct buf *path, str
     return read_answer(o, method, path, body, false, out);
 }
 
+int door_file(const char *name, struct buf *out)
+{
+    size_t n;
+    FILE *f = strcmp(name, "-") == 0 ? stdin : fopen(name, "rb");
+    if (!f)
+        return cli_complain(EXIT_USAGE, "%s cannot be read", name);
+    while (out->len <= DOOR_FILE_MAX && (n = fread(buf_room(out, 65536), 1, 65536, f)) > 0)
+        out->len += n;
+    if (f != stdin)
+        fclose(f);
+    return out->len > DOOR_FILE_MAX ? cli_complain(EXIT_USAGE, "%s is too long", name) : EXIT_DONE;
+}
+
 static int put_text(const char *text, size_t len, void *out)
 {
     buf_put(out, text, len);

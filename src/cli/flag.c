@@ -4,7 +4,6 @@
 #include "cli/cli_int.h"
 
 enum {
-    FILE_MAX = 8 << 20, /* bytes of what is imported */
     BATCH_MAX = 100,    /* flags that one transaction takes */
     BATCH_BYTES = 1 << 20
 };
@@ -24,19 +23,6 @@ static const char *text_of(const json_t *object, const char *name)
 {
     const char *text = json_string_value(json_object_get(object, name));
     return text ? text : "";
-}
-
-static int read_file(const char *name, struct buf *b)
-{
-    size_t n;
-    FILE *f = strcmp(name, "-") == 0 ? stdin : fopen(name, "rb");
-    if (!f)
-        return cli_complain(EXIT_USAGE, "flag: %s cannot be read", name);
-    while (b->len <= FILE_MAX && (n = fread(buf_room(b, 65536), 1, 65536, f)) > 0)
-        b->len += n;
-    if (f != stdin)
-        fclose(f);
-    return b->len > FILE_MAX ? cli_complain(EXIT_USAGE, "flag: %s is too long", name) : EXIT_DONE;
 }
 
 /* ---- reading and writing ---- */
@@ -100,7 +86,7 @@ static int run_set(const struct options *o, struct arena *arena)
     buf_open(&body, arena->alloc);
     int status = EXIT_DONE;
     if (strcmp(given, "-") == 0)
-        status = read_file("-", &body);
+        status = door_file("-", &body);
     else
         buf_text(&body, given);
     path_of(&path, o, o->args[1], "");
@@ -336,7 +322,7 @@ static int run_import_file(const struct options *o, struct arena *arena)
     json_t *file = NULL;
     const char *name = o->n_args > 1 ? o->args[1] : "-";
     buf_open(&text, arena->alloc);
-    int status = read_file(name, &text);
+    int status = door_file(name, &text);
     if (status == EXIT_DONE) {
         enum err e = jsonr_read(buf_all(&text), &file, why);
         if (e == ERR_BODY_TOO_LARGE)

@@ -19,10 +19,16 @@ static enum err secret(void *context, struct span name_space, struct span path, 
     return secrets_lend(context, &ask, data);
 }
 
+static int64_t watchers(void *context, struct span key)
+{
+    const struct call *call = context;
+    return watch_count(call->node->watch, key);
+}
+
 void call_lend(struct call *call)
 {
     struct rest_world *world = ARENA_NEW(&call->arena, struct rest_world);
-    *world = (struct rest_world){ call->node->schemas, permits, secret, call };
+    *world = (struct rest_world){ call->node->schemas, permits, secret, watchers, call };
     call->rest->world = world;
     call->rest->now_ms = loop_wall_ms(call->node->loop);
 }
@@ -33,8 +39,8 @@ bool call_check(struct call *call)
     struct rest_answer a;
     if (!call->rest || rest_check(call->rest, n->machine.kv, &call->arena, &a))
         return true;
-    n->metrics.requests_refused++;
-    n->metrics.checks_refused++;
+    n->metrics.requests_refused += a.status >= 400; /* else it was a dry run */
+    n->metrics.checks_refused += a.status >= 400;
     call_answer_http(call, &a);
     return false;
 }

@@ -80,7 +80,7 @@ class SchemaTest(Door):
         for e in told["errors"]:
             self.assertEqual((e["environment"], e["key"], e["schema"]),
                              ("default", "db/main", "db/main"))
-            self.assertTrue(e["message"])
+            self.assertTrue(e["detail"])
         got = self.ask("GET", "config/db/main")
         self.assertEqual((got["value"], got["version"]), ({"host": "a", "port": 5432}, 1))
         self.put("db/other", {"port": 0})
@@ -153,6 +153,67 @@ class SchemaTest(Door):
         self.assertEqual([e["key"] for e in told["errors"]], ["both/b", "both/c"])
         self.ask("GET", "config/both/a", status=404)
         self.txn(200, {"key": "both/a", "value": 1}, {"key": "both/b", "value": 2})
+
+    def test_dry_run(self):
+        for name in ("dry-eu", "dry-us"):
+            self.ask("PUT", "environments/" + name, {"parent": "dry"}, (200, 201))
+        self.schema("dry/", {"type": "number"})
+        at = "?dry_run=true&environment=dry"
+        told = self.put("dry/a", 1, 200, at)
+        self.assertEqual((told["dry_run"], told["change"], told["to"]["value"]), (True, "added", 1))
+        self.assertEqual(told["inherited_by"], ["dry-eu", "dry-us"])
+        self.ask("GET", "config/dry/a?environment=dry", status=404)
+        self.put("dry/a", 1, 201, "?environment=dry")
+        self.put("dry/a", 5, 201, "?environment=dry-us")
+        told = self.put("dry/a", 2, 200, at)
+        self.assertEqual((told["change"], told["from"]["value"], told["inherited_by"]),
+                         ("changed", 1, ["dry-eu"]))
+        self.assertEqual([(d["op"], d["path"]) for d in told["diff"]], [("replace", "")])
+        self.put("dry/a", "x", 422, at)
+        self.put("dry/a", 2, 412, at, if_match='"7"')
+        self.assertEqual(self.ask("DELETE", "config/dry/a" + at)["change"], "removed")
+        self.ask("DELETE", "config/dry/none" + at, status=404)
+        self.assertEqual(self.ask("GET", "config/dry/a?environment=dry")["version"], 1)
+        told = self.ask("PUT", "schemas/dry/?dry_run=true", {"maximum": 3})
+        self.assertEqual((told["values"]["checked"], told["values"]["broken"]), (2, 1))
+        self.assertEqual(self.ask("GET", "schemas/dry/")["schema"], {"type": "number"})
+        self.ask("PUT", "environments/dry-x?dry_run=true", {})
+        self.ask("DELETE", "environments/dry-eu?dry_run=true", status=501)
+        self.ask("GET", "environments/dry-eu")
+
+    def test_who_would_see_it(self):
+        with urllib.request.urlopen(self.node.url + "/v1/watch?prefix=seen/", timeout=20) as one:
+            one.readline()
+            with urllib.request.urlopen(self.node.url + "/v1/watch?key=seen/a", timeout=20) as two:
+                two.readline()
+                self.assertEqual(self.put("seen/a", 1, 200, "?dry_run=true")["watchers_here"], 2)
+                self.assertEqual(self.put("seen/b", 1, 200, "?dry_run=true")["watchers_here"], 1)
+
+    def cli(self, *args, code=0, stdin=None):
+        done = subprocess.run([confman_bin(), *args, "--endpoint", self.node.endpoint], text=True,
+                              input=stdin, capture_output=True, timeout=30)
+        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+        return done.stdout + done.stderr
+
+    def test_cli(self):
+        self.put("cli/a", "text")
+        out = self.cli("schema", "check", "cli/", stdin='{"type": "number"}')
+        self.assertIn("1 of 1 values are not so", out)
+        self.assertIn("default:cli/a", out)
+        self.ask("GET", "schemas/cli/", status=404)
+        self.cli("schema", "set", "cli/", "-", stdin='{"type": "string", "maxLength": 4}')
+        self.assertEqual(json.loads(self.cli("schema", "get", "cli/"))["maxLength"], 4)
+        self.assertIn("cli/\tversion 1", self.cli("schema", "list"))
+        out = self.cli("config", "set", "cli/a", "too long", code=1)
+        self.assertIn("4", out)
+        self.assertIn("/items", self.cli("schema", "set", "x", stdin='{"items": 1}', code=1))
+        self.cli("guard", "set", "cli/", stdin='{"max_value_bytes": 3}')
+        self.assertIn('{"max_value_bytes":3}', self.cli("guard", "list"))
+        self.cli("config", "set", "cli/a", "four", code=1)
+        self.cli("guard", "delete", "cli/")
+        self.cli("schema", "delete", "cli/")
+        self.cli("schema", "check", code=2)
+        self.cli("guard", "check", "x", code=2)
 
     def test_records(self):
         first = self.schema("rec/a", {"type": "number"}, 201)
@@ -237,7 +298,7 @@ class GuardTest(Door):
         drop = [{"key": "many/%d" % i, "op": "delete"} for i in range(5)]
         told = self.txn(409, *drop)
         self.assertEqual((told["code"], told["errors"][0]["guard"]), ("guard_deletes", "many/"))
-        self.assertIn("5 of 10", told["errors"][0]["message"])
+        self.assertIn("5 of 10", told["errors"][0]["detail"])
         self.txn(200, *drop[:2])
         self.txn(200, *drop[2:], more="?confirm=true")
         self.ask("DELETE", "config/many/9")
@@ -415,7 +476,7 @@ class ReferenceTest(Door):
         self.put("w/a", "${w/b}")
         told = self.put("w/c", "${w/a}", 409)
         self.assertIn("default:w/c -> default:w/a -> default:w/b -> default:w/c",
-                      told["errors"][0]["message"])
+                      told["errors"][0]["detail"])
         self.ask("DELETE", "config/w/c")
         self.assertEqual(self.get("w/a", status=422)["code"], "reference_unknown")
         items = self.ask("GET", "config?prefix=w/&resolve=true")["items"]

@@ -38,7 +38,7 @@ bool number_read(struct span s, int64_t *out)
 
 static const char *const known[] = { "prefix", "key",     "environment", "own",       "consistency",
                                      "revision", "limit", "version",     "page_token", "confirm",
-                                     "resolve" };
+                                     "resolve",  "dry_run" };
 
 static enum err take_number(struct parsing *p, struct span value, int64_t low, int64_t high,
                             int64_t *out, const char *detail)
@@ -48,10 +48,26 @@ static enum err take_number(struct parsing *p, struct span value, int64_t low, i
     return ERR_OK;
 }
 
+/* What is true or false; NULL: it is none of these. */
+static bool *yes_of(struct rest_call *c, struct span name)
+{
+    return span_is(name, "own")       ? &c->own
+           : span_is(name, "resolve") ? &c->resolve
+           : span_is(name, "dry_run") ? &c->dry_run
+           : span_is(name, "confirm") ? &c->leave.confirmed
+                                      : NULL;
+}
+
 static enum err take_pair(void *context, struct span name, struct span value)
 {
     struct parsing *p = context;
-    if (span_is(name, "prefix")) {
+    bool *yes = yes_of(p->call, name);
+    if (yes) {
+        *yes = span_is(value, "true");
+        if (!*yes && !span_is(value, "false"))
+            return refuse(p, ERR_BAD_REQUEST,
+                          "own, resolve, dry_run and confirm must be true or false");
+    } else if (span_is(name, "prefix")) {
         p->prefix = value;
         p->has_prefix = true;
     } else if (span_is(name, "key")) {
@@ -60,18 +76,6 @@ static enum err take_pair(void *context, struct span name, struct span value)
     } else if (span_is(name, "environment")) {
         p->environment = value;
         p->has_environment = true;
-    } else if (span_is(name, "own")) {
-        p->call->own = span_is(value, "true");
-        if (!p->call->own && !span_is(value, "false"))
-            return refuse(p, ERR_BAD_REQUEST, "own must be true or false");
-    } else if (span_is(name, "resolve")) {
-        p->call->resolve = span_is(value, "true");
-        if (!p->call->resolve && !span_is(value, "false"))
-            return refuse(p, ERR_BAD_REQUEST, "resolve must be true or false");
-    } else if (span_is(name, "confirm")) {
-        p->call->leave.confirmed = span_is(value, "true");
-        if (!p->call->leave.confirmed && !span_is(value, "false"))
-            return refuse(p, ERR_BAD_REQUEST, "confirm must be true or false");
     } else if (span_is(name, "consistency")) {
         p->consistency = value;
     } else if (span_is(name, "page_token")) {

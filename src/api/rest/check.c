@@ -42,7 +42,7 @@ static void fault_write(struct jsonw *w, const struct rest_fault *f)
                     { "pointer", f->pointer, true },
                     { f->by, f->name, f->by != NULL },
                     { "schema_pointer", f->schema_pointer, f->by && f->schema_pointer.data },
-                    { "message", f->message, true } };
+                    { "detail", f->message, true } };
     jsonw_object(w);
     for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
         if (!members[i].there)
@@ -120,9 +120,8 @@ static bool read_tree(struct checking *c, struct config *config)
 
 /* False: nothing more can be told. */
 static bool check_one(struct checking *c, struct config *config, struct span name,
-                      const struct kv_version *v)
+                      const struct schema *schema)
 {
-    const struct schema *schema = compiled_get(c->world->schemas, v);
     struct rest_fault f = { .environment = config->environment,
                             .key = config->key,
                             .by = "schema",
@@ -182,7 +181,7 @@ static bool check_config(struct checking *c, struct config *config)
         return true; /* the others may still be told */
     while (c->schemas && rule_next(&walk)) {
         const struct kv_version *v = rule_at(c->kv, REST_SCHEMAS, walk.name, c->scratch);
-        if (v && !check_one(c, config, walk.name, v))
+        if (v && !check_one(c, config, walk.name, compiled_get(c->world->schemas, v)))
             return false;
     }
     return true;
@@ -367,19 +366,25 @@ bool rest_check(struct rest_call *call, const struct kv *kv, struct arena *arena
     struct rest_faults faults = { 0 };
     const struct rest_world *world = call->world;
     CHECK(world);
+    if (r->type != REQUEST_TXN && call->dry_run) {
+        rest_problem(ERR_NOT_BUILT, "this has no dry run", arena, refusal);
+        return false;
+    }
     if (r->type != REQUEST_TXN)
         return true;
     call->asked = *r;
     call->guards = (struct kv_txn){ 0 };
     enum err e =
         rest_check_txn(world, &call->leave, kv, &r->txn, arena, &call->guards, &faults);
-    if (e == ERR_OK)
+    if (e == ERR_OK && !call->dry_run)
         return true;
     enum err may = world->permits ? world->permits(world->context, r) : ERR_OK;
     if (may != ERR_OK) /* then nothing is told about schemas */
         rest_problem(may, NULL, arena, refusal);
-    else
+    else if (e != ERR_OK)
         faults_answer(e, NULL, &faults, arena, refusal);
+    else
+        dry_answer(call, kv, arena, refusal);
     return false;
 }
 
@@ -414,7 +419,7 @@ static bool may_read(struct checking *c, const struct kv_range *range)
     return !c->world->permits || c->world->permits(c->world->context, &r) == ERR_OK;
 }
 
-static void look_at(struct finding *f, const struct kv_version *v, const struct kv_version *schema)
+static void look_at(struct finding *f, const struct kv_version *v, const struct schema *schema)
 {
     struct checking *c = &f->checking;
     struct rest_faults *faults = c->faults;
@@ -432,7 +437,7 @@ static void look_at(struct finding *f, const struct kv_version *v, const struct 
     arena_reset(c->scratch);
 }
 
-static void look_in(struct finding *f, struct span environment, const struct kv_version *schema)
+static void look_in(struct finding *f, struct span environment, const struct schema *schema)
 {
     struct checking *c = &f->checking;
     bool prefix = !f->name.len || f->name.data[f->name.len - 1] == '/';
@@ -456,7 +461,7 @@ static void look_in(struct finding *f, struct span environment, const struct kv_
 }
 
 /* From one environment that has configs to the next. */
-static void look_around(struct finding *f, const struct kv_version *schema)
+static void look_around(struct finding *f, const struct schema *schema)
 {
     struct checking *c = &f->checking;
     struct kv_range r = { .key = SPAN(REST_CONFIGS), .limit = 1, .keys_only = true };
@@ -478,7 +483,7 @@ static void look_around(struct finding *f, const struct kv_version *schema)
 }
 
 void schema_report_write(const struct rest_call *call, const struct kv *kv,
-                         const struct kv_version *schema, struct arena *arena, struct jsonw *w)
+                         struct span text, struct arena *arena, struct jsonw *w)
 {
     struct arena scratch;
     struct rest_faults faults = { 0 };
@@ -490,7 +495,10 @@ void schema_report_write(const struct rest_call *call, const struct kv *kv,
                          .name = call->key,
                          .complete = true };
     arena_open(&scratch, arena->alloc);
-    look_around(&f, schema);
+    struct schema *schema = schema_make(call->world->schemas, text);
+    if (schema)
+        look_around(&f, schema);
+    schema_free(schema);
     arena_close(&scratch);
     jsonw_name(w, "values");
     jsonw_object(w);

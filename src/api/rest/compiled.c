@@ -78,6 +78,20 @@ enum err schema_text_check(struct rest_schemas *s, struct span text, struct sche
     return e;
 }
 
+struct schema *schema_make(struct rest_schemas *s, struct span text)
+{
+    struct arena arena;
+    struct schema *schema;
+    arena_open(&arena, s->alloc);
+    struct schema_report *report = ARENA_NEW(&arena, struct schema_report);
+    report->arena = &arena;
+    enum err e = schema_compile(text, &options, s->alloc, &schema, report);
+    CHECK((e == ERR_OK) == (schema != NULL));
+    arena_close(&arena);
+    s->compiled++;
+    return schema;
+}
+
 const struct schema *compiled_get(struct rest_schemas *s, const struct kv_version *v)
 {
     struct span key = kv_key(v);
@@ -89,15 +103,8 @@ const struct schema *compiled_get(struct rest_schemas *s, const struct kv_versio
         i = s->n;
     }
     if (i == s->n) {
-        struct arena arena;
-        struct schema *schema;
         make_room(s);
-        arena_open(&arena, s->alloc);
-        struct schema_report *report = ARENA_NEW(&arena, struct schema_report);
-        report->arena = &arena;
-        enum err e = schema_compile(kv_value(v), &options, s->alloc, &schema, report);
-        CHECK((e == ERR_OK) == (schema != NULL));
-        arena_close(&arena);
+        struct schema *schema = schema_make(s, kv_value(v));
         uint8_t *copy = mem_alloc(s->alloc, key.len);
         memcpy(copy, key.data, key.len);
         i = s->n++;
@@ -105,7 +112,6 @@ const struct schema *compiled_get(struct rest_schemas *s, const struct kv_versio
                                      .mod_revision = v->mod_revision,
                                      .schema = schema };
         s->bytes += size_of(&s->items[i]);
-        s->compiled++;
     }
     s->items[i].asked = ++s->clock;
     return s->items[i].schema;

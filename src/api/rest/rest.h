@@ -89,6 +89,8 @@ struct rest_world {
      * there are none here. Also what permits says; ERR_SECRET_NOT_FOUND, ERR_SEALED. */
     enum err (*secret)(void *context, struct span name_space, struct span path,
                        struct span *data);
+    /* How many watch this key of the store on this node; NULL: nobody. */
+    int64_t (*watchers)(void *context, struct span key);
     void *context;
 };
 
@@ -171,6 +173,7 @@ struct rest_call {
     size_t levels;
     bool own;              /* without what is inherited */
     bool resolve;          /* references are */
+    bool dry_run;          /* of a write: what it would do */
     int64_t revision;      /* to read at; 0: newest */
     struct span after;     /* of a list: the page before ended so */
     struct span parent;    /* PUT of an environment */

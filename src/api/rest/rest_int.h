@@ -88,6 +88,14 @@ const struct schema *compiled_get(struct rest_schemas *s, const struct kv_versio
 /* Whether a text may become one: as schema_compile. */
 enum err schema_text_check(struct rest_schemas *s, struct span text,
                            struct schema_report *report) MUST_CHECK;
+/* One that is not kept, for schema_free; NULL: the text is none. */
+struct schema *schema_make(struct rest_schemas *s, struct span text);
+
+/* ---- dry.c ---- */
+
+/* What a write that was judged well would do, by the state as it is. */
+void dry_answer(const struct rest_call *call, const struct kv *kv, struct arena *arena,
+                struct rest_answer *out);
 
 /* ---- guard.c ---- */
 
@@ -159,7 +167,7 @@ enum err value_tree(struct span value, uint8_t type, struct arena *arena, struct
 /* The member "values" of the answer to a new schema: how many configs that stand already are not
  * as it asks, and some of them. */
 void schema_report_write(const struct rest_call *call, const struct kv *kv,
-                         const struct kv_version *schema, struct arena *arena, struct jsonw *w);
+                         struct span text, struct arena *arena, struct jsonw *w);
 
 void faults_write(struct jsonw *w, const struct rest_faults *faults); /* member errors */
 /* problem+json that tells all of them. */

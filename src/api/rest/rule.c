@@ -195,7 +195,7 @@ static void one_answer(const struct rest_call *call, const struct kv *kv,
     jsonw_open(&w, &b);
     item(&w, kind_of(call), kv, v, true);
     if (call->route == ROUTE_SCHEMA && call->writes)
-        schema_report_write(call, kv, v, arena, &w);
+        schema_report_write(call, kv, kv_value(v), arena, &w);
     jsonw_object_end(&w);
     body_of(out, status, "application/json", &b, arena);
     add_header(out, "etag", tag);

@@ -119,6 +119,23 @@ void watch_stats(const struct watch_hub *hub, struct watch_stats *out)
     *out = (struct watch_stats){ hub->n, hub->n_behind, hub->index.n_ranges };
 }
 
+static void count_group(struct group *g, void *context)
+{
+    int64_t *n = context;
+    const struct entry *e = g->first;
+    do {
+        (*n)++;
+        e = e->after;
+    } while (e != g->first);
+}
+
+int64_t watch_count(const struct watch_hub *hub, struct span key)
+{
+    int64_t n = 0;
+    index_find(&hub->index, key, count_group, &n);
+    return n;
+}
+
 int64_t watch_pending(const struct watch_hub *hub, int64_t revision_now)
 {
     int64_t sum = 0;

@@ -49,6 +49,8 @@ struct watch_stats {
     int64_t watchers, behind, ranges;
 };
 void watch_stats(const struct watch_hub *hub, struct watch_stats *out);
+/* How many watch this key. */
+int64_t watch_count(const struct watch_hub *hub, struct span key);
 /* Revisions that those which are behind have yet to look at, in all. Costs as many as they are. */
 int64_t watch_pending(const struct watch_hub *hub, int64_t revision_now);
 
