@@ -7,7 +7,7 @@ import unittest
 import grpc
 
 from etcd_api import load
-from node import ROOT, ServerTest, main, target
+from node import ROOT, Node, ServerTest, main, target
 from web import curl
 
 
@@ -105,7 +105,7 @@ class FlagdTest(ServerTest):
             self.assertEqual(plain(self.evaluate("Object", "tree", version).value),
                              FLAGS["tree"]["variants"]["a"])
             none = self.evaluate("Boolean", "none", version)
-            self.assertEqual((none.value, none.variant, none.reason), (False, "", "STATIC"))
+            self.assertEqual((none.value, none.variant, none.reason), (False, "", "DEFAULT"))
         zero = self.evaluate("Boolean", "zero")
         self.assertTrue(zero.HasField("value") and zero.HasField("variant"))
         self.assertFalse(none.HasField("value") or none.HasField("variant"))
@@ -183,6 +183,89 @@ class FlagdTest(ServerTest):
         with self.assertRaises(grpc.RpcError) as caught:
             next(self.sync("SyncFlags", pb.SyncFlagsResponse))
         self.assertEqual(caught.exception.code().name, "RESOURCE_EXHAUSTED")
+
+
+@unittest.skipIf(target() != "confman", "a door that only confman has")
+class FlagdRightsTest(unittest.TestCase):
+    """With authentication: whoever may read the keys, and nobody else; streams end with the right."""
+
+    def setUp(self):
+        self.node = Node()
+        self.node.start()
+        self.addCleanup(self.node.close)
+        self.channel = grpc.insecure_channel(self.node.endpoint)
+        self.addCleanup(self.channel.close)
+        self.root = None
+        for environment in ("ours", "theirs"):
+            self.ask("/v3/kv/put", key=self.text("confman/flag/%s/f" % environment),
+                     value=self.text('{"variants": {"on": true}, "defaultVariant": "on"}'))
+        for user, role in (("root", "root"), ("app", "app")):
+            self.ask("/v3/auth/user/add", name=user, password="secret")
+            self.ask("/v3/auth/role/add", name=role)
+            self.ask("/v3/auth/user/grant", user=user, role=role)
+        self.grant("confman/flag/ours/", "confman/flag/ours0")
+        self.ask("/v3/auth/enable")
+        self.root, self.app = self.login("root"), self.login("app")
+
+    @staticmethod
+    def text(s):
+        return base64.b64encode(s.encode()).decode()
+
+    def ask(self, path, **body):
+        token = ("-H", "Authorization: " + self.root) if self.root else ()
+        answer = curl(self.node.url + path, *token, body=json.dumps(body).encode())
+        self.assertEqual(answer.status, 200, answer)
+        return answer.json
+
+    def login(self, user):
+        return self.ask("/v3/auth/authenticate", name=user, password="secret")["token"]
+
+    def grant(self, key, end):
+        self.ask("/v3/auth/role/grant", name="app", perm={
+            "permType": "READ", "key": self.text(key), "range_end": self.text(end)})
+
+    def call(self, name, environment, token, version=2):
+        service = "flagd.sync.v1.FlagSyncService" if "Flags" in name else (
+            "flagd.evaluation.v%d.Service" % version)
+        kind = self.channel.unary_stream if name in ("SyncFlags", "EventStream") else (
+            self.channel.unary_unary)
+        metadata = [("flagd-selector", environment)] + ([("token", token)] if token else [])
+        message = pb.ResolveBooleanRequest(flag_key="f") if "Boolean" in name else (
+            pb.EventStreamRequest())
+        return kind("/%s/%s" % (service, name),
+                    request_serializer=lambda m: m.SerializeToString(),
+                    response_deserializer=lambda b: b)(message, metadata=metadata, timeout=20)
+
+    def code(self, *args):
+        try:
+            answer = self.call(*args)
+            if not isinstance(answer, bytes):
+                next(answer)
+            return "OK"
+        except grpc.RpcError as e:
+            return e.code().name
+
+    def test_rights(self):
+        for name, version in (("ResolveBoolean", 2), ("ResolveBoolean", 1), ("ResolveAll", 1),
+                              ("EventStream", 1), ("EventStream", 2), ("SyncFlags", 1),
+                              ("FetchAllFlags", 1)):
+            self.assertEqual(self.code(name, "ours", self.app, version), "OK", name)
+            self.assertEqual(self.code(name, "theirs", self.app, version), "PERMISSION_DENIED",
+                             name)
+            self.assertEqual(self.code(name, "ours", "x.1", version), "UNAUTHENTICATED", name)
+            self.assertEqual(self.code(name, "ours", None, version), "INVALID_ARGUMENT", name)
+            self.assertEqual(self.code(name, "theirs", self.root, version), "OK", name)
+
+    def test_a_right_that_is_taken_ends_streams(self):
+        streams = [self.call(name, "ours", self.app) for name in ("SyncFlags", "EventStream")]
+        for stream in streams:
+            next(stream)
+        self.ask("/v3/auth/role/revoke", role="app", key=self.text("confman/flag/ours/"),
+                 range_end=self.text("confman/flag/ours0"))
+        for stream in streams:
+            with self.assertRaises(grpc.RpcError) as caught:
+                next(stream)
+            self.assertEqual(caught.exception.code().name, "PERMISSION_DENIED")
 
 
 if __name__ == "__main__":

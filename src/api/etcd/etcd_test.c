@@ -662,7 +662,7 @@ TEST(etcd_reflection)
     EXPECT(ASK(&d, PATH_REFLECTION, server_reflection_request, .which_message_request = 7) ==
            ERR_OK);
     EXPECT(ANSWER(&d, server_reflection_response, &m) && m.which_message_response == 6);
-    EXPECT(m.list_services_response->n_service == 11);
+    EXPECT(m.list_services_response->n_service == 14);
     EXPECT(ASK(&d, PATH_REFLECTION, server_reflection_request, .host = SPAN("h"),
                .which_message_request = 4,
                .file_containing_symbol = SPAN("etcdserverpb.KV.Range")) == ERR_OK);

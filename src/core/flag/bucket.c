@@ -283,8 +283,10 @@ static int compare_versions(const struct version *a, const struct version *b)
 EAGER(sem_ver)
 {
     struct version v, w;
-    (void)n, (void)f;
+    (void)f;
     *out = (struct fval){ .type = FVAL_NULL };
+    if (n != 3)
+        return true;
     struct span left = run_text(r, &a[0]), op = fval_span(&a[1]), right = run_text(r, &a[2]);
     if (!left.data || !right.data)
         return false;
@@ -305,10 +307,14 @@ EAGER(sem_ver)
     return true;
 }
 
-static bool edge(const struct fval *a, bool start, struct fval *out)
+/* flagd: of what is no text, or not two of them, nothing is said. */
+static bool edge(const struct fval *a, uint32_t n, bool start, struct fval *out)
 {
+    *out = (struct fval){ .type = FVAL_NULL };
+    if (n != 2 || a[0].type != FVAL_TEXT || a[1].type != FVAL_TEXT)
+        return true;
     *out = fval_bool(false);
-    if (a[0].type != FVAL_TEXT || a[1].type != FVAL_TEXT || a[1].n > a[0].n)
+    if (a[1].n > a[0].n)
         return true;
     const uint8_t *at = start ? a[0].text : a[0].text + (a[0].n - a[1].n);
     *out = fval_bool(a[1].n == 0 || memcmp(at, a[1].text, a[1].n) == 0);
@@ -316,11 +322,11 @@ static bool edge(const struct fval *a, bool start, struct fval *out)
 }
 EAGER(starts_with)
 {
-    (void)r, (void)n, (void)f;
-    return edge(a, true, out);
+    (void)r, (void)f;
+    return edge(a, n, true, out);
 }
 EAGER(ends_with)
 {
-    (void)r, (void)n, (void)f;
-    return edge(a, false, out);
+    (void)r, (void)f;
+    return edge(a, n, false, out);
 }

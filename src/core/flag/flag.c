@@ -460,7 +460,7 @@ static void evaluate(const struct flag *f, const struct flag_context *c, int dep
         by_shorthand(f, c, out);
     } else {
         tell(c, "there is no rule: the default variant");
-        bool rules = f->n_needs || f->from_ms || f->until_ms;
+        bool rules = f->n_needs || f->from_ms || f->until_ms || f->first < 0;
         give(f, f->first, rules ? FLAG_DEFAULT : FLAG_STATIC, out);
     }
 }

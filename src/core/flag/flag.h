@@ -89,7 +89,7 @@ bool rule_run(const struct rule *rule, const struct fval *data, void *scratch, s
 
 enum flag_reason {
     FLAG_STATIC,   /* no rule */
-    FLAG_DEFAULT,  /* rules, but none matched */
+    FLAG_DEFAULT,  /* rules, but none matched; or nothing is given at all */
     FLAG_TARGETED, /* a rule chose */
     FLAG_SPLIT,    /* a percentage chose */
     FLAG_DISABLED,

@@ -432,9 +432,9 @@ static const struct operator operators[] = {
     { "some", 2, NULL, op_some },
     { "none", 2, NULL, op_none },
     { "fractional", 0, NULL, op_fractional },
-    { "sem_ver", 3, op_sem_ver, NULL },
-    { "starts_with", 2, op_starts_with, NULL },
-    { "ends_with", 2, op_ends_with, NULL },
+    { "sem_ver", 0, op_sem_ver, NULL },
+    { "starts_with", 0, op_starts_with, NULL },
+    { "ends_with", 0, op_ends_with, NULL },
 };
 
 const struct operator *operator_find(struct span name)
