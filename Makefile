@@ -181,7 +181,8 @@ soak: all
 	+@$(MAKE) --no-print-directory $(JOBS) MODE=asan build/asan/sim_raft build/asan/sim_world
 	@tests/sim/soak.sh $(or $(SECONDS),600)
 	+@$(MAKE) --no-print-directory mutants
-	+@$(MAKE) --no-print-directory $(JOBS) build/release/linear build/release/perf build/release/subscribers
+	+@$(MAKE) --no-print-directory $(JOBS) build/release/linear build/release/perf build/release/subscribers \
+		build/release/driver
 	+@$(MAKE) --no-print-directory $(JOBS) MODE=asan build/asan/confman
 	@/usr/bin/python3 tests/cluster/run.py --long --seconds $(or $(SECONDS),600)
 	@CONFMAN_BIN=build/asan/confman /usr/bin/python3 tests/cluster/chaos.py \

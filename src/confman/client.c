@@ -522,7 +522,7 @@ static bool turn_and_tick(void *context)
     struct ticking *t = context;
     struct confman *c = t->c;
     bool more = turn(c);
-    int64_t ms = c->waiting ? 10 : c->flying || c->copies ? 50 : 1000;
+    int64_t ms = c->waiting ? 10 : c->flying || !copy_all_calm(c) ? 50 : 1000;
     loop_timer_set(c->loop, &t->timer, loop_clock_us() / 1000 + ms);
     return more;
 }

@@ -296,5 +296,6 @@ void follow_cancel(struct confman_copy *copy);
 
 /* Once a turn. */
 void copy_turn(struct confman *c);
+bool copy_all_calm(const struct confman *c); /* none has anything to do but to listen */
 void copy_all_end(struct confman *c); /* the client is being closed */
 void copy_all_broken(struct confman *c);  /* inside the lock: nobody follows any more */

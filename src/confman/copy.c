@@ -155,6 +155,14 @@ void copy_all_end(struct confman *c)
     }
 }
 
+bool copy_all_calm(const struct confman *c)
+{
+    for (const struct confman_copy *copy = c->copies; copy; copy = copy->next)
+        if (copy->state != CONFMAN_LIVE || copy->save_ms)
+            return false;
+    return true;
+}
+
 void copy_all_broken(struct confman *c)
 {
     for (struct confman_copy *copy = c->copies; copy; copy = copy->next) {

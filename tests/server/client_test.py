@@ -1,6 +1,7 @@
 """libconfman: installed, compiled against by its pkg-config file, and driven: tests/client/driver.c
 and the examples, against one node."""
 import os
+import resource
 import shutil
 import socket
 import subprocess
@@ -380,6 +381,17 @@ class OwnNodeTest(unittest.TestCase):
         d.until(OK + " app/a 0 2 default w", "cget", "app/a")
         strangers = self.driver(node.url)
         self.assertIn("certificate", strangers.ask("get", "default", "app/a"))
+
+    def test_no_descriptors(self):
+        """What the server's code takes for granted is an error here."""
+        driver = os.path.join(Built.programs(), "driver")
+        for most in (4, 5, 6):
+            done = subprocess.run(
+                [driver], input=b"get default k\n", stdout=subprocess.PIPE, timeout=30,
+                stderr=subprocess.PIPE, env=dict(os.environ, DRIVER_TIMEOUT_MS="300"),
+                preexec_fn=lambda n=most: resource.setrlimit(resource.RLIMIT_NOFILE, (n, n)))
+            self.assertIn(done.stdout.split()[0], (b"CONFMAN_BUG", b"CONFMAN_UNAVAILABLE"))
+            self.assertGreaterEqual(done.returncode, 0)
 
     def test_no_server_of_ours(self):
         """Whatever answers: an error, not an end."""
