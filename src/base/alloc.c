@@ -6,10 +6,25 @@
 
 enum { SIZED_HEAD = 16 };
 
+void mem_wipe(void *ptr, size_t size)
+{
+    if (size)
+        explicit_bzero(ptr, size);
+}
+
 static void *heap_resize(struct alloc *self, void *ptr, size_t size_old, size_t size_new)
 {
     CHECK(self->used >= size_old);
     self->used += size_new - size_old;
+    if (self->wipes && ptr) {
+        void *moved = size_new ? malloc(size_new) : NULL;
+        CHECK(moved || !size_new);
+        if (moved)
+            memcpy(moved, ptr, size_old < size_new ? size_old : size_new);
+        mem_wipe(ptr, size_old);
+        free(ptr);
+        return moved;
+    }
     if (size_new == 0) {
         free(ptr);
         return NULL;

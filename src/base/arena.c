@@ -31,6 +31,8 @@ void arena_reset(struct arena *a)
         return;
     free_from(a, a->block->next);
     a->block->next = NULL;
+    if (a->alloc->wipes)
+        mem_wipe(a->block->data, a->used);
     if (a->block->size > BLOCK_MAX) {
         free_from(a, a->block);
         a->block = NULL;

@@ -43,6 +43,8 @@ static void give(struct pool *p, void *ptr, size_t size)
 {
     size_t block_size, class = class_of(size, &block_size);
     struct pool_block *b = ptr;
+    if (p->below->wipes)
+        mem_wipe(ptr, size);
     if (p->classes[class].kept_bytes + block_size > POOL_CLASS_BYTES) {
         p->overflows++;
         mem_free(p->below, ptr, block_size);

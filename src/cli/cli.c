@@ -73,14 +73,14 @@ static const struct command commands[] = {
       run_run },
     { "secret",
       "get PATH|put PATH NAME=VALUE...|list [PATH]|versions PATH|delete PATH|undelete PATH|"
-      "destroy PATH|remove PATH|rotate",
+      "destroy PATH|remove PATH|configure [PATH] NAME=VALUE...|rotate",
       "namespace version versions reason " COMMON,
       "secrets, sealed before they are stored; put takes NAME=VALUE, NAME=- (standard input is the "
       "value) or - (it is a JSON object); delete can be undone, destroy and remove (all versions) "
-      "cannot; rotate makes a new key for what is put into the namespace from then on",
+      "cannot; rotate makes a new key for the namespace, and what is in it is sealed by it anew; "
+      "configure sets max_versions, delete_after_s, check_required, and for a namespace "
+      "reason_required",
       "confman secret put db/password value=hunter2", 1, 34, run_secret },
-    { "seal", "status", COMMON, "whether the server has the key that opens secrets",
-      "confman seal status", 1, 1, run_seal },
     { "schema",
       "get NAME|set NAME [FILE|-]|list|delete NAME|check NAME [FILE|-]", COMMON,
       "JSON Schemas that configs must hold, in every environment; NAME is a config's key, or a "
@@ -100,6 +100,13 @@ static const struct command commands[] = {
       "flagd's, or another system's export, so that nobody changes sides",
       "confman flag explain new-checkout targetingKey=user-7 email=a@example.com", 1, 34,
       run_flag },
+    { "seal", "status|init|unseal|seal|rotate", "shares threshold renew share-file " COMMON,
+      "whether this server has the key that opens secrets; init cuts a new one into shares, unseal "
+      "takes one of them, seal forgets the key, rotate makes a new root key",
+      "confman seal init --shares 5 --threshold 3", 1, 1, run_seal },
+    { "approle", "list|put|get|role-id|secret-id|delete [NAME]", "ttl " COMMON,
+      "what programs log in with at the door for Vault's clients, as the user of that name",
+      "confman approle secret-id billing", 1, 2, run_approle },
     { "import", "etcd", "from-endpoint from-snapshot from-data-dir " SOURCE " help",
       "make a data directory of all that an etcd has, with its revisions: from a live one, its "
       "snapshot, or its data directory; with the server's --data-dir, --name, "

@@ -35,7 +35,9 @@ struct options {
     bool no_password;
     bool learner, source_insecure_skip_verify, etcd;
     bool help, json;
-    const char *name_space, *version, *versions, *reason;
+    const char *name_space, *version, *versions, *reason, *share_file;
+    int64_t shares, threshold;
+    bool renew;
     const char *format;
     bool dry_run;
     const char *args[34];
@@ -100,8 +102,8 @@ int client_http(struct client *c, const char *method, const char *path, struct s
 /* Appends text as a word of a path or query; those of plain_too stay as they are. */
 void path_add(struct buf *b, const char *text, const char *plain_too);
 void path_query(struct buf *b, const char *name, const char *value); /* value NULL: nothing */
-/* *out: the answer, to be given to json_decref; NULL when --output json had it printed. path may be
- * used no more. */
+/* *out: the answer, to be given to json_decref; NULL when --output json had it printed, or it
+ * is empty. path may be used no more. */
 int door_ask(const struct options *o, const char *method, struct buf *path, struct span body,
              json_t **out);
 /* The same, whatever --output says. */
@@ -182,6 +184,7 @@ int run_flag(const struct options *o, struct arena *arena);
  * *shared (NULL: nothing). How many could not be taken over, each told why; < 0: none, told why. */
 int flag_convert(const char *format, const json_t *file, json_t *flags, json_t **shared);
 int run_deliveries(const struct options *o, struct arena *arena);
+int run_approle(const struct options *o, struct arena *arena);
 int run_quota(const struct options *o, struct arena *arena);
 int run_mirror(const struct options *o, struct arena *arena);
 int run_import(const struct options *o, struct arena *arena);

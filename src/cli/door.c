@@ -31,7 +31,7 @@ static int read_answer(const struct options *o, const char *method, struct buf *
     *out = NULL;
     if (status == EXIT_DONE && print)
         printf("%.*s\n", (int)answer.len, (const char *)answer.data);
-    else if (status == EXIT_DONE && jsonr_read(answer, out, why) != ERR_OK)
+    else if (status == EXIT_DONE && answer.len && jsonr_read(answer, out, why) != ERR_OK)
         status = cli_complain(EXIT_UNREACHABLE, "the answer makes no sense");
     if (c)
         client_close(c);

@@ -1,4 +1,4 @@
-/* `confman secret` and `confman seal`: over the REST door. */
+/* `confman secret`: over the REST door. */
 #include <stdlib.h>
 #include <string.h>
 #include "cli/cli_int.h"
@@ -75,6 +75,29 @@ static int put_body(const struct options *o, struct buf *body)
     return status;
 }
 
+/* Of a secret, or without a path of a namespace: NAME=VALUE, VALUE as JSON. */
+static int settings_body(const struct options *o, struct buf *body)
+{
+    char why[JSONR_WHY_MAX];
+    json_t *value, *all = json_object();
+    int status = EXIT_DONE;
+    for (int i = 1; i < o->n_args && status == EXIT_DONE; i++) {
+        const char *equals = strchr(o->args[i], '=');
+        if (!equals && i == 1)
+            continue; /* the path */
+        if (!equals || jsonr_read(span_text(equals + 1), &value, why) != ERR_OK)
+            status = cli_complain(EXIT_USAGE,
+                                  "secret configure: \"%s\" is not NAME=VALUE with a "
+                                  "number, true or false",
+                                  o->args[i]);
+        else
+            json_object_setn_new(all, o->args[i], (size_t)(equals - o->args[i]), value);
+    }
+    door_json(body, all);
+    json_decref(all);
+    return status;
+}
+
 /* ---- what is told ---- */
 
 static void print_data(const json_t *answer)
@@ -120,8 +143,7 @@ static void print_answer(const char *verb, const json_t *answer)
             puts(json_string_value(name));
         }
     } else if (strcmp(verb, "put") == 0) {
-        printf("version %lld\n",
-               (long long)json_integer_value(json_object_get(answer, "version")));
+        printf("version %lld\n", (long long)json_integer_value(json_object_get(answer, "version")));
     } else {
         puts("OK");
     }
@@ -140,6 +162,7 @@ static const struct verb {
     { "destroy", "POST", "?action=destroy", true, true },
     { "remove", "DELETE", "?all=true", true, false },
     { "rotate", "POST", "?action=rotate", false, false },
+    { "configure", "POST", "?action=configure", false, false },
 };
 
 static int run_verb(const struct options *o, const struct verb *v, struct buf *path,
@@ -148,18 +171,22 @@ static int run_verb(const struct options *o, const struct verb *v, struct buf *p
     bool put = strcmp(v->name, "put") == 0;
     json_t *answer;
     buf_text(path, "/v1/secrets");
-    if (v->wants_path) {
+    bool named = v->wants_path ||
+                 (strcmp(v->name, "configure") == 0 && o->n_args > 1 && !strchr(o->args[1], '='));
+    if (named) {
         buf_u8(path, '/');
         path_add(path, o->args[1], "/");
     }
     buf_text(path, v->query);
-    if (!v->wants_path && o->n_args > 1)
+    if (!v->wants_path && o->n_args > 1 && strcmp(v->name, "list") == 0)
         path_query(path, "prefix", o->args[1]);
     path_query(path, "namespace", o->name_space);
     path_query(path, "version", o->version);
     path_query(path, "versions", o->versions);
     path_query(path, "reason", o->reason);
     int status = put ? put_body(o, body) : EXIT_DONE;
+    if (strcmp(v->name, "configure") == 0)
+        status = settings_body(o, body);
     if (status == EXIT_DONE)
         status = door_ask(o, v->method, path, buf_all(body), &answer);
     if (status == EXIT_DONE && answer) {
@@ -177,8 +204,9 @@ int run_secret(const struct options *o, struct arena *arena)
         if (strcmp(verbs[i].name, o->args[0]) == 0)
             v = &verbs[i];
     if (!v)
-        return cli_complain(EXIT_USAGE, "secret: \"%s\" is not one of get, put, list, versions, "
-                                        "delete, undelete, destroy, remove, rotate",
+        return cli_complain(EXIT_USAGE,
+                            "secret: \"%s\" is not one of get, put, list, versions, "
+                            "delete, undelete, destroy, remove, configure, rotate",
                             o->args[0]);
     if (v->wants_path && o->n_args < 2)
         return cli_complain(EXIT_USAGE, "secret %s: wants a path", v->name);
@@ -191,24 +219,5 @@ int run_secret(const struct options *o, struct arena *arena)
         explicit_bzero(body.data, body.len);
     buf_close(&path);
     buf_close(&body);
-    return status;
-}
-
-int run_seal(const struct options *o, struct arena *arena)
-{
-    struct buf path;
-    json_t *a;
-    if (strcmp(o->args[0], "status") != 0)
-        return cli_complain(EXIT_USAGE, "seal: \"%s\" is not status", o->args[0]);
-    buf_open(&path, arena->alloc);
-    buf_text(&path, "/v1/seal");
-    int status = door_ask(o, "GET", &path, SPAN_NONE, &a);
-    if (status == EXIT_DONE && a) {
-        printf("sealed       %s\n", json_is_true(json_object_get(a, "sealed")) ? "yes" : "no");
-        printf("initialized  %s\n", json_is_true(json_object_get(a, "initialized")) ? "yes" : "no");
-        printf("type         %s\n", json_string_value(json_object_get(a, "type")));
-        json_decref(a);
-    }
-    buf_close(&path);
     return status;
 }

@@ -230,7 +230,10 @@ void call_refuse_http(struct call *call, enum err e, const char *detail)
     struct rest_answer a;
     call->node->metrics.requests_refused++;
     count_refusal(&call->node->metrics, e);
-    rest_problem(e, detail, &call->node->turn, &a);
+    if (call->vault)
+        vault_problem(e, detail, &call->node->turn, &a);
+    else
+        rest_problem(e, detail, &call->node->turn, &a);
     call_answer_http(call, &a);
 }
 
@@ -313,6 +316,13 @@ void call_answer(struct call *call, const struct reply *reply)
     }
     if (call->method) {
         answer_grpc(call, reply);
+        return;
+    }
+    if (call->vault) {
+        if (reply->err == ERR_OK)
+            vault_replied(call, reply);
+        else
+            call_end(call, reply->err);
         return;
     }
     if (call->probe) {
@@ -860,6 +870,8 @@ void call_known(struct call *call)
         call_gate_known(call);
     else if (call->method)
         call_grpc_known(call);
+    else if (call->vault)
+        vault_known(call);
     else
         call_rest_known(call);
     if (http1)

@@ -169,6 +169,11 @@ void call_open_rest(struct call *call, const struct http_request *r)
     struct rest_answer a;
     unsigned serves = call->conn->serves;
     call->head_only = span_is(r->method, "HEAD");
+    if (serves & SERVES_VAULT) {
+        if (may_call(call, r))
+            vault_open(call, r);
+        return;
+    }
     if (!(serves & SERVES_SMALL)) {
         call_refuse_http(call, ERR_NOT_FOUND, "this address answers gRPC alone");
         return;
@@ -195,6 +200,10 @@ void call_open_rest(struct call *call, const struct http_request *r)
     }
     if (r->body.len > (size_t)n->params.request_bytes_max + SLACK_BYTES) {
         call_refuse_http(call, ERR_BODY_TOO_LARGE, NULL);
+        return;
+    }
+    if (vault_takes(r->path)) { /* AppRoles are managed here, too */
+        vault_open(call, r);
         return;
     }
     if (!rest_takes(r->path)) {
@@ -234,6 +243,8 @@ void call_rest_known(struct call *call)
     const char *detail = NULL;
     call->rest = ARENA_NEW(&call->arena, struct rest_call);
     enum err e = rest_call(r, &call->arena, call->rest, &detail);
+    if (call->rest->secret)
+        call->conn->secret = call->node->secrets_came = true;
     call->rest->flags = call->node->flagsets;
     call_lend(call);
     if (e == ERR_OK)

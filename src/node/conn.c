@@ -340,6 +340,8 @@ static void give_back(struct conn *c, struct buf *b)
 {
     if (!b->cap)
         return;
+    if (c->secret)
+        mem_wipe(b->data, b->cap);
     if (c->node->output_spare.cap || b->cap > 2 * OUTPUT_BYTES) {
         buf_close(b);
         return;

@@ -167,6 +167,7 @@ static bool open_one(struct node *n, const char *text, unsigned serves)
          serves & SERVES_GRPC && serves & SERVES_HTTP ? "+" : "",
          serves & SERVES_HTTP     ? "http"
          : serves == SERVES_SMALL ? "metrics"
+         : serves == SERVES_VAULT ? "vault"
                                   : "");
     return true;
 }
@@ -190,7 +191,8 @@ bool listen_open(struct node *n)
     snprintf(n->client_url, sizeof(n->client_url), "%.*s", PEER_URL_MAX, p->advertise_client);
     return open_list(n, p->listen, p->listen_http[0] ? SERVES_GRPC : all) &&
            open_list(n, p->listen_http, SERVES_HTTP | SERVES_SMALL) &&
-           open_list(n, p->listen_metrics, SERVES_SMALL);
+           open_list(n, p->listen_metrics, SERVES_SMALL) &&
+           open_list(n, p->vault_listen, SERVES_VAULT);
 }
 
 void listen_close(struct node *n)

@@ -311,6 +311,8 @@ static bool find_said(const struct call *call, const struct http_request *head, 
     *basic = false;
     if (call->method && http_header_find(head, "token", said))
         return true;
+    if (call->vault && http_header_find(head, "x-vault-token", said))
+        return true;
     if (!http_header_find(head, "authorization", said))
         return find_cookie(call, head, said);
     *basic = (!call->method || call->gate) && cut_scheme(said, "basic");
@@ -319,10 +321,26 @@ static bool find_said(const struct call *call, const struct http_request *head, 
     return true;
 }
 
+/* Looked at each time: one that was revoked does not count any more. */
+static enum err prove_bearer(struct call *call, struct span said)
+{
+    struct node *n = call->node;
+    struct span user;
+    uint64_t index;
+    if (vault_prove(n, said, &user, &index) == ERR_OK) {
+        call->caller.who = identity_new(&n->alloc, user);
+        return ERR_OK;
+    }
+    call->caller.index = index > n->machine.applied_index && !n->cluster.alone ? index : 0;
+    return ERR_AUTH_TOKEN;
+}
+
 static enum err prove(struct call *call, struct span said, bool may_wait)
 {
     struct caller *c = &call->caller;
     bool ours = call->node->logins.key != NULL;
+    if (!c->basic && span_starts(said, SPAN(BEARER_PREFIX)))
+        return prove_bearer(call, said);
     if (!c->exchanged && remembered(call, said))
         return ERR_OK;
     if (c->basic)

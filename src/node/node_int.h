@@ -38,6 +38,7 @@
 #include "node/slog.h"
 #include "node/storage.h"
 #include "node/transfer.h"
+#include "node/vault.h"
 #include "wire/grpc/grpc.h"
 #include "wire/http1/http1.h"
 #include "wire/http2/http2.h"
@@ -207,6 +208,9 @@ struct node {
     struct logins logins;
     struct oidc *oidc; /* NULL: no issuer is named */
     struct secrets *secrets;
+    bool secrets_came; /* in this turn */
+    struct rewrap rewrap;
+    struct buf vault_swept; /* the token to go on with */
     struct rest_schemas *schemas;
 };
 
@@ -258,7 +262,7 @@ void upkeep_checkpoint_last(struct node *n); /* at a clean stop; waits for it */
 /* ---- listen.c: where clients come in ---- */
 
 /* What an address answers. */
-enum { SERVES_GRPC = 1, SERVES_HTTP = 2, SERVES_SMALL = 4 }; /* small: see small.c */
+enum { SERVES_GRPC = 1, SERVES_HTTP = 2, SERVES_SMALL = 4, SERVES_VAULT = 8 }; /* small: small.c */
 
 struct listener {
     struct node *node;
@@ -293,6 +297,7 @@ struct conn {
     bool tls_seen, said_goodbye;
     unsigned serves; /* SERVES_ bits of where it came in */
     bool local;      /* by a unix socket */
+    bool secret;     /* a secret came or went through it: what it sends from is wiped */
     bool pinged;      /* WebSocket: since it was last heard */
     int events;       /* that the loop watches for */
     int64_t since_ms; /* accepted, last request ended; WebSocket: last heard, pinged, told to end */
@@ -335,6 +340,7 @@ struct call {
     struct arena arena; /* REST: request and answer */
     struct rest_call *rest;
     unsigned changing; /* transactions that it has made: see changing.h */
+    struct vault_work *vault;   /* in the arena; NULL: it came by another door */
     struct secret_work *secret; /* in the arena; NULL: not of secrets, or not begun */
     struct reach *reach;        /* in the arena; NULL: it waits for no user or role */
     struct http_request http; /* REST over HTTP/2: in the arena, body while it comes */

@@ -1,265 +1,19 @@
 #include "node/secret.h"
-#include "base/check.h"
-#include "io/cipher/cipher.h"
-#include "node/call_int.h"
+#include "node/secret_int.h"
+#include "wire/json/json.h"
 
 enum step { STEP_READ, STEP_KEYS, STEP_WRITE };
-enum { SEAL_KEYS = 2 }; /* the current one, and the one before */
-
-struct secrets {
-    size_t n_keys; /* 0: sealed */
-    uint8_t keys[SEAL_KEYS][CIPHER_KEY], ids[SEAL_KEYS][CIPHER_ID];
-};
 
 /* A call's. */
 struct secret_work {
     enum step step;
     unsigned tries;
     struct secret secret; /* spans point into the store: valid for a turn */
+    struct secret_settings settings;
     int64_t mod_revision; /* of what was read; 0: nothing was there */
     struct secret_version added;
+    uint8_t made[CIPHER_KEY]; /* INIT: the new seal's key */
 };
-
-bool secrets_open(struct node *n)
-{
-    const char *files[SEAL_KEYS] = { n->params.seal_key_file, n->params.seal_key_file_previous };
-    char why[CIPHER_WHY_MAX];
-    struct secrets *s = cipher_pages(sizeof(*s));
-    n->secrets = s;
-    for (int i = 0; i < SEAL_KEYS && files[i][0]; i++) {
-        if (cipher_key_file(files[i], s->keys[i], why) != ERR_OK) {
-            slog(SLOG_ERROR, "the key of the seal cannot be read", "error=%s", slog_quote(why));
-            return false;
-        }
-        cipher_id(s->keys[i], s->ids[i]);
-        s->n_keys++;
-    }
-    if (s->n_keys)
-        cipher_no_dump();
-    return true;
-}
-
-void secrets_close(struct node *n)
-{
-    if (n->secrets)
-        cipher_pages_close(n->secrets, sizeof(*n->secrets));
-    n->secrets = NULL;
-}
-
-/* ---- keys ---- */
-
-static const struct kv_version *stored(struct node *n, struct span key)
-{
-    return kv_get(n->machine.kv, key, 0);
-}
-
-static struct span bound(struct node *n, enum secret_purpose purpose, struct span name_space,
-                         struct span path, int64_t number)
-{
-    struct buf b;
-    buf_open(&b, n->turn.alloc);
-    secret_bind(purpose, name_space, path, number, &b);
-    struct span out = arena_copy(&n->turn, buf_all(&b));
-    buf_close(&b);
-    return out;
-}
-
-static struct span seal(struct node *n, const uint8_t *key, struct span binding, struct span plain)
-{
-    struct buf b;
-    buf_open(&b, n->turn.alloc);
-    cipher_seal(key, binding, plain, &b);
-    struct span out = arena_copy(&n->turn, buf_all(&b));
-    buf_close(&b);
-    return out;
-}
-
-static enum err unseal_key(struct node *n, const uint8_t *by, struct span binding, struct span box,
-                           uint8_t key[CIPHER_KEY])
-{
-    struct buf b;
-    buf_open(&b, n->turn.alloc);
-    bool good = cipher_open(by, binding, box, &b) && b.len == CIPHER_KEY;
-    if (good)
-        memcpy(key, b.data, CIPHER_KEY);
-    cipher_wipe(b.data, b.len);
-    buf_close(&b);
-    return good ? ERR_OK : ERR_CORRUPT;
-}
-
-/* The keys that stand at a place of the store; n 0: none yet. */
-static enum err keys_at(struct node *n, struct span at, struct secret_keys *out)
-{
-    const struct kv_version *v = stored(n, at);
-    *out = (struct secret_keys){ 0 };
-    return v ? secret_keys_read(kv_value(v), &n->turn, out) : ERR_OK;
-}
-
-static const struct secret_key *key_number(const struct secret_keys *k, int64_t number)
-{
-    for (size_t i = 0; i < k->n; i++)
-        if (k->items[i].number == number)
-            return &k->items[i];
-    return NULL;
-}
-
-static struct span root_binding(struct node *n, int64_t number)
-{
-    return bound(n, SECRET_OF_ROOT, SPAN_NONE, SPAN_NONE, number);
-}
-
-/* The newest root key. ERR_SEALED; ERR_NOT_FOUND: there is none yet; ERR_CORRUPT. */
-static enum err root_key(struct node *n, uint8_t root[CIPHER_KEY])
-{
-    struct secrets *s = n->secrets;
-    struct secret_keys keys;
-    enum err e = s->n_keys ? keys_at(n, SPAN(SECRET_SEAL), &keys) : ERR_SEALED;
-    if (e != ERR_OK || !keys.n)
-        return e != ERR_OK ? e : ERR_NOT_FOUND;
-    const struct secret_key *k = &keys.items[keys.n - 1];
-    for (size_t i = 0; i < s->n_keys; i++)
-        if (memcmp(k->by, s->ids[i], CIPHER_ID) == 0)
-            return unseal_key(n, s->keys[i], root_binding(n, k->number), k->box, root);
-    return ERR_SEALED;
-}
-
-/* A namespace's key; *number 0: the newest, and it is told. */
-static enum err namespace_key(struct node *n, struct span name, int64_t *number,
-                              uint8_t key[CIPHER_KEY])
-{
-    uint8_t root[CIPHER_KEY];
-    struct secret_keys keys;
-    enum err e = keys_at(n, secret_seal_key(name, &n->turn), &keys);
-    if (e == ERR_OK)
-        e = root_key(n, root);
-    if (e == ERR_OK) {
-        const struct secret_key *k = *number  ? key_number(&keys, *number)
-                                     : keys.n ? &keys.items[keys.n - 1]
-                                              : NULL;
-        e = ERR_NOT_FOUND;
-        if (k) {
-            *number = k->number;
-            e = unseal_key(n, root, bound(n, SECRET_OF_NAMESPACE, name, SPAN_NONE, k->number),
-                           k->box, key);
-        }
-    }
-    cipher_wipe(root, sizeof(root));
-    return e;
-}
-
-/* ---- transactions: one put, or delete, behind one compare ---- */
-
-static void propose(struct call *call, struct kv_op op, struct span key, int64_t mod_revision,
-                    bool by_node)
-{
-    struct arena *arena = &call->node->turn;
-    struct kv_compare *compare = ARENA_NEW(arena, struct kv_compare);
-    struct kv_op *write = ARENA_NEW(arena, struct kv_op);
-    *compare = (struct kv_compare){ .key = key,
-                                    .target = KV_IF_MOD,
-                                    .result = KV_IF_EQUAL,
-                                    .number = mod_revision };
-    *write = op;
-    struct request r = { .type = REQUEST_TXN, .txn = { compare, write, NULL, 1, 1, 0 } };
-    enum err e = by_node ? ERR_OK : login_of(call, &r);
-    if (by_node)
-        r.author = SPAN("seal"), r.auth_revision = REQUEST_BY_NODE;
-    if (e == ERR_OK)
-        e = request_check(&r, arena);
-    if (e == ERR_OK)
-        call_propose(call, &r);
-    else
-        call_end(call, e);
-}
-
-static void propose_put(struct call *call, struct span key, int64_t mod_revision, struct buf *value,
-                        bool by_node)
-{
-    struct span copy = arena_copy(&call->node->turn, buf_all(value));
-    struct kv_op put = { .type = KV_OP_PUT, .put = { .key = key, .value = copy } };
-    buf_close(value);
-    propose(call, put, key, mod_revision, by_node);
-}
-
-static int64_t revision_of(const struct kv_version *v)
-{
-    return v ? v->mod_revision : 0;
-}
-
-/* One more key at a place, sealed by another; the last takes the place of all before it if they
- * are only copies of the same under another seal. */
-static void add_key(struct call *call, struct span at, const struct secret_keys *before,
-                    const uint8_t *key, const uint8_t *by, struct span name, bool by_node)
-{
-    struct node *n = call->node;
-    bool root = span_is(at, SECRET_SEAL);
-    struct secret_keys keys = { .n = before->n + 1 };
-    struct buf b;
-    keys.items = ARENA_ARRAY(&n->turn, struct secret_key, keys.n);
-    if (before->n)
-        memcpy(keys.items, before->items, before->n * sizeof(*keys.items));
-    struct secret_key *k = &keys.items[before->n];
-    k->number = before->n ? k[-1].number + 1 : 1;
-    k->created_ms = loop_wall_ms(n->loop);
-    cipher_id(by, k->by);
-    k->box = seal(n, by,
-                  root ? root_binding(n, k->number)
-                       : bound(n, SECRET_OF_NAMESPACE, name, SPAN_NONE, k->number),
-                  span_of(key, CIPHER_KEY));
-    if (root) { /* those before are the same key under a seal of before */
-        keys.items = k;
-        keys.n = 1;
-    }
-    buf_open(&b, n->turn.alloc);
-    secret_keys_write(&keys, &b);
-    propose_put(call, at, revision_of(stored(n, at)), &b, by_node);
-}
-
-/* The root key under the current seal, made if there is none. True: it is on its way. */
-static bool make_root(struct call *call, enum err *e)
-{
-    struct node *n = call->node;
-    struct secrets *s = n->secrets;
-    struct secret_keys keys;
-    uint8_t root[CIPHER_KEY];
-    *e = root_key(n, root);
-    bool missing = *e == ERR_NOT_FOUND;
-    bool made = missing;
-    if (missing) {
-        cipher_random(root, sizeof(root));
-        *e = ERR_OK;
-    }
-    if (*e == ERR_OK)
-        *e = keys_at(n, SPAN(SECRET_SEAL), &keys);
-    if (*e == ERR_OK && !missing)
-        made = memcmp(keys.items[keys.n - 1].by, s->ids[0], CIPHER_ID) != 0;
-    made = made && *e == ERR_OK;
-    if (made)
-        add_key(call, SPAN(SECRET_SEAL), &keys, root, s->keys[0], SPAN_NONE, true);
-    cipher_wipe(root, sizeof(root));
-    return made;
-}
-
-/* One more key for the namespace. */
-static enum err make_namespace_key(struct call *call, struct span name, bool by_node)
-{
-    struct node *n = call->node;
-    struct span at = secret_seal_key(name, &n->turn);
-    struct secret_keys keys;
-    uint8_t root[CIPHER_KEY], key[CIPHER_KEY];
-    enum err e = keys_at(n, at, &keys);
-    if (e == ERR_OK && keys.n == SECRET_KEYS_MAX)
-        e = ERR_SECRET_FULL;
-    if (e == ERR_OK)
-        e = root_key(n, root);
-    if (e == ERR_OK) {
-        cipher_random(key, sizeof(key));
-        add_key(call, at, &keys, key, root, name, by_node);
-        cipher_wipe(key, sizeof(key));
-    }
-    cipher_wipe(root, sizeof(root));
-    return e;
-}
 
 /* ---- answers ---- */
 
@@ -278,7 +32,11 @@ static void answer(struct call *call, struct secret_answer *a)
 {
     struct rest_answer out;
     a->ask = call->rest->secret;
-    rest_secret(a, &call->node->turn, &out);
+    a->now_ms = loop_wall_ms(call->node->loop);
+    if (call->rest->door == REST_VAULT)
+        vault_secret(a, call->vault->call.op, &call->node->turn, &out);
+    else
+        rest_secret(a, &call->node->turn, &out);
     cipher_wipe((void *)(uintptr_t)a->data.data, a->data.len);
     call_answer_http(call, &out);
     cipher_wipe((void *)(uintptr_t)out.body.data, out.body.len); /* of the turn, not the call */
@@ -286,14 +44,8 @@ static void answer(struct call *call, struct secret_answer *a)
 
 static void answer_status(struct call *call)
 {
-    struct node *n = call->node;
-    uint8_t root[CIPHER_KEY];
-    bool there = stored(n, SPAN(SECRET_SEAL)) != NULL;
-    enum err e = root_key(n, root);
-    cipher_wipe(root, sizeof(root));
-    struct secret_answer a = { .sealed = e != ERR_OK && e != ERR_NOT_FOUND,
-                               .initialized = there,
-                               .seal_type = n->secrets->n_keys ? "static" : "none" };
+    struct secret_answer a;
+    seal_state(call->node, &a);
     answer(call, &a);
 }
 
@@ -317,25 +69,63 @@ static void answer_list(struct call *call, const struct kv_range_result *range)
     answer(call, &a);
 }
 
+/* Every namespace that has a key or settings, and the one of requests which name none. */
+static void answer_namespaces(struct call *call)
+{
+    static const char *const roots[] = { SECRET_SEAL "/", SECRET_SETTINGS };
+    struct node *n = call->node;
+    struct span *names = ARENA_ARRAY(&n->turn, struct span, 2 * SECRET_NAMESPACES_MAX + 1);
+    struct secret_answer a = { .names = names };
+    names[a.n_names++] = SPAN(SECRET_NAMESPACE);
+    for (size_t i = 0; i < 2; i++) {
+        struct span root = span_text(roots[i]);
+        struct kv_range range = { .key = root,
+                                  .range_end = kv_prefix_end(root, &n->turn),
+                                  .limit = SECRET_NAMESPACES_MAX,
+                                  .keys_only = true };
+        struct kv_range_result r;
+        enum err e = kv_range(n->machine.kv, &range, &n->turn, &r);
+        CHECK(e == ERR_OK);
+        for (size_t k = 0; k < r.n; k++) {
+            struct span name = span_from(kv_key(r.items[k]), root.len);
+            size_t at = 0;
+            while (at < a.n_names && !span_equal(names[at], name))
+                at++;
+            if (at == a.n_names)
+                names[a.n_names++] = name;
+        }
+        a.more = a.more || r.more;
+    }
+    answer(call, &a);
+}
+
 /* ---- reading ---- */
+
+static enum err settings_of(struct node *n, struct span name_space, struct secret_settings *out)
+{
+    const struct kv_version *v = seal_stored(n, secret_settings_key(name_space, &n->turn));
+    *out = (struct secret_settings){ 0 };
+    return v ? secret_settings_read(kv_value(v), out) : ERR_OK;
+}
 
 static enum err open_data(struct node *n, const struct secret_ask *a,
                           const struct secret_version *v, struct span *data)
 {
     uint8_t outer[CIPHER_KEY], inner[CIPHER_KEY];
+    struct ring ring = ring_of_namespace(n, a->name_space);
     int64_t number = v->key;
     struct buf b;
-    enum err e = namespace_key(n, a->name_space, &number, outer);
+    enum err e = ring_key(n, &ring, &number, outer);
     if (e == ERR_NOT_FOUND)
         e = ERR_CORRUPT; /* the version names a key that is not there */
     if (e == ERR_OK)
-        e = unseal_key(n, outer,
-                       bound(n, SECRET_OF_DATA_KEY, a->name_space, a->path, v->number), v->wrapped,
-                       inner);
+        e = seal_unbox_key(n, outer,
+                           seal_bound(n, SECRET_OF_DATA_KEY, a->name_space, a->path, v->number),
+                           v->wrapped, inner);
     buf_open(&b, n->turn.alloc);
     if (e == ERR_OK &&
-        !cipher_open(inner, bound(n, SECRET_OF_DATA, a->name_space, a->path, v->number), v->sealed,
-                     &b))
+        !cipher_open(inner, seal_bound(n, SECRET_OF_DATA, a->name_space, a->path, v->number),
+                     v->sealed, &b))
         e = ERR_CORRUPT;
     if (e == ERR_OK)
         *data = arena_copy(&n->turn, buf_all(&b));
@@ -346,15 +136,25 @@ static enum err open_data(struct node *n, const struct secret_ask *a,
     return e;
 }
 
+static bool is_readable(struct node *n, const struct secret_version *v)
+{
+    return v && !v->destroyed && !secret_deleted(v, loop_wall_ms(n->loop));
+}
+
 static void get(struct call *call, struct secret_work *w)
 {
     struct node *n = call->node;
     const struct secret_ask *ask = call->rest->secret;
     struct secret_version *v = secret_find(&w->secret, ask->version);
     struct secret_answer a = { .secret = &w->secret, .version = v };
-    enum err e =
-        !v || v->destroyed || v->deleted_ms ? ERR_SECRET_NOT_FOUND : open_data(n, ask, v, &a.data);
+    enum err e = w->settings.reason_required && !ask->reason.len ? ERR_REASON_REQUIRED
+                 : !is_readable(n, v)                            ? ERR_SECRET_NOT_FOUND
+                                                                 : open_data(n, ask, v, &a.data);
     audit_secret(call, ask, v ? v->number : ask->version, e);
+    if (e == ERR_SECRET_NOT_FOUND && v && call->rest->door == REST_VAULT) {
+        answer(call, &a); /* what is known of it, without data */
+        return;
+    }
     if (e != ERR_OK) {
         refuse(call, e);
         return;
@@ -372,13 +172,17 @@ enum err secrets_lend(struct call *call, const struct secret_ask *ask, struct sp
     enum err e = login_of(call, &r);
     if (e == ERR_OK)
         e = machine_permits(&n->machine, &r);
-    const struct kv_version *v = stored(n, r.range.key);
+    const struct kv_version *v = seal_stored(n, r.range.key);
+    struct secret_settings settings;
+    if (e == ERR_OK)
+        e = settings_of(n, ask->name_space, &settings);
+    if (e == ERR_OK && settings.reason_required && !ask->reason.len)
+        e = ERR_REASON_REQUIRED;
     if (e == ERR_OK)
         e = v ? secret_read(kv_value(v), s) : ERR_SECRET_NOT_FOUND;
     struct secret_version *newest = e == ERR_OK ? secret_find(s, 0) : NULL;
     if (e == ERR_OK)
-        e = !newest || newest->destroyed || newest->deleted_ms ? ERR_SECRET_NOT_FOUND
-                                                               : open_data(n, ask, newest, data);
+        e = is_readable(n, newest) ? open_data(n, ask, newest, data) : ERR_SECRET_NOT_FOUND;
     audit_secret(call, ask, newest ? newest->number : 0, e);
     n->metrics.secrets_read += e == ERR_OK;
     n->metrics.secrets_refused += e != ERR_OK;
@@ -388,31 +192,68 @@ enum err secrets_lend(struct call *call, const struct secret_ask *ask, struct sp
 /* ---- writing ---- */
 
 /* A data key of its own, sealed by the namespace's newest. */
-static enum err add_version(struct node *n, const struct secret_ask *a, struct secret_work *w)
+static enum err add_version(struct node *n, const struct secret_ask *a, struct span data,
+                            struct secret_work *w)
 {
     uint8_t outer[CIPHER_KEY], inner[CIPHER_KEY];
+    int64_t now_ms = loop_wall_ms(n->loop);
+    struct ring ring = ring_of_namespace(n, a->name_space);
     struct secret_version v = { .number = w->secret.current + 1,
-                                .created_ms = loop_wall_ms(n->loop) };
-    enum err e = namespace_key(n, a->name_space, &v.key, outer);
+                                .created_ms = now_ms,
+                                .deleted_ms =
+                                    secret_deleted_then(&w->secret, &w->settings, now_ms) };
+    enum err e = ring_key(n, &ring, &v.key, outer);
     if (e != ERR_OK)
         return e;
     cipher_random(inner, sizeof(inner));
-    v.wrapped = seal(n, outer, bound(n, SECRET_OF_DATA_KEY, a->name_space, a->path, v.number),
-                     span_of(inner, sizeof(inner)));
-    v.sealed = seal(n, inner, bound(n, SECRET_OF_DATA, a->name_space, a->path, v.number), a->data);
+    v.wrapped =
+        seal_box(n, outer, seal_bound(n, SECRET_OF_DATA_KEY, a->name_space, a->path, v.number),
+                 span_of(inner, sizeof(inner)));
+    v.sealed =
+        seal_box(n, inner, seal_bound(n, SECRET_OF_DATA, a->name_space, a->path, v.number), data);
     cipher_wipe(outer, sizeof(outer));
     cipher_wipe(inner, sizeof(inner));
     w->added = v;
-    return secret_add(&w->secret, &v);
+    return secret_add(&w->secret, &w->settings, &v);
 }
 
+/* A new version rests on the namespace's keys as they are: those of before may be taken away once
+ * no secret needs them (node/rewrap.c). */
 static void write_record(struct call *call, struct secret_work *w)
 {
+    struct node *n = call->node;
+    struct change c = { 0 };
     struct buf b;
     w->step = STEP_WRITE;
-    buf_open(&b, call->node->turn.alloc);
+    buf_open(&b, n->turn.alloc);
     secret_write(&w->secret, &b);
-    propose_put(call, call->rest->request.range.key, w->mod_revision, &b, false);
+    change_if(&c, call->rest->request.range.key, w->mod_revision);
+    if (w->added.number)
+        change_if_same(n, &c, secret_seal_key(call->rest->secret->name_space, &n->turn));
+    change_put(n, &c, call->rest->request.range.key, &b);
+    change_propose(call, &c, false);
+}
+
+/* What the patch makes of the newest version. */
+static enum err patched(struct node *n, const struct secret_ask *a, struct secret_work *w,
+                        struct span *data)
+{
+    struct secret_version *v = secret_find(&w->secret, 0);
+    struct span before;
+    struct buf b;
+    enum err e = is_readable(n, v) ? open_data(n, a, v, &before) : ERR_SECRET_NOT_FOUND;
+    if (e != ERR_OK)
+        return e;
+    buf_open(&b, n->turn.alloc);
+    e = jsonr_merge(before, a->data, &b);
+    cipher_wipe((void *)(uintptr_t)before.data, before.len);
+    if (e == ERR_OK && b.len > SECRET_DATA_MAX)
+        e = ERR_BODY_TOO_LARGE;
+    if (e == ERR_OK)
+        *data = arena_copy(&n->turn, buf_all(&b));
+    cipher_wipe(b.data, b.len);
+    buf_close(&b);
+    return e;
 }
 
 /* Keys that are not there yet are made first, by the node; then it begins anew. */
@@ -420,16 +261,23 @@ static void put(struct call *call, struct secret_work *w)
 {
     struct node *n = call->node;
     const struct secret_ask *a = call->rest->secret;
-    enum err e = secret_check(&w->secret, a);
+    struct ring ring = ring_of_namespace(n, a->name_space);
+    struct span data = a->data;
+    enum err e = secret_check(&w->secret, &w->settings, a);
+    w->added = (struct secret_version){ 0 };
     if (e == ERR_OK) {
         w->step = STEP_KEYS;
-        if (make_root(call, &e))
+        if (seal_make_root(call, &e))
             return;
     }
+    if (e == ERR_OK && a->verb == SECRET_PATCH)
+        e = patched(n, a, w, &data);
     if (e == ERR_OK)
-        e = add_version(n, a, w);
+        e = add_version(n, a, data, w);
+    if (data.data != a->data.data)
+        cipher_wipe((void *)(uintptr_t)data.data, data.len);
     if (e == ERR_NOT_FOUND && w->tries < SECRET_TRIES_MAX) {
-        e = make_namespace_key(call, a->name_space, true);
+        e = ring_add(call, &ring, true);
         if (e == ERR_OK)
             return;
     }
@@ -439,62 +287,195 @@ static void put(struct call *call, struct secret_work *w)
         refuse(call, e);
 }
 
+/* What the patch makes of the secret's own metadata. */
+static enum err patch_custom(struct call *call, const struct secret *s, struct secret_ask *a)
+{
+    struct buf b;
+    buf_open(&b, &call->node->alloc);
+    enum err e = jsonr_merge(s->custom.len ? s->custom : SPAN("{}"), a->custom, &b);
+    if (e == ERR_OK && b.len > SECRET_CUSTOM_MAX)
+        e = ERR_BODY_TOO_LARGE;
+    if (e == ERR_OK)
+        a->custom = arena_copy(&call->arena, buf_all(&b));
+    buf_close(&b);
+    return e;
+}
+
 static void change(struct call *call, struct secret_work *w)
 {
-    const struct secret_ask *a = call->rest->secret;
-    struct kv_op del = { .type = KV_OP_DELETE, .del = { .key = call->rest->request.range.key } };
-    if (!w->mod_revision && a->verb != SECRET_CONFIGURE) {
+    struct secret_ask now = *call->rest->secret, *a = &now;
+    struct change c = { 0 };
+    enum err e = a->custom_merges && a->custom.data ? patch_custom(call, &w->secret, a) : ERR_OK;
+    if (e != ERR_OK) {
+        refuse(call, e);
+        return;
+    }
+    if (!w->mod_revision && (a->verb != SECRET_CONFIGURE || a->must_exist)) {
         refuse(call, ERR_SECRET_NOT_FOUND);
     } else if (a->verb == SECRET_REMOVE) {
         w->step = STEP_WRITE;
-        propose(call, del, del.del.key, w->mod_revision, false);
+        change_if(&c, call->rest->request.range.key, w->mod_revision);
+        change_delete(&c, call->rest->request.range.key, SPAN_NONE);
+        change_propose(call, &c, false);
     } else {
         secret_change(&w->secret, a, loop_wall_ms(call->node->loop));
         write_record(call, w);
     }
 }
 
+/* ---- namespaces ---- */
+
+static void answer_settings(struct call *call, const struct secret_work *w)
+{
+    struct secret_answer a = { .settings = &w->settings };
+    answer(call, &a);
+}
+
+static void put_settings(struct call *call, struct secret_work *w)
+{
+    struct node *n = call->node;
+    const struct secret_ask *a = call->rest->secret;
+    struct span at = call->rest->request.range.key;
+    struct secret_settings *s = &w->settings;
+    struct change c = { 0 };
+    struct buf b;
+    if (a->versions_max >= 0)
+        s->versions_max = a->versions_max;
+    if (a->delete_after_ms >= 0)
+        s->delete_after_ms = a->delete_after_ms;
+    if (a->check_required >= 0)
+        s->check_required = a->check_required > 0;
+    if (a->reason_required >= 0)
+        s->reason_required = a->reason_required > 0;
+    w->step = STEP_WRITE;
+    buf_open(&b, n->turn.alloc);
+    secret_settings_write(s, &b);
+    change_if_same(n, &c, at);
+    change_put(n, &c, at, &b);
+    change_propose(call, &c, false);
+}
+
+static void remove_namespace(struct call *call, struct secret_work *w)
+{
+    struct arena *arena = &call->node->turn;
+    struct span name = call->rest->secret->name_space;
+    struct span secrets = secret_store_key(name, SPAN_NONE, arena);
+    struct change c = { 0 };
+    w->step = STEP_WRITE;
+    change_delete(&c, secrets, kv_prefix_end(secrets, arena));
+    change_delete(&c, secret_seal_key(name, arena), SPAN_NONE);
+    change_delete(&c, secret_settings_key(name, arena), SPAN_NONE);
+    change_propose(call, &c, false);
+}
+
 /* ---- steps ---- */
+
+/* ---- the seal ---- */
+
+static void unseal(struct call *call)
+{
+    struct secret_ask *a = call->rest->secret;
+    enum err e = seal_unseal(call->node, a);
+    cipher_wipe((void *)(uintptr_t)a->data.data, a->data.len);
+    call->node->metrics.unseal_refused += e == ERR_SHARE;
+    if (e == ERR_OK)
+        answer_status(call);
+    else
+        refuse(call, e);
+}
+
+static void seal_up(struct call *call)
+{
+    struct node *n = call->node;
+    struct request r = { .type = REQUEST_PUT, .put = { .key = SPAN(SECRET_SEAL) } };
+    enum err e = login_of(call, &r);
+    if (e == ERR_OK)
+        e = machine_permits(&n->machine, &r);
+    if (e != ERR_OK) {
+        refuse(call, e);
+        return;
+    }
+    seal_forget(n);
+    n->secrets->by_hand = true;
+    slog(SLOG_WARN, "this node was told to seal its secrets", "user=%s",
+         slog_quote(arena_text(&n->turn, r.author)));
+    answer_status(call);
+}
+
+static void change_seal(struct call *call, struct secret_work *w)
+{
+    const struct secret_ask *a = call->rest->secret;
+    w->step = STEP_WRITE;
+    enum err e = a->verb == SECRET_INIT ? seal_init(call, a, w->made) : seal_rotate_root(call);
+    if (e != ERR_OK)
+        refuse(call, e);
+}
 
 static void rotate(struct call *call, struct secret_work *w)
 {
+    struct ring ring = ring_of_namespace(call->node, call->rest->secret->name_space);
     enum err e;
     w->step = STEP_KEYS;
-    if (make_root(call, &e))
+    if (seal_make_root(call, &e))
         return;
     w->step = STEP_WRITE;
     if (e == ERR_OK)
-        e = make_namespace_key(call, call->rest->secret->name_space, false);
+        e = ring_add(call, &ring, false);
     if (e != ERR_OK)
         refuse(call, e);
+}
+
+/* Of one secret, as it was read. */
+static void begin_one(struct call *call, struct secret_work *w)
+{
+    const struct secret_ask *a = call->rest->secret;
+    bool gets = a->verb == SECRET_GET || a->verb == SECRET_SUBKEYS;
+    struct secret_answer known = { .secret = &w->secret };
+    if (!w->mod_revision && (gets || a->verb == SECRET_VERSIONS || a->verb == SECRET_PATCH))
+        refuse(call, ERR_SECRET_NOT_FOUND);
+    else if (gets)
+        get(call, w);
+    else if (a->verb == SECRET_VERSIONS)
+        answer(call, &known);
+    else if (a->verb == SECRET_PUT || a->verb == SECRET_PATCH)
+        put(call, w);
+    else
+        change(call, w);
 }
 
 /* From the state as it is now: at first after the read index, then after what we wrote is
  * applied. */
 static void begin(struct call *call, struct secret_work *w)
 {
+    struct node *n = call->node;
     const struct secret_ask *a = call->rest->secret;
-    const struct kv_version *v = stored(call->node, call->rest->request.range.key);
-    w->mod_revision = revision_of(v);
-    w->secret = (struct secret){ 0 };
-    if (a->verb == SECRET_ROTATE) {
-        rotate(call, w);
+    enum err e = settings_of(n, a->name_space, &w->settings);
+    if (e != ERR_OK) {
+        refuse(call, e);
         return;
     }
-    enum err e = v ? secret_read(kv_value(v), &w->secret) : ERR_OK;
-    if (e == ERR_OK && !v && (a->verb == SECRET_GET || a->verb == SECRET_VERSIONS))
-        e = ERR_SECRET_NOT_FOUND;
-    struct secret_answer known = { .secret = &w->secret };
-    if (e != ERR_OK)
-        refuse(call, e);
-    else if (a->verb == SECRET_GET)
-        get(call, w);
-    else if (a->verb == SECRET_VERSIONS)
-        answer(call, &known);
-    else if (a->verb == SECRET_PUT)
-        put(call, w);
-    else
-        change(call, w);
+    if (a->verb == SECRET_ROTATE) {
+        rotate(call, w);
+    } else if (a->verb == SECRET_INIT || a->verb == SECRET_ROTATE_ROOT) {
+        change_seal(call, w);
+    } else if (a->verb == SECRET_SEAL_UP) {
+        seal_up(call);
+    } else if (a->verb == SECRET_SETTINGS_GET) {
+        answer_settings(call, w);
+    } else if (a->verb == SECRET_SETTINGS_PUT) {
+        put_settings(call, w);
+    } else if (a->verb == SECRET_NAMESPACE_REMOVE) {
+        remove_namespace(call, w);
+    } else {
+        const struct kv_version *v = seal_stored(n, call->rest->request.range.key);
+        w->mod_revision = seal_revision_of(v);
+        w->secret = (struct secret){ 0 };
+        e = v ? secret_read(kv_value(v), &w->secret) : ERR_OK;
+        if (e == ERR_OK)
+            begin_one(call, w);
+        else
+            refuse(call, e);
+    }
 }
 
 static void written(struct call *call, struct secret_work *w)
@@ -502,25 +483,40 @@ static void written(struct call *call, struct secret_work *w)
     struct node *n = call->node;
     struct secret_ask *ask = call->rest->secret;
     struct secret_keys keys;
-    struct secret_answer a = { .secret = &w->secret, .version = &w->added };
+    struct secret_answer a = { .secret = &w->secret,
+                               .version = &w->added,
+                               .settings = &w->settings };
     n->metrics.secrets_written++;
     cipher_wipe((void *)(uintptr_t)ask->data.data, ask->data.len);
+    w->secret.custom = SPAN_NONE; /* the store's, of before */
     if (ask->verb == SECRET_ROTATE &&
-        keys_at(n, call->rest->request.range.key, &keys) == ERR_OK && keys.n)
+        seal_keys_at(n, call->rest->request.range.key, &keys) == ERR_OK && keys.n)
         a.key = keys.items[keys.n - 1].number;
+    if (ask->verb == SECRET_INIT)
+        seal_made(n, ask, w->made, &a);
+    else if (ask->verb == SECRET_ROTATE_ROOT)
+        seal_state(n, &a);
+    bool init = ask->verb == SECRET_INIT;
     answer(call, &a);
+    for (size_t i = 0; init && i < a.n_names; i++)
+        cipher_wipe((void *)(uintptr_t)a.names[i].data, a.names[i].len);
 }
 
 void secrets_replied(struct call *call, const struct reply *reply)
 {
     const struct secret_ask *a = call->rest->secret;
     struct secret_work *w = call->secret;
+    call->node->secrets_came = true; /* it goes in another turn than it came */
     if (!w)
         w = call->secret = ARENA_NEW(&call->arena, struct secret_work);
     if (a->verb == SECRET_STATUS)
         answer_status(call);
+    else if (a->verb == SECRET_UNSEAL)
+        unseal(call);
     else if (a->verb == SECRET_LIST)
         answer_list(call, &reply->range);
+    else if (a->verb == SECRET_NAMESPACES)
+        answer_namespaces(call);
     else if (w->step == STEP_WRITE && reply->txn.succeeded)
         written(call, w);
     else if (w->step != STEP_READ && ++w->tries > SECRET_TRIES_MAX)

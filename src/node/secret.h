@@ -7,6 +7,7 @@
  * that fails, another was quicker, and it tries again. */
 #pragma once
 #include <stdbool.h>
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/span.h"
 
@@ -28,5 +29,15 @@ void secrets_close(struct node *n);
  * what who asks is refused with. */
 enum err secrets_lend(struct call *call, const struct secret_ask *ask,
                       struct span *data) MUST_CHECK;
+/* Where the sealing anew after a rotation stands; only the leader's counts. */
+struct rewrap {
+    struct buf name, next; /* the namespace that is under way, and the key to go on with */
+    size_t found;          /* secrets in it, in this pass, that had to be sealed anew */
+    size_t waiting;        /* namespaces and keys of transit that are not done */
+};
+void rewrap_sweep(struct node *n);
+void rewrap_close(struct node *n);
+/* At a turn's end, when something secret came or went in it: shared buffers are wiped. */
+void secrets_turn(struct node *n);
 /* What the call waited for has come: of a call with call->rest->secret. */
 void secrets_replied(struct call *call, const struct reply *reply);

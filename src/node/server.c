@@ -430,6 +430,7 @@ static bool on_turn(void *context)
     cluster_turn(n);
     peers_turn(n);
     conn_turn(n);
+    secrets_turn(n);
     ready_turn(n);
     arena_reset(&n->turn);
     if (n->cluster.handing_over && !n->stopping && n->update.role != RAFT_LEADER)
@@ -446,6 +447,8 @@ static void close_parts(struct node *n)
     login_close(n);
     oidc_close(n);
     secrets_close(n);
+    rewrap_close(n);
+    buf_close(&n->vault_swept);
     rest_schemas_close(n->schemas);
     peers_close(n);
     thread_drain(n->disk);
@@ -502,6 +505,9 @@ static void open_allocators(struct node *n)
     alloc_heap(&n->store_alloc);
     alloc_heap(&n->storage_alloc);
     alloc_heap(&n->json_alloc);
+    buf_open(&n->rewrap.name, &n->alloc);
+    buf_open(&n->rewrap.next, &n->alloc);
+    buf_open(&n->vault_swept, &n->alloc);
     alloc_heap(&n->flag_alloc);
 }
 

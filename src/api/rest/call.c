@@ -392,6 +392,7 @@ static const struct {
     { "/v1/secrets", false, ROUTE_SECRETS },
     { "/v1/secrets/", true, ROUTE_SECRET },
     { "/v1/seal", false, ROUTE_SEAL },
+    { REST_SEAL_PATH, true, ROUTE_SEAL_ACTION },
     { "/v1/watch", false, ROUTE_WATCH },
     { "/v1/subscribe", false, ROUTE_SUBSCRIBE },
     { "/v1/deliveries", false, ROUTE_DELIVERIES },
@@ -442,7 +443,8 @@ enum err rest_call(const struct http_request *http, struct arena *arena, struct 
     out->deletes = span_is(http->method, "DELETE");
     if (flags)
         return flag_call(http, arena, out, detail);
-    if (out->route == ROUTE_SECRETS || out->route == ROUTE_SECRET || out->route == ROUTE_SEAL)
+    if (out->route == ROUTE_SECRETS || out->route == ROUTE_SECRET || out->route == ROUTE_SEAL ||
+        out->route == ROUTE_SEAL_ACTION)
         return secret_call(http, arena, out, detail);
     if (access_takes(out->route))
         return access_call(http, arena, out, detail);

@@ -140,6 +140,11 @@ struct access_ask {
 /* The cookie that a login of the page is kept in. */
 #define REST_SESSION_COOKIE "confman_session"
 
+enum rest_door {
+    REST_NATIVE,
+    REST_VAULT, /* api/vault made it, and says the answer */
+};
+
 /* One call: what was asked, and what rest_reply needs to know to answer. Lives in the call's
  * arena. */
 struct flag_call;
@@ -161,7 +166,8 @@ struct rest_call {
     unsigned tries;
     int form;               /* enum rest_watch_form of server-sent events */
     enum rest_kind kind;
-    int route;              /* row of route.def */
+    enum rest_door door;
+    int route;              /* row of route.def; -1: of another door */
     struct request request; /* for the core; for REST_WATCH of type REQUEST_WATCH_ADD */
     struct access_ask *access; /* of users, roles, logins; else NULL */
     struct request *also; /* of REST_WATCH: one more, if it is permitted; else NULL */
@@ -247,6 +253,9 @@ void rest_answer(const struct rest_call *call, const struct kv *kv, const struct
 
 /* problem+json for any error, also those that the node finds (too large, overloaded). */
 void rest_problem(enum err e, const char *detail, struct arena *arena, struct rest_answer *out);
+
+/* What the core is asked for a secret_ask: whether it may be, and for what it rests on. */
+void rest_secret_request(const struct secret_ask *a, struct arena *arena, struct request *out);
 
 /* The answer to one of secrets that went well. What it wrote the data to is wiped, but the body. */
 void rest_secret(const struct secret_answer *a, struct arena *arena, struct rest_answer *out);

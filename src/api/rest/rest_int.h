@@ -224,6 +224,7 @@ enum err push_call(const struct http_request *http, struct arena *arena, struct 
 void flag_definition_write(struct jsonw *w, const struct kv_version *v);
 void write_id(struct jsonw *w, const char *name, uint64_t id); /* hexadecimal; 0: null */
 
+#define REST_SEAL_PATH "/v1/seal/"
 /* Secrets: what is asked; ERR_BAD_REQUEST, ERR_BODY_NOT_JSON, ERR_BODY_TOO_LARGE. */
 enum err secret_call(const struct http_request *http, struct arena *arena, struct rest_call *out,
                      const char **detail) MUST_CHECK;

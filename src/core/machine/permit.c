@@ -99,11 +99,27 @@ static enum err permit_lease_list(const struct machine *m, const struct request 
 
 /* ---- keys ---- */
 
+/* Keys that say who somebody is: whoever writes them can be anybody. */
+static bool is_reserved(struct span key, struct span range_end)
+{
+    static const char *const roots[] = { "confman/token/", "confman/approle/" };
+    bool on = range_end.len == 1 && !range_end.data[0]; /* from key on */
+    for (size_t i = 0; i < sizeof(roots) / sizeof(roots[0]); i++) {
+        struct span root = span_text(roots[i]);
+        bool before = span_compare(key, root) <= 0;
+        if (span_starts(key, root) ||
+            (before && range_end.len && (on || span_compare(range_end, root) > 0)))
+            return true;
+    }
+    return false;
+}
+
 /* Whoever may not write all keys of a lease could not revoke it, and must not attach more to it. */
 static enum err permit_put_op(const struct machine *m, const struct request *r,
                               const struct kv_put *p)
 {
-    enum err e = may(m, r, AUTH_WRITE, p->key, SPAN_NONE);
+    enum err e = is_reserved(p->key, SPAN_NONE) ? admin(m, r)
+                                                : may(m, r, AUTH_WRITE, p->key, SPAN_NONE);
     if (e == ERR_OK && p->lease)
         e = lease_keys(m, r, p->lease, AUTH_WRITE);
     if (e == ERR_OK && p->prev_kv)
@@ -114,7 +130,8 @@ static enum err permit_put_op(const struct machine *m, const struct request *r,
 static enum err permit_delete_op(const struct machine *m, const struct request *r,
                                  const struct kv_delete *d)
 {
-    enum err e = may(m, r, AUTH_WRITE, d->key, d->range_end);
+    enum err e = is_reserved(d->key, d->range_end) ? admin(m, r)
+                                                   : may(m, r, AUTH_WRITE, d->key, d->range_end);
     return e == ERR_OK && d->prev_kv ? may(m, r, AUTH_READ, d->key, d->range_end) : e;
 }
 
@@ -154,6 +171,8 @@ static bool open_to_all(const struct kv_compare *c)
     static const char *const roots[] = { "confman/schema/", "confman/guard/" };
     if (c->target != KV_IF_MOD)
         return false;
+    if (!c->range_end.len && span_starts(c->key, SPAN("confman/seal")))
+        return true; /* keys of secrets: that they are those which a secret was sealed with */
     for (size_t i = 0; i < sizeof(roots) / sizeof(roots[0]); i++) {
         size_t n = strlen(roots[i]);
         if (span_is(c->key, roots[i]) && c->range_end.len == n &&

@@ -1,7 +1,9 @@
 #include "core/secret/secret.h"
 #include "base/check.h"
 
-enum { FORMAT = 1, KEYS_FORMAT = 1, DESTROYED = 1, CHECK_REQUIRED = 1 };
+/* Format 1 had neither delete_after_ms nor custom. */
+enum { FORMAT = 2, KEYS_FORMAT = 1, SETTINGS_FORMAT = 1, DESTROYED = 1, CHECK_REQUIRED = 1 };
+enum { SETTINGS_CHECK = 1, SETTINGS_REASON = 2, SETTINGS_ALL = 3 };
 
 /* ---- numbers ---- */
 
@@ -43,6 +45,8 @@ void secret_write(const struct secret *s, struct buf *out)
     put_number(out, s->created_ms);
     put_number(out, s->updated_ms);
     put_number(out, s->versions_max);
+    put_number(out, s->delete_after_ms);
+    put_bytes(out, s->custom);
     put_number(out, (int64_t)s->n);
     for (size_t i = 0; i < s->n; i++) {
         const struct secret_version *v = &s->versions[i];
@@ -70,7 +74,13 @@ static bool read_version(struct span *in, int64_t before, struct secret_version 
     return v->number > before;
 }
 
-static bool read_head(struct span *in, struct secret *out, int64_t *n)
+static bool read_more(struct span *in, struct secret *out)
+{
+    return take_number(in, &out->delete_after_ms) && take_bytes(in, &out->custom) &&
+           out->custom.len <= SECRET_CUSTOM_MAX;
+}
+
+static bool read_head(struct span *in, uint8_t format, struct secret *out, int64_t *n)
 {
     uint8_t flags;
     if (!span_u8(in, &flags) || flags > CHECK_REQUIRED)
@@ -78,8 +88,8 @@ static bool read_head(struct span *in, struct secret *out, int64_t *n)
     out->check_required = flags & CHECK_REQUIRED;
     return take_number(in, &out->current) && take_number(in, &out->created_ms) &&
            take_number(in, &out->updated_ms) && take_number(in, &out->versions_max) &&
-           out->versions_max <= SECRET_VERSIONS_MAX && take_number(in, n) &&
-           *n <= SECRET_VERSIONS_MAX;
+           out->versions_max <= SECRET_VERSIONS_MAX && (format == 1 || read_more(in, out)) &&
+           take_number(in, n) && *n <= SECRET_VERSIONS_MAX;
 }
 
 enum err secret_read(struct span bytes, struct secret *out)
@@ -89,9 +99,9 @@ enum err secret_read(struct span bytes, struct secret *out)
     *out = (struct secret){ 0 };
     if (!span_u8(&bytes, &format))
         return ERR_CORRUPT;
-    if (format != FORMAT)
-        return format > FORMAT ? ERR_FORMAT : ERR_CORRUPT;
-    if (!read_head(&bytes, out, &n))
+    if (!format || format > FORMAT)
+        return format ? ERR_FORMAT : ERR_CORRUPT;
+    if (!read_head(&bytes, format, out, &n))
         return ERR_CORRUPT;
     for (; out->n < (size_t)n; out->n++) {
         if (!read_version(&bytes, before, &out->versions[out->n]))
@@ -109,6 +119,39 @@ struct secret_version *secret_find(struct secret *s, int64_t number)
         if (s->versions[i].number == number)
             return &s->versions[i];
     return NULL;
+}
+
+bool secret_deleted(const struct secret_version *v, int64_t now_ms)
+{
+    return v->deleted_ms && v->deleted_ms <= now_ms;
+}
+
+/* ---- settings ---- */
+
+void secret_settings_write(const struct secret_settings *s, struct buf *out)
+{
+    buf_u8(out, SETTINGS_FORMAT);
+    buf_u8(out, (uint8_t)((s->check_required ? SETTINGS_CHECK : 0) |
+                          (s->reason_required ? SETTINGS_REASON : 0)));
+    put_number(out, s->versions_max);
+    put_number(out, s->delete_after_ms);
+}
+
+enum err secret_settings_read(struct span bytes, struct secret_settings *out)
+{
+    uint8_t format, flags;
+    *out = (struct secret_settings){ 0 };
+    if (!span_u8(&bytes, &format))
+        return ERR_CORRUPT;
+    if (format != SETTINGS_FORMAT)
+        return format > SETTINGS_FORMAT ? ERR_FORMAT : ERR_CORRUPT;
+    if (!span_u8(&bytes, &flags) || flags > SETTINGS_ALL ||
+        !take_number(&bytes, &out->versions_max) || out->versions_max > SECRET_VERSIONS_MAX ||
+        !take_number(&bytes, &out->delete_after_ms) || bytes.len)
+        return ERR_CORRUPT;
+    out->check_required = flags & SETTINGS_CHECK;
+    out->reason_required = flags & SETTINGS_REASON;
+    return ERR_OK;
 }
 
 /* ---- keys ---- */
@@ -215,13 +258,30 @@ struct span secret_seal_key(struct span name_space, struct arena *arena)
     return join(arena, SPAN(SECRET_SEAL), SPAN_NONE, name_space);
 }
 
+struct span secret_settings_key(struct span name_space, struct arena *arena)
+{
+    uint8_t *p = arena_alloc(arena, sizeof(SECRET_SETTINGS) - 1 + name_space.len);
+    memcpy(p, SECRET_SETTINGS, sizeof(SECRET_SETTINGS) - 1);
+    if (name_space.len)
+        memcpy(p + sizeof(SECRET_SETTINGS) - 1, name_space.data, name_space.len);
+    return span_of(p, sizeof(SECRET_SETTINGS) - 1 + name_space.len);
+}
+
 /* ---- changes ---- */
 
-enum err secret_check(const struct secret *s, const struct secret_ask *a)
+enum err secret_check(const struct secret *s, const struct secret_settings *all,
+                      const struct secret_ask *a)
 {
     if (a->has_check)
         return a->check == s->current ? ERR_OK : ERR_SECRET_VERSION;
-    return s->check_required ? ERR_SECRET_VERSION : ERR_OK;
+    return s->check_required || all->check_required ? ERR_SECRET_VERSION : ERR_OK;
+}
+
+int64_t secret_deleted_then(const struct secret *s, const struct secret_settings *all,
+                            int64_t now_ms)
+{
+    int64_t after = s->delete_after_ms ? s->delete_after_ms : all->delete_after_ms;
+    return after ? now_ms + after : 0;
 }
 
 static void drop_oldest(struct secret *s, size_t keep)
@@ -231,16 +291,13 @@ static void drop_oldest(struct secret *s, size_t keep)
     s->n -= gone;
 }
 
-static size_t kept_of(const struct secret *s)
+enum err secret_add(struct secret *s, const struct secret_settings *all,
+                    const struct secret_version *v)
 {
-    return s->versions_max ? (size_t)s->versions_max : SECRET_VERSIONS_DEFAULT;
-}
-
-enum err secret_add(struct secret *s, const struct secret_version *v)
-{
+    int64_t keep = s->versions_max ? s->versions_max : all->versions_max;
     size_t bytes = v->sealed.len;
     CHECK(v->number == s->current + 1);
-    drop_oldest(s, kept_of(s) - 1);
+    drop_oldest(s, (size_t)(keep ? keep : SECRET_VERSIONS_DEFAULT) - 1);
     for (size_t i = 0; i < s->n; i++)
         bytes += s->versions[i].sealed.len;
     if (bytes > SECRET_RECORD_MAX)
@@ -255,7 +312,7 @@ enum err secret_add(struct secret *s, const struct secret_version *v)
 
 static void change_one(struct secret_version *v, enum secret_verb verb, int64_t now_ms)
 {
-    if (verb == SECRET_DELETE && !v->destroyed && !v->deleted_ms)
+    if (verb == SECRET_DELETE && !v->destroyed && !secret_deleted(v, now_ms))
         v->deleted_ms = now_ms;
     if (verb == SECRET_UNDELETE && !v->destroyed)
         v->deleted_ms = 0;
@@ -263,6 +320,20 @@ static void change_one(struct secret_version *v, enum secret_verb verb, int64_t 
         v->destroyed = true;
         v->wrapped = v->sealed = SPAN_NONE;
     }
+}
+
+static void configure(struct secret *s, const struct secret_ask *a)
+{
+    if (a->versions_max >= 0)
+        s->versions_max = a->versions_max;
+    if (a->check_required >= 0)
+        s->check_required = a->check_required > 0;
+    if (a->delete_after_ms >= 0)
+        s->delete_after_ms = a->delete_after_ms;
+    if (a->custom.data)
+        s->custom = a->custom;
+    if (s->versions_max)
+        drop_oldest(s, (size_t)s->versions_max);
 }
 
 void secret_change(struct secret *s, const struct secret_ask *a, int64_t now_ms)
@@ -275,11 +346,7 @@ void secret_change(struct secret *s, const struct secret_ask *a, int64_t now_ms)
     if (!s->created_ms)
         s->created_ms = now_ms;
     if (a->verb == SECRET_CONFIGURE) {
-        if (a->versions_max >= 0)
-            s->versions_max = a->versions_max;
-        if (a->check_required >= 0)
-            s->check_required = a->check_required > 0;
-        drop_oldest(s, kept_of(s));
+        configure(s, a);
         return;
     }
     for (size_t i = 0; i < n; i++) {

@@ -232,6 +232,36 @@ void jsonw_raw(struct jsonw *w, struct span json)
     buf_span(w->out, json);
 }
 
+/* Days since 1970 to a date (Gregorian, proleptic; years 1970 to 9999 here). */
+static void date_of(int64_t days, int *year, int *month, int *day)
+{
+    static const int lengths[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
+    *year = 1970;
+    for (;; (*year)++) {
+        bool leap = (*year % 4 == 0 && *year % 100 != 0) || *year % 400 == 0;
+        if (days < 365 + leap) {
+            for (*month = 0; days >= lengths[*month] + (leap && *month == 1); (*month)++)
+                days -= lengths[*month] + (leap && *month == 1);
+            *day = (int)days + 1;
+            *month += 1;
+            return;
+        }
+        days -= 365 + leap;
+    }
+}
+
+void jsonw_time(struct jsonw *w, int64_t ms)
+{
+    uint8_t room[64];
+    struct buf b = { .data = room, .cap = sizeof(room) };
+    int year, month, day;
+    date_of(ms / 86400000, &year, &month, &day);
+    int rest = (int)(ms % 86400000);
+    buf_format(&b, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", year, month, day, rest / 3600000,
+               rest / 60000 % 60, rest / 1000 % 60, rest % 1000);
+    jsonw_text(w, buf_all(&b));
+}
+
 /* ---- base64 ---- */
 
 static const char alphabets[2][65] = {

@@ -28,6 +28,11 @@ void jsonr_use(struct alloc *alloc);
  * alone. Whole numbers stay exact; strings may contain NUL and are valid UTF-8. */
 enum err jsonr_read(struct span text, json_t **out, char *why) MUST_CHECK;
 
+/* Appends what a merge patch (RFC 7396) makes of an object. ERR_BODY_NOT_JSON: one of them is no
+ * JSON object; ERR_BODY_TOO_LARGE: as jsonr_read. */
+enum err jsonr_merge(struct span object, struct span patch, struct buf *out) MUST_CHECK;
+void jsonr_write(const json_t *value, struct buf *out); /* compact */
+
 /* Cuts the first value off the front of a text that holds several: an object up to its closing
  * brace, or, when something else comes first, all there is. Only white space: empty. Whether it is
  * JSON, jsonr_read tells. */
@@ -50,6 +55,7 @@ void jsonw_text(struct jsonw *w, struct span s); /* what is not UTF-8 becomes U+
 void jsonw_number(struct jsonw *w, int64_t v);
 void jsonw_bool(struct jsonw *w, bool v);
 void jsonw_raw(struct jsonw *w, struct span json); /* JSON text as it is */
+void jsonw_time(struct jsonw *w, int64_t ms);      /* since 1970: RFC 3339, UTC, milliseconds */
 
 /* ---- base64 (RFC 4648), strict; url: the alphabet of section 5, without padding ---- */
 
