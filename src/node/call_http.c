@@ -237,6 +237,18 @@ static void begin_push(struct call *call)
     arena_close(&call->arena);
 }
 
+static void refuse_rest(struct call *call, enum err e, const char *detail)
+{
+    struct rest_answer a;
+    if (!call->rest->faults.n) {
+        call_refuse_http(call, e, detail);
+        return;
+    }
+    call->node->metrics.requests_refused++;
+    rest_refusal(call->rest, e, detail, &call->node->turn, &a);
+    call_answer_http(call, &a);
+}
+
 void call_rest_known(struct call *call)
 {
     const struct http_request *r = &call->http;
@@ -252,7 +264,7 @@ void call_rest_known(struct call *call)
     if (e == ERR_OK)
         e = may_stream(call);
     if (e != ERR_OK) {
-        call_refuse_http(call, e, detail);
+        refuse_rest(call, e, detail);
     } else if (call->rest->access && call->rest->request.type == REQUEST_NONE) {
         access_now(call);
     } else if (call->rest->kind == REST_WATCH) {

@@ -88,6 +88,16 @@ class SchemaTest(Door):
         many = self.put("db/main", {"k%d" % i: 1 for i in range(100)} | {"host": ""}, 422)
         self.assertEqual((len(many["errors"]), many["more"]), (50, True))
 
+    def test_bodies_that_are_wrong(self):
+        told = self.ask("PUT", "config/x", {"type": "text", "colour": 1, "a/b": 2}, 400)
+        self.assertEqual({e["pointer"] for e in told["errors"]},
+                         {"/type", "/value", "/colour", "/a~1b"})
+        self.assertTrue(told["detail"].startswith(told["errors"][0]["pointer"] + ": "))
+        many = self.ask("PUT", "config/x", {"k%d" % i: 1 for i in range(90)}, 400)
+        self.assertEqual((len(many["errors"]), many["more"]), (50, True))
+        told = self.ask("PUT", "quotas/prefix/x", {"max_keys": -1, "rate": "x", "y": 1}, 400)
+        self.assertEqual({e["pointer"] for e in told["errors"]}, {"/max_keys", "/rate", "/y"})
+
     def test_prefixes_all_hold(self):
         self.schema("p/", {"type": ["number", "string"]})
         self.schema("p/q/", {"type": "number"})

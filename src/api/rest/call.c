@@ -204,7 +204,8 @@ static enum err config_put(struct parsing *p, struct span key)
         return refuse(p, ERR_MEDIA_TYPE, NULL);
     enum err e = conditions_read(p->http, p->call, p->detail);
     if (e == ERR_OK)
-        e = value_read(p->http->body, p->arena, &put.put.value, &put.put.type, p->detail);
+        e = value_read(p->http->body, p->arena, &put.put.value, &put.put.type, &p->call->faults,
+                       p->detail);
     if (e != ERR_OK)
         return e;
     put.put.key = key;

@@ -20,15 +20,36 @@ struct checking {
 
 /* ---- faults ---- */
 
-static void add_fault(struct checking *c, enum err e, const struct rest_fault *fault)
+void faults_add(struct rest_faults *f, const struct rest_fault *fault, struct arena *arena)
 {
-    struct rest_faults *f = c->faults;
-    c->err = c->err == ERR_OK ? e : c->err;
     if (!f->items)
-        f->items = ARENA_ARRAY(c->arena, struct rest_fault, REST_FAULTS_MAX);
+        f->items = ARENA_ARRAY(arena, struct rest_fault, REST_FAULTS_MAX);
     f->more = f->more || f->n == REST_FAULTS_MAX;
     if (f->n < REST_FAULTS_MAX)
         f->items[f->n++] = *fault;
+}
+
+enum err member_fault(struct rest_faults *faults, const char *member, const char *why,
+                      struct arena *arena, const char **detail)
+{
+    struct rest_fault fault = { .message = span_text(why) };
+    struct buf b;
+    buf_open(&b, arena->alloc);
+    jdoc_pointer_token(span_text(member), &b);
+    fault.pointer = arena_copy(arena, buf_all(&b));
+    if (!faults->n) {
+        buf_format(&b, ": %s", why);
+        *detail = arena_text(arena, buf_all(&b));
+    }
+    buf_close(&b);
+    faults_add(faults, &fault, arena);
+    return ERR_BAD_REQUEST;
+}
+
+static void add_fault(struct checking *c, enum err e, const struct rest_fault *fault)
+{
+    c->err = c->err == ERR_OK ? e : c->err;
+    faults_add(c->faults, fault, c->arena);
 }
 
 static void fault_write(struct jsonw *w, const struct rest_fault *f)
@@ -74,6 +95,15 @@ void faults_answer(enum err e, const char *detail, const struct rest_faults *fau
     problem_begin(&w, &b, e, detail, arena);
     faults_write(&w, faults);
     problem_end(&w, &b, e, detail, arena, out);
+}
+
+void rest_refusal(const struct rest_call *call, enum err e, const char *detail,
+                  struct arena *arena, struct rest_answer *out)
+{
+    if (call->faults.n)
+        faults_answer(e, detail, &call->faults, arena, out);
+    else
+        rest_problem(e, detail, arena, out);
 }
 
 /* ---- values by their schemas ---- */

@@ -202,7 +202,7 @@ static inline int drive_request(struct drive *d, const struct http_request *http
     }
     reply = (struct reply){ .type = r->type, .revision = kv_revision(d->m.kv), .err = e };
     if (e != ERR_OK) {
-        rest_problem(e, detail, &d->arena, &d->answer);
+        rest_refusal(&d->call, e, detail, &d->arena, &d->answer);
     } else {
         if (r->type == REQUEST_STATUS)
             reply.status.version = "3.6";

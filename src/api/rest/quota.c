@@ -13,22 +13,23 @@ static const struct {
                 { "burst", offsetof(struct limit_rule, burst) } };
 enum { MEMBERS = sizeof(members) / sizeof(members[0]) };
 
-static enum err read_member(const char *name, const json_t *value, struct limit_rule *out)
+/* NULL: it is good. */
+static const char *read_member(const char *name, const json_t *value, struct limit_rule *out)
 {
     for (size_t i = 0; i < MEMBERS; i++) {
         if (strcmp(name, members[i].name) != 0)
             continue;
         if (!json_is_integer(value) || json_integer_value(value) < 0)
-            return ERR_BAD_REQUEST;
+            return "must be a whole number, 0 or more";
         uint8_t *at = (uint8_t *)out + members[i].offset;
         *(int64_t *)(void *)at = json_integer_value(value);
-        return ERR_OK;
+        return NULL;
     }
-    return ERR_BAD_REQUEST;
+    return "unknown member; known are max_keys, max_bytes, rate and burst";
 }
 
 static enum err read_body(struct span body, struct arena *arena, struct limit_rule *out,
-                          const char **detail)
+                          struct rest_faults *faults, const char **detail)
 {
     char *why = arena_alloc(arena, JSONR_WHY_MAX);
     const char *name;
@@ -42,8 +43,9 @@ static enum err read_body(struct span body, struct arena *arena, struct limit_ru
     e = json_is_object(json) ? ERR_OK : ERR_BAD_REQUEST;
     json_object_foreach(json, name, value)
     {
-        if (e == ERR_OK)
-            e = read_member(name, value, out);
+        const char *wrong = read_member(name, value, out);
+        if (wrong)
+            e = member_fault(faults, name, wrong, arena, detail);
     }
     json_decref(json);
     return e;
@@ -66,7 +68,7 @@ enum err quota_read(const struct http_request *http, struct arena *arena, struct
     call->request.type = span_is(http->method, "PUT") ? REQUEST_LIMIT_SET : REQUEST_LIMIT_DELETE;
     if (call->request.type == REQUEST_LIMIT_DELETE)
         return ERR_OK;
-    e = read_body(http->body, arena, r, detail);
+    e = read_body(http->body, arena, r, &call->faults, detail);
     if (e != ERR_OK)
         return e;
     *detail = "a quota bounds something: max_keys or max_bytes (of a prefix alone), or rate; burst "

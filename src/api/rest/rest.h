@@ -161,6 +161,7 @@ struct rest_call {
     struct flagsets *flags; /* likewise */
     const struct rest_world *world; /* so is this */
     struct rest_leave leave;
+    struct rest_faults faults; /* of the body: detail tells the first */
     struct request asked;   /* rest_check: request, before it was guarded */
     struct kv_txn guards;   /* the compares that were added */
     unsigned tries;
@@ -251,6 +252,9 @@ enum err rest_author(const struct rest_call *call, struct span author) MUST_CHEC
 void rest_answer(const struct rest_call *call, const struct kv *kv, const struct reply *reply,
                  struct arena *arena, struct rest_answer *out);
 
+/* What rest_call refused: with all that is wrong with the body. */
+void rest_refusal(const struct rest_call *call, enum err e, const char *detail,
+                  struct arena *arena, struct rest_answer *out);
 /* problem+json for any error, also those that the node finds (too large, overloaded). */
 void rest_problem(enum err e, const char *detail, struct arena *arena, struct rest_answer *out);
 

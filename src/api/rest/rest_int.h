@@ -37,9 +37,10 @@ enum err environment_write(const struct rest_call *c, const struct kv *kv,
                            const struct reply *reply, struct arena *arena,
                            struct jsonw *w) MUST_CHECK;
 
-/* The body of a PUT: the bytes to store and their type. ERR_BODY_NOT_JSON, ERR_BAD_REQUEST. */
+/* The body of a PUT: the bytes to store and their type. ERR_BODY_NOT_JSON, ERR_BAD_REQUEST; then
+ * faults has all that is wrong. */
 enum err value_read(struct span body, struct arena *arena, struct span *value, uint8_t *type,
-                    const char **detail);
+                    struct rest_faults *faults, const char **detail) MUST_CHECK;
 
 /* Quotas: what PUT and DELETE ask, and the answer's body. ERR_BAD_REQUEST, ERR_BODY_NOT_JSON. */
 #define QUOTA_PREFIXES "/v1/quotas/prefix/"
@@ -169,6 +170,10 @@ enum err value_tree(struct span value, uint8_t type, struct arena *arena, struct
 void schema_report_write(const struct rest_call *call, const struct kv *kv,
                          struct span text, struct arena *arena, struct jsonw *w);
 
+void faults_add(struct rest_faults *faults, const struct rest_fault *fault, struct arena *arena);
+/* One of a body's member; the first is also told in *detail. ERR_BAD_REQUEST. */
+enum err member_fault(struct rest_faults *faults, const char *member, const char *why,
+                      struct arena *arena, const char **detail);
 void faults_write(struct jsonw *w, const struct rest_faults *faults); /* member errors */
 /* problem+json that tells all of them. */
 void faults_answer(enum err e, const char *detail, const struct rest_faults *faults,

@@ -57,79 +57,78 @@ static void dump_exact(const json_t *value, struct buf *out)
     dump(value, 17, out);
 }
 
-static enum err bytes_of(const json_t *value, enum kv_type type, struct arena *arena,
-                         struct span *out, const char **detail)
+struct reading {
+    struct arena *arena;
+    struct rest_faults *faults;
+    const char **detail;
+};
+
+static enum err wrong(struct reading *r, const char *member, const char *why)
+{
+    return member_fault(r->faults, member, why, r->arena, r->detail);
+}
+
+static enum err bytes_of(struct reading *r, const json_t *value, enum kv_type type,
+                         struct span *out)
 {
     struct buf b;
     enum err e = ERR_OK;
-    buf_open(&b, arena->alloc);
+    buf_open(&b, r->arena->alloc);
     if (type == KV_STRING) {
         buf_put(&b, json_string_value(value), json_string_length(value));
     } else if (type == KV_BYTES) {
         struct span text = span_of(json_string_value(value), json_string_length(value));
-        *detail = "/value: must be base64";
-        e = jsonr_base64(text, false, &b) ? ERR_OK : ERR_BAD_REQUEST;
+        if (!jsonr_base64(text, false, &b))
+            e = wrong(r, "value", "must be base64");
     } else {
         dump_exact(value, &b);
     }
-    *out = arena_copy(arena, buf_all(&b));
+    *out = arena_copy(r->arena, buf_all(&b));
     buf_close(&b);
     return e;
 }
 
-static enum err take_type(const json_t *name, const json_t *value, uint8_t *type,
-                          const char **detail)
+/* value: NULL when it is missing. */
+static enum err take_type(struct reading *r, const json_t *name, const json_t *value, uint8_t *type)
 {
-    enum kv_type natural = natural_type(value);
-    *type = (uint8_t)natural;
-    if (!name)
-        return ERR_OK;
-    *detail = "/type: must be string, number, boolean, json or bytes";
-    if (!json_is_string(name))
-        return ERR_BAD_REQUEST;
-    uint8_t given = KV_TYPE_COUNT;
-    for (uint8_t t = 0; t < KV_TYPE_COUNT; t++)
+    enum kv_type natural = value ? natural_type(value) : KV_TYPE_COUNT;
+    uint8_t given = name ? KV_TYPE_COUNT : (uint8_t)natural;
+    for (uint8_t t = 0; json_is_string(name) && t < KV_TYPE_COUNT; t++)
         if (strcmp(json_string_value(name), type_names[t]) == 0)
             given = t;
-    if (given == KV_TYPE_COUNT)
-        return ERR_BAD_REQUEST;
     *type = given;
-    *detail = "/value: is not of the type that /type says";
+    if (name && given == KV_TYPE_COUNT)
+        return wrong(r, "type", "must be string, number, boolean, json or bytes");
     bool fits = given == natural || given == KV_JSON || (given == KV_BYTES && natural == KV_STRING);
-    return fits ? ERR_OK : ERR_BAD_REQUEST;
+    return fits || !value ? ERR_OK : wrong(r, "value", "is not of the type that /type says");
 }
 
-static enum err read_members(json_t *body, struct arena *arena, struct span *value, uint8_t *type,
-                             const char **detail)
+static enum err read_members(struct reading *r, json_t *body, struct span *value, uint8_t *type)
 {
     const char *name;
     json_t *member;
-    *detail = "the body must be an object: {\"value\": ...}";
+    enum err e = ERR_OK, typed;
+    *r->detail = "the body must be an object: {\"value\": ...}";
     if (!json_is_object(body))
         return ERR_BAD_REQUEST;
     json_object_foreach(body, name, member)
     {
-        if (strcmp(name, "value") == 0 || strcmp(name, "type") == 0)
-            continue;
-        struct buf b;
-        buf_open(&b, arena->alloc);
-        buf_format(&b, "/%.100s: unknown member; known are value and type", name);
-        *detail = arena_text(arena, buf_all(&b));
-        buf_close(&b);
-        return ERR_BAD_REQUEST;
+        if (strcmp(name, "value") != 0 && strcmp(name, "type") != 0)
+            e = wrong(r, name, "unknown member; known are value and type");
     }
     const json_t *given = json_object_get(body, "value");
-    if (!given) {
-        *detail = "/value: is missing";
-        return ERR_BAD_REQUEST;
-    }
-    enum err e = take_type(json_object_get(body, "type"), given, type, detail);
-    return e == ERR_OK ? bytes_of(given, (enum kv_type) * type, arena, value, detail) : e;
+    if (!given)
+        e = wrong(r, "value", "is missing");
+    typed = take_type(r, json_object_get(body, "type"), given, type);
+    if (typed == ERR_OK && given)
+        typed = bytes_of(r, given, (enum kv_type) * type, value);
+    return e == ERR_OK ? typed : e;
 }
 
 enum err value_read(struct span body, struct arena *arena, struct span *value, uint8_t *type,
-                    const char **detail)
+                    struct rest_faults *faults, const char **detail)
 {
+    struct reading r = { arena, faults, detail };
     char *why = arena_alloc(arena, JSONR_WHY_MAX);
     json_t *json;
     enum err e = jsonr_read(body, &json, why);
@@ -137,7 +136,7 @@ enum err value_read(struct span body, struct arena *arena, struct span *value, u
         *detail = e == ERR_BODY_NOT_JSON ? why : NULL;
         return e;
     }
-    e = read_members(json, arena, value, type, detail);
+    e = read_members(&r, json, value, type);
     json_decref(json);
     return e;
 }
