@@ -494,7 +494,8 @@ static bool turn(void *context)
     copy_turn(c);
     send_waiting(c);
     end_late(c);
-    if (client_now(c) - c->second_ms >= 250) {
+    bool unknown = c->home && c->home->state == CHANNEL_READY && !c->home->probed_ms;
+    if (unknown || client_now(c) - c->second_ms >= LOOK_MS) {
         if (c->home)
             look_after(c, c->home);
         if (c->leader)

@@ -28,10 +28,12 @@ enum {
     CONNECT_MS = 1000,  /* then the next endpoint is tried */
     SILENCE_MS = 1000,  /* then a server that owes an answer is asked whether it lives */
     DEAD_MS = 2000,     /* and after so much more it does not */
+    LOOK_MS = 250,      /* how often connections are looked at */
     PROBE_MS = 5000,    /* how often one is asked who leads */
     BACKOFF_MS = 50, BACKOFF_MAX_MS = 2000,
     CHAIN_MAX = 8,      /* environments above one another, as servers have it */
     CONFIGS_MAX = 1 << 20, /* in one live copy, or list */
+    FLAGS_MAX = 1 << 16,
     DIRTY_MAX = 64,     /* keys that are read one by one after a change; more: all anew */
     PAGE = 1000,
     GRACE_MS = 500,     /* that a caller waits longer than the client's thread should need */

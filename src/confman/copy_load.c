@@ -100,7 +100,7 @@ void copy_know(struct confman_copy *copy, struct span name, const struct span *j
             copy_span_free(copy, &copy->known.items[i].name);
             copy->known.items[i] = copy->known.items[--copy->known.n];
         }
-    } else if (json) {
+    } else if (json && copy->known.n < FLAGS_MAX) {
         struct known k = { copy_span(copy, name), copy_span(copy, *json) };
         VEC_PUSH(&copy->known, &copy->alloc, k);
     }
@@ -112,7 +112,8 @@ static bool take_flags(struct confman_copy *copy, struct span answer, struct are
     struct pb_txn_response r;
     size_t skip = sizeof("confman/flag/") + strlen(copy->environment);
     if (pb_txn_response_decode(answer, arena, &r) != ERR_OK || !r.header || r.n_responses != 2 ||
-        !r.responses[0].response_range || !r.responses[1].response_range)
+        !r.responses[0].response_range || !r.responses[1].response_range ||
+        r.responses[0].response_range->n_kvs > FLAGS_MAX)
         return false;
     const struct pb_range_response *flags = r.responses[0].response_range;
     const struct pb_range_response *shared = r.responses[1].response_range;

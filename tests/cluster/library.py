@@ -55,6 +55,23 @@ def disturb(cluster, how):
     return leader.resume
 
 
+def sockets(driver):
+    folder = "/proc/%d/fd" % driver.process.pid
+    return sum(os.readlink(os.path.join(folder, f)).startswith("socket:")
+               for f in os.listdir(folder))
+
+
+def to_leader(cluster):
+    """Who writes and hangs on another member goes to the leader too; with `stay` it does not."""
+    follower = cluster.followers()[0].endpoint
+    for env, most in (({}, 2), ({"DRIVER_STAY": "1"}, 1)):
+        driver = Driver(follower, **env)
+        write = lambda d=driver: d.ask("put", "default", "any", 1, -1, 1).split()[0]
+        wait_until(lambda: write() == "CONFMAN_OK" and sockets(driver) == most, 10,
+                   "%d connections" % most)
+        driver.close()
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=2)
@@ -62,6 +79,7 @@ def main():
     Built.programs()
     with Cluster(3) as cluster:
         endpoints = cluster.endpoints
+        to_leader(cluster)
         counter, watcher = Counter(endpoints), Driver(endpoints)
         watcher.ask("copy", "default", "count", 1)
         assert counter.step(0) == "CONFMAN_OK"
