@@ -187,7 +187,7 @@ class FlagdTest(ServerTest):
 
 @unittest.skipIf(target() != "confman", "a door that only confman has")
 class FlagdRightsTest(unittest.TestCase):
-    """With authentication: whoever may read the keys, and nobody else; streams end with the right."""
+    """With authentication: who may read the keys, and nobody else; streams end with the right."""
 
     def setUp(self):
         self.node = Node()
