@@ -1,10 +1,20 @@
 // Configs: the list, the editor, and what a change would do.
 import { h, button, field, dialog, note, ago, count } from "./dom.js";
 import { call, get, queryOf } from "./http.js";
-import { list, marked } from "./list.js";
-import { Store, idOf, urlOf } from "./store.js";
+import { list, marked, searchBox } from "./list.js";
+import { Store, idOf, previewOf, urlOf } from "./store.js";
 import { chosenEnvironment, environmentPicker } from "./environments.js";
-import { TYPES, bodyOf, changeOf, faultsOf, review, textOf, wrong } from "./publish.js";
+import {
+  TYPES,
+  bodyOf,
+  changeOf,
+  faultsOf,
+  mayLeave,
+  meanwhile,
+  review,
+  textOf,
+  wrong,
+} from "./publish.js";
 import { history } from "./history.js";
 import { rollback } from "./rollback.js";
 
@@ -99,7 +109,7 @@ async function hidden(item, chain) {
   try {
     const other = await get(urlOf(item.key, chain[1]));
     const whose = other.from || other.environment;
-    return `Here instead of what ${whose} has: ${textOf(other).slice(0, 80)}`;
+    return `Here instead of what ${whose} has: ${previewOf(other)}`;
   } catch {
     return null;
   }
@@ -155,7 +165,7 @@ function editor(close) {
       ["Changed by", item.updated_by],
       ["Changed", new Date(item.updated_at).toLocaleString()],
     ];
-    const over = h("p", { class: "hint" }),
+    const over = h("p", { class: "hint over" }),
       { environment } = item;
     hidden(item, chain).then((words) => (over.textContent = words || ""));
     node.replaceChildren(
@@ -234,28 +244,12 @@ function editor(close) {
         requestAnimationFrame(() => node.classList.add("flash"));
         return;
       }
-      state.replaceChildren(
-        h(
-          "p",
-          { class: "problem", role: "status" },
-          item
-            ? `${item.updated_by} has published version ${item.version} meanwhile. `
-            : "It was deleted meanwhile. ",
-          item ? button("Take it", () => set(item)) : button("Close", close),
-        ),
-      );
+      state.replaceChildren(meanwhile(item, () => set(item), close));
     },
   });
 }
 
 export function configs(root, parameters) {
-  const search = h("input", {
-    type: "search",
-    placeholder: "Search keys and values   /",
-    "aria-label": "Search keys and values",
-    spellcheck: "false",
-    value: parameters.get("find") || "",
-  });
   const total = h("span", { class: "hint", role: "status" }),
     state = h("span", { class: "hint" });
   const empty = h("div", { class: "empty", hidden: true });
@@ -266,6 +260,7 @@ export function configs(root, parameters) {
     want = parameters.get("key");
 
   const rows = list({ label: "Configs", pick, cells });
+  const search = searchBox("Search keys and values", rows, show, parameters.get("find"));
   const edit = editor(() => pick(null));
   const tell = (text) => (state.textContent = text);
   const first = chosenEnvironment(parameters);
@@ -368,17 +363,7 @@ export function configs(root, parameters) {
     );
   async function pick(id) {
     if (id === chosen && !edit.hidden && id !== null) return;
-    if (
-      edit.dirty() &&
-      !(await dialog({
-        title: "Leave your change?",
-        action: "Leave it",
-        danger: true,
-        body: h("p", {}, `What you typed for ${edit.key()} was not published.`),
-        submit: () => true,
-      }))
-    )
-      return;
+    if (edit.dirty() && !(await mayLeave(edit.key()))) return;
     if (id !== null && store.items.has(id)) {
       opened(store.items.get(id));
       return;
@@ -419,11 +404,6 @@ export function configs(root, parameters) {
     if (!edit.hidden) shut();
     store.follow().catch(failed);
   }
-  search.addEventListener("input", () => ((rows.scrollTop = 0), show()));
-  search.addEventListener("keydown", (e) => {
-    if (e.key === "ArrowDown") e.preventDefault(), rows.focus();
-    if (e.key === "Escape") (search.value = ""), show();
-  });
   const minute = setInterval(show, 30000); // "3 min" grows old
   const stop = () => ((stopped = true), clearInterval(minute), store.stop());
   stop.keys = { "/": () => search.focus(), n: create_, Escape: () => edit.hidden || pick(null) };

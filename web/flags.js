@@ -2,9 +2,9 @@
 import { h, button, field, dialog, note, count } from "./dom.js";
 import { call, get } from "./http.js";
 import { subscribe } from "./stream.js";
-import { list, marked } from "./list.js";
+import { list, marked, searchBox } from "./list.js";
 import { chosenEnvironment, environmentPicker, inEnvironment } from "./environments.js";
-import { changeOf, faultsOf, review, wrong } from "./publish.js";
+import { changeOf, faultsOf, mayLeave, meanwhile, review, wrong } from "./publish.js";
 
 const SETTLE_MS = 150; // changes that come together are read at once
 const LIST_MAX = 10000;
@@ -290,27 +290,12 @@ function editor(environment, close) {
     heard(flag) {
       if (flag && flag.revision === base.revision) return;
       if (flag && !dirty) return set(flag);
-      state.replaceChildren(
-        h(
-          "p",
-          { class: "problem", role: "status" },
-          flag
-            ? `Somebody has published version ${flag.version} meanwhile. `
-            : "It was deleted meanwhile. ",
-          flag ? button("Take it", () => set(flag)) : button("Close", close),
-        ),
-      );
+      state.replaceChildren(meanwhile(flag, () => set(flag), close));
     },
   });
 }
 
 export function flags(root, parameters) {
-  const search = h("input", {
-    type: "search",
-    placeholder: "Search   /",
-    "aria-label": "Search flags",
-    spellcheck: "false",
-  });
   const total = h("span", { class: "hint", role: "status" }),
     state = h("span", { class: "hint" });
   const empty = h("div", { class: "empty", hidden: true });
@@ -323,6 +308,7 @@ export function flags(root, parameters) {
     want = parameters.get("flag");
 
   const rows = list({ label: "Flags", pick, cells });
+  const search = searchBox("Search flags", rows, show);
   const edit = editor(
     () => environment,
     () => pick(null),
@@ -447,17 +433,7 @@ export function flags(root, parameters) {
   }
   async function pick(name) {
     if (name !== null && name === chosen) return;
-    if (
-      edit.dirty() &&
-      !(await dialog({
-        title: "Leave your change?",
-        action: "Leave it",
-        danger: true,
-        body: h("p", {}, `What you typed for ${edit.which()} was not published.`),
-        submit: () => true,
-      }))
-    )
-      return;
+    if (edit.dirty() && !(await mayLeave(edit.which()))) return;
     if (name !== null && all.has(name)) return opened(all.get(name));
     shut();
     rows.focus();
@@ -470,11 +446,6 @@ export function flags(root, parameters) {
       h("p", {}, e.message),
     );
   }
-  search.addEventListener("input", () => ((rows.scrollTop = 0), show()));
-  search.addEventListener("keydown", (e) => {
-    if (e.key === "ArrowDown") e.preventDefault(), rows.focus();
-    if (e.key === "Escape") (search.value = ""), show();
-  });
   const end = () => stop();
   end.keys = { "/": () => search.focus(), n: make, Escape: () => edit.hidden || pick(null) };
   return end;

@@ -107,3 +107,20 @@ export function list({ label, cells, pick }) {
     },
   });
 }
+
+// What narrows a list down: changed() on every key; down goes into the list, Esc takes it away.
+export function searchBox(label, rows, changed, value) {
+  const node = h("input", {
+    type: "search",
+    placeholder: "Search   /",
+    "aria-label": label,
+    spellcheck: "false",
+    value,
+  });
+  node.addEventListener("input", () => ((rows.scrollTop = 0), changed()));
+  node.addEventListener("keydown", (e) => {
+    if (e.key === "ArrowDown") e.preventDefault(), rows.focus();
+    if (e.key === "Escape") (node.value = ""), changed();
+  });
+  return node;
+}

@@ -149,7 +149,7 @@ if (able) {
     h(
       "p",
       {},
-      "The page needs JSON.rawJSON: Chrome or Edge 114, Firefox 135, Safari 18.4, or newer.",
+      "The page needs JSON.rawJSON: Chrome or Edge 123, Firefox 135, Safari 18.4, or newer.",
     ),
   );
 }

@@ -1,5 +1,5 @@
 // Values as texts, and the dialog that shows what a change does before it is done.
-import { h, ago, count, dialog, field, note } from "./dom.js";
+import { h, ago, button, count, dialog, field, note } from "./dom.js";
 import { call, get, queryOf } from "./http.js";
 import { diffView } from "./diff.js";
 
@@ -59,6 +59,7 @@ async function hearers(audience) {
   try {
     const { counts, complete } = await get(`/v1/deliveries?${queryOf({ ...audience, limit: 1 })}`);
     const n = Object.values(counts).reduce((sum, x) => sum + x, 0);
+    if (!n && complete) return "No named client subscribes to it now.";
     const who = n === 1 ? "One named client hears" : `${count(n)} named clients hear`;
     return `${who} of it at once${complete ? "" : "; not all members have answered"}.`;
   } catch {
@@ -129,3 +130,23 @@ export function review({ title, base, before, after, json, say, change, read, au
     },
   });
 }
+
+// What somebody is changing was changed elsewhere. newer: null, it was deleted.
+export const meanwhile = (newer, take, close) =>
+  h(
+    "p",
+    { class: "problem", role: "status" },
+    newer
+      ? `${newer.updated_by || "Somebody"} has published version ${newer.version} meanwhile. `
+      : "It was deleted meanwhile. ",
+    newer ? button("Take it", take) : button("Close", close),
+  );
+
+export const mayLeave = (name) =>
+  dialog({
+    title: "Leave your change?",
+    action: "Leave it",
+    danger: true,
+    body: h("p", {}, `What you typed for ${name} was not published.`),
+    submit: () => true,
+  });

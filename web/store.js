@@ -11,7 +11,7 @@ const LIST_MAX = 50000,
 const STREAMS_MAX = 200; // subscriptions of one connection
 const PREVIEW = 160;
 
-const preview = (item) =>
+export const previewOf = (item) =>
   (typeof item.value === "string" ? item.value : JSON.stringify(item.value)).slice(0, PREVIEW);
 
 // Browsers would take "." and ".." between slashes for steps of their own.
@@ -83,7 +83,7 @@ export class Store {
     }
   }
   prepared(item) {
-    item.line = preview(item);
+    item.line = previewOf(item);
     item.text = `${item.key}\n${item.line}`.toLowerCase();
     return item;
   }
