@@ -465,9 +465,18 @@ static void take_incoming(struct confman *c)
     c->incoming_end = &c->incoming;
     struct confman_copy *copies = c->opening;
     c->opening = NULL;
+    char *token = c->next_token;
+    c->next_token = NULL;
     if (c->closing)
         loop_stop(c->loop);
     monitor_leave(c->monitor);
+    if (token) {
+        buf_reset(&c->token);
+        buf_text(&c->token, token);
+        buf_reset(&c->user); /* a token is stronger than a user */
+        explicit_bzero(token, strlen(token));
+        free(token);
+    }
     while (list) {
         struct rpc *next = list->next;
         list->next = NULL;

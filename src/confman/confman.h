@@ -95,6 +95,11 @@ CONFMAN_API enum confman_code confman_open(const struct confman_options *options
  * Live copies are closed before. NULL is fine. */
 CONFMAN_FREE void confman_close(struct confman *c);
 
+/* Another token from now on, such as a new one of an issuer's; what is under way has the old one.
+ * CONFMAN_INVALID: it has characters that no token has. */
+CONFMAN_API enum confman_code confman_token(struct confman *c, const char *token,
+                                            struct confman_error *error);
+
 /* ---- configs ---- */
 
 enum confman_type {

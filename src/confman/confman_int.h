@@ -185,6 +185,7 @@ struct confman {
     /* under the lock: */
     struct rpc *incoming, **incoming_end;
     struct confman_copy *opening;
+    char *next_token; /* NULL: none */
     bool closing, broken;
     char bug[200];
 };

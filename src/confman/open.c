@@ -62,6 +62,35 @@ static bool is_token(const char *text)
     return strlen(text) < 16384;
 }
 
+struct token_work {
+    struct work work;
+    const char *token;
+};
+
+static void do_token(void *context)
+{
+    struct token_work *t = context;
+    struct confman *c = t->work.c;
+    char *copy = t->token && t->token[0] && is_token(t->token) ? strdup(t->token) : NULL;
+    if (!copy) {
+        error_set(t->work.error, CONFMAN_INVALID, "this is no token");
+        return;
+    }
+    monitor_enter(c->monitor);
+    char *before = c->next_token;
+    c->next_token = copy;
+    if (!c->broken)
+        loop_wake(c->loop);
+    monitor_leave(c->monitor);
+    free(before);
+}
+
+enum confman_code confman_token(struct confman *c, const char *token, struct confman_error *error)
+{
+    struct token_work t = { .token = token };
+    return work_run(&t.work, c, error, do_token);
+}
+
 static void do_open(void *context)
 {
     struct opening *p = context;
@@ -110,6 +139,7 @@ static void free_all(struct confman *c)
         if (secrets[i]->alloc)
             buf_close(secrets[i]);
     }
+    free(c->next_token);
     if (c->loop)
         loop_close(c->loop);
     if (c->tls)

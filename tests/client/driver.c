@@ -4,6 +4,7 @@
  *   request METHOD PATH REPEAT [BODY]
  *   copy ENV PREFIX FLAGS [FILE] | wait STATE MS | state | cget KEY | clist PREFIX | uncopy
  *   flag boolean|number|string|json NAME [ATTRIBUTE=VALUE...] | fork | misuse
+ *   token TEXT
  *   stress THREADS ROUNDS | speed NAME ROUNDS [ATTRIBUTE=VALUE...]
  *
  * Environment: CONFMAN_ENDPOINT, DRIVER_USER, DRIVER_PASSWORD, DRIVER_TOKEN, DRIVER_CA,
@@ -163,6 +164,12 @@ static void do_clist(char **w)
     confman_list_free(list);
 }
 
+static void do_token(char **w)
+{
+    struct confman_error e;
+    answer(confman_token(client, w[1], &e), &e);
+}
+
 static void do_uncopy(char **w)
 {
     (void)w;
@@ -318,6 +325,7 @@ static void run(char **w, int n)
                      { "request", 4, do_request }, { "copy", 4, do_copy },
                      { "wait", 3, do_wait },       { "state", 1, do_state },
                      { "cget", 2, do_cget },       { "clist", 2, do_clist },
+                     { "token", 2, do_token },
                      { "uncopy", 1, do_uncopy },   { "flag", 3, do_flag },
                      { "fork", 1, do_fork },       { "misuse", 1, do_misuse },
                      { "stress", 3, do_stress },   { "speed", 3, do_speed } };

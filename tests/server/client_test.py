@@ -367,6 +367,11 @@ class OwnNodeTest(unittest.TestCase):
         confman("auth", "enable")
         nobody = self.driver(node.url, DRIVER_CA=node.cert)
         self.assertEqual(nobody.ask("get", "default", "app/a").split()[0], "CONFMAN_LOGIN")
+        login = curl(node.url + "/v1/login", "-X", "POST", "--cacert", node.cert, "-H",
+                     "Content-Type: application/json", body=b'{"user":"root","password":"secret"}')
+        self.assertEqual(nobody.ask("token", "a\x7fb").split()[0], "CONFMAN_INVALID")
+        self.assertEqual(nobody.ask("token", login.json["token"]), OK)
+        nobody.until("CONFMAN_NOT_FOUND there is no config with this key", "get", "default", "none")
         wrong = self.driver(node.url, DRIVER_CA=node.cert, DRIVER_USER="app", DRIVER_PASSWORD="x")
         self.assertEqual(wrong.ask("get", "default", "app/a").split()[0], "CONFMAN_LOGIN")
         wrong.ask("copy", "default", "app/", 0)
