@@ -14,7 +14,7 @@ build="gcc make python3 libc6-dev libnghttp2-dev libssl-dev libjansson-dev libws
 test="g++ pkg-config clang-14 libclang-rt-14-dev pmccabe protobuf-compiler curl openssl
       ca-certificates etcd-server etcd-client python3-etcd3 python3-grpcio python3-protobuf
       python3-websockets python3-aiohttp python3-cryptography python3-jwt
-      python3-hvac"
+      python3-hvac python3-yaml"
 suites="python3-etcd3gw python3-tooz python3-oslotest python3-testtools python3-fixtures
         python3-ddt prometheus chromium fonts-dejavu-core"
 

@@ -1,5 +1,5 @@
 /* From the core's reply to an HTTP answer, and from events to texts. */
-#include "api/rest/rest_int.h"
+#include "api/rest/change.h"
 #include "base/check.h"
 #include "base/hash.h"
 
@@ -260,6 +260,15 @@ static bool items_write(const struct rest_call *call, const struct kv *kv,
     return r.revealed;
 }
 
+static void export_page(const struct rest_call *call, const struct reply *reply,
+                        struct arena *arena, struct rest_answer *out)
+{
+    struct kv_range_result merged;
+    if (reply->type == REQUEST_TXN)
+        merge(&reply->txn, (size_t)call->limit, arena, &merged);
+    export_answer(call, reply->type == REQUEST_TXN ? &merged : &reply->range, arena, out);
+}
+
 static void config_page(const struct rest_call *call, const struct kv *kv,
                         const struct reply *reply, struct arena *arena, struct rest_answer *out)
 {
@@ -490,6 +499,9 @@ void rest_answer(const struct rest_call *call, const struct kv *kv, const struct
         return;
     case ROUTE_STATUS:
         status_answer(reply, arena, out);
+        return;
+    case ROUTE_EXPORT:
+        export_page(call, reply, arena, out);
         return;
     case ROUTE_DIFF:
         diff_answer(call, kv, arena, out);

@@ -388,6 +388,8 @@ static const struct {
     { "/v1/diff", false, ROUTE_DIFF },
     { "/v1/txn", false, ROUTE_TXN },
     { "/v1/rollback", false, ROUTE_ROLLBACK },
+    { "/v1/import", false, ROUTE_IMPORT },
+    { "/v1/export", false, ROUTE_EXPORT },
     { "/v1/drafts", false, ROUTE_DRAFTS },
     { "/v1/drafts/", true, ROUTE_DRAFT },
     { "/v1/secrets", false, ROUTE_SECRETS },
@@ -449,6 +451,8 @@ enum err rest_call(const struct http_request *http, struct arena *arena, struct 
         return secret_call(http, arena, out, detail);
     if (access_takes(out->route))
         return access_call(http, arena, out, detail);
+    if (out->route == ROUTE_EXPORT)
+        return export_call(http, arena, out, detail);
     if (out->route == ROUTE_DIFF)
         return diff_call(http, arena, out, detail);
     if (change_takes(out->route))
@@ -528,6 +532,7 @@ enum err rest_plan(struct rest_call *c, const struct kv *kv, struct arena *arena
             plan_config(c, kv, arena);
         return ERR_OK;
     case ROUTE_CONFIG_LIST:
+    case ROUTE_EXPORT:
         plan_list(c, kv, arena);
         return ERR_OK;
     case ROUTE_ENVIRONMENTS:

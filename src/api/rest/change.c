@@ -84,8 +84,8 @@ static void merge(const struct change *from, size_t low, size_t mid, size_t high
     }
 }
 
-/* By key; what is in order already costs one look. */
-static void sort(struct change_call *c, struct arena *arena)
+/* What is in order already costs one look. */
+void change_sort(struct change_call *c, struct arena *arena)
 {
     bool sorted = true;
     for (size_t i = 1; i < c->n && sorted; i++)
@@ -135,7 +135,7 @@ void change_settle(struct change_call *c, const struct kv *kv, struct arena *are
     c->unchanged = 0;
     if (c->n_faults)
         return;
-    sort(c, arena);
+    change_sort(c, arena);
     for (size_t i = 0; i < c->n; i++) {
         struct change *x = &c->items[i];
         x->before = kv_get(kv, x->key, 0);
@@ -398,6 +398,8 @@ static enum err plan(struct rest_call *call, const struct kv *kv, struct arena *
     struct change_call *c = call->change;
     if (call->route == ROUTE_ROLLBACK)
         return rollback_plan(call, kv, arena);
+    if (call->route == ROUTE_IMPORT)
+        return import_plan(call, kv, arena);
     change_items_read(c, arena);
     return ERR_OK;
 }

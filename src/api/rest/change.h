@@ -62,20 +62,18 @@ struct change_call {
     struct span *keys;
     size_t n_keys;
     int64_t revision; /* rollback: where to */
-    bool replace;                /* import: what is not in it goes */
     const struct jdoc *list;     /* txn, drafts: the changes as they are asked for */
     const char *list_at;         /* JSON Pointer to it */
     struct span environment;     /* of those that name none */
-    struct jdoc *document;       /* import */
-    int format;                  /* enum rest_format */
+    struct import *import;       /* of imports, else NULL */
     struct draft_call *draft;    /* of drafts, else NULL */
     struct kv_op *ops;           /* written besides, at most CHANGE_EXTRA_MAX */
     struct kv_compare *guards;   /* likewise */
     size_t n_ops, n_guards;
 };
 
-/* Of a route of drafts; read of the query here, the rest in draft_read.c. */
 struct draft_call;
+struct import;
 
 enum rest_format { FORMAT_JSON, FORMAT_YAML, FORMAT_ENV, FORMAT_COUNT };
 
@@ -91,6 +89,7 @@ struct span change_pointer(const struct change_call *c, size_t at, const char *m
 
 /* Looks up what is there, drops what would change nothing, and sorts by key. Faults: a version that
  * is not the one asked for; a key that comes twice. */
+void change_sort(struct change_call *c, struct arena *arena); /* by key */
 void change_settle(struct change_call *c, const struct kv *kv, struct arena *arena);
 /* After that: faults, a dry run, nothing to do, and too much at once are answered here; else
  * *writes, and call->request is the transaction. */
@@ -164,6 +163,23 @@ void draft_step(struct rest_call *call, const struct kv *kv, struct arena *arena
                 struct rest_answer *out, bool *writes);
 void draft_changed(const struct rest_call *call, const struct kv *kv, struct arena *arena,
                    struct rest_answer *out);
+
+/* ---- import.c, export.c ---- */
+
+enum {
+    EXPORT_KEYS_MAX = 10000,
+    EXPORT_ENV_MAX = 1000, /* lines of NAME="value" */
+    YAML_BLOCKS_MAX = 32,  /* written line by line; what is nested deeper, as JSON has it */
+};
+bool format_read(struct span name, enum rest_format *out);
+enum err import_call(const struct http_request *http, struct arena *arena, struct rest_call *call,
+                     const char **detail) MUST_CHECK;
+/* ERR_HISTORY_WIDE: replace, and more is there than it looks at. */
+enum err import_plan(struct rest_call *call, const struct kv *kv, struct arena *arena) MUST_CHECK;
+enum err export_call(const struct http_request *http, struct arena *arena, struct rest_call *call,
+                     const char **detail) MUST_CHECK;
+void export_answer(const struct rest_call *call, const struct kv_range_result *r,
+                   struct arena *arena, struct rest_answer *out);
 
 /* ---- rollback.c ---- */
 

@@ -415,12 +415,14 @@ static enum err txn_call(const struct http_request *http, struct arena *arena,
 bool change_takes(int route)
 {
     return route == ROUTE_TXN || route == ROUTE_ROLLBACK || route == ROUTE_DRAFTS ||
-           route == ROUTE_DRAFT;
+           route == ROUTE_DRAFT || route == ROUTE_IMPORT;
 }
 
 enum err change_call(const struct http_request *http, struct arena *arena, struct rest_call *call,
                      const char **detail)
 {
+    if (call->route == ROUTE_IMPORT)
+        return import_call(http, arena, call, detail);
     struct change_call *c = change_begin(call, arena);
     struct asking a = { c, call, detail };
     bool drafts = call->route == ROUTE_DRAFTS || call->route == ROUTE_DRAFT;

@@ -137,7 +137,7 @@ static inline void drive_check_answer(const struct rest_answer *a)
     CHECK((a->status >= 400) == span_is(type, "application/problem+json") ||
           (ofrep && span_is(type, "application/json")));
     CHECK((a->status == 304) == (type.len == 0) && (type.len == 0) == (a->body.len == 0));
-    if (type.len)
+    if (type.len && !span_is(type, "application/yaml") && !span_starts(type, SPAN("text/plain")))
         drive_json(a->body);
 }
 

@@ -165,6 +165,7 @@ struct rest_call {
     struct request asked;   /* rest_check: request, before it was guarded */
     struct kv_txn guards;   /* the compares that were added */
     unsigned tries;
+    int format;             /* enum rest_format of an export */
     int form;               /* enum rest_watch_form of server-sent events */
     enum rest_kind kind;
     enum rest_door door;
