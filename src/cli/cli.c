@@ -107,12 +107,40 @@ static const struct command commands[] = {
     { "approle", "list|put|get|role-id|secret-id|delete [NAME]", "ttl " COMMON,
       "what programs log in with at the door for Vault's clients, as the user of that name",
       "confman approle secret-id billing", 1, 2, run_approle },
-    { "import", "etcd", "from-endpoint from-snapshot from-data-dir " SOURCE " help",
+    { "diff", "[KEY]", "prefix from to environment to-environment " COMMON,
+      "what differs between two revisions of a config, or of all below a prefix, or between two "
+      "environments",
+      "confman diff app/ --prefix --environment staging --to-environment prod", 0, 1, run_diff },
+    { "rollback", "REVISION [KEY...]",
+      "prefix everything environment change-log dry-run confirm " COMMON,
+      "configs as they were at a revision, written anew as one transaction: these keys, all below "
+      "a prefix, or everything",
+      "confman rollback 120 app/ --prefix --environment prod --dry-run", 1, 34, run_rollback },
+    { "export", "[PREFIX]", "format environment inherited revision " COMMON,
+      "configs as a file of YAML (or JSON, or NAME=\"value\" lines), on standard output; names "
+      "are told behind the prefix",
+      "confman export app/ --environment prod > app.yaml", 0, 1, run_export },
+    { "draft",
+      "list|propose FILE|show ID|edit ID FILE|comment ID TEXT|approve ID [TEXT]|"
+      "reject ID [TEXT]|publish ID|schedule ID TIME|cancel ID|delete ID",
+      "draft-state environment confirm " COMMON,
+      "changes that are proposed, reviewed, and published as one transaction, now or at a time; "
+      "FILE is {\"title\", \"change_log\", \"changes\"} as JSON, - is standard input",
+      "confman draft schedule 17 2026-12-01T04:00:00Z", 1, 3, run_draft },
+    { "audit", "[PREFIX]", "by since until limit all-members " COMMON,
+      "who changed which keys, newest first, as the audit log of the server has it: lines of JSON; "
+      "keys of configs begin with confman/config/",
+      "confman audit confman/config/prod/ --by ann --since 2026-11-20T00:00:00Z", 0, 1,
+      run_audit },
+    { "import", "FILE|etcd",
+      "format below environment nested replace partial change-log dry-run confirm "
+      "from-endpoint from-snapshot from-data-dir " SOURCE " " COMMON,
+      "bring in configs of a YAML, JSON or .env file, as one transaction; or (import etcd) "
       "make a data directory of all that an etcd has, with its revisions: from a live one, its "
       "snapshot, or its data directory; with the server's --data-dir, --name, "
       "--initial-cluster, --initial-cluster-token. For a cluster take a snapshot once, and import "
       "it once for each member",
-      "confman import etcd --from-endpoint 10.0.0.1:2379 --data-dir data", 1, 1, run_import },
+      "confman import app.yaml --below app/ --environment prod --dry-run", 1, 1, run_import },
     { "auth", "enable|disable|status", COMMON,
       "whether requests are asked who makes them; enable wants a user root that has the role root",
       "confman auth enable", 1, 1, run_auth },

@@ -38,8 +38,9 @@ struct options {
     const char *name_space, *version, *versions, *reason, *share_file;
     int64_t shares, threshold;
     bool renew;
-    const char *format;
-    bool dry_run;
+    const char *to_environment, *change_log, *format, *by, *since, *until;
+    int64_t from, to;
+    bool dry_run, confirm, everything, nested, replace, partial, inherited, all_members;
     const char *args[34];
     int n_args;
     bool stream, own;
@@ -109,10 +110,12 @@ int door_ask(const struct options *o, const char *method, struct buf *path, stru
 /* The same, whatever --output says. */
 int door_read(const struct options *o, const char *method, struct buf *path, struct span body,
               json_t **out);
+void path_number(struct buf *b, const char *name, int64_t value); /* 0: nothing */
 void door_json(struct buf *b, const json_t *value);
 /* Appends what a file has; "-": standard input. EXIT_USAGE, told. */
 enum { DOOR_FILE_MAX = 8 << 20 /* bytes */ };
 int door_file(const char *name, struct buf *out);
+void print_changes(const json_t *answer); /* its items, as people read them */
 
 /* ---- who we are ---- */
 
@@ -165,6 +168,11 @@ struct span range_end_of(const struct options *o, struct span *key, struct arena
 /* ---- commands ---- */
 
 int run_put(const struct options *o, struct arena *arena);
+int run_diff(const struct options *o, struct arena *arena);
+int run_rollback(const struct options *o, struct arena *arena);
+int run_export(const struct options *o, struct arena *arena);
+int run_draft(const struct options *o, struct arena *arena);
+int run_audit(const struct options *o, struct arena *arena);
 int run_get(const struct options *o, struct arena *arena);
 int run_del(const struct options *o, struct arena *arena);
 int run_watch(const struct options *o, struct arena *arena);

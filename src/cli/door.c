@@ -19,6 +19,13 @@ void path_query(struct buf *b, const char *name, const char *value)
     path_add(b, value, "");
 }
 
+void path_number(struct buf *b, const char *name, int64_t value)
+{
+    if (value)
+        buf_format(b, "%c%s=%lld", b->data && memchr(b->data, '?', b->len) ? '&' : '?', name,
+                   (long long)value);
+}
+
 static int read_answer(const struct options *o, const char *method, struct buf *path,
                        struct span body, bool print, json_t **out)
 {

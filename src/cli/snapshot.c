@@ -138,12 +138,6 @@ int cli_etcd_hash(int argc, char **argv, int64_t revision, uint32_t *hash, int64
     return status;
 }
 
-int run_import(const struct options *o, struct arena *arena)
-{
-    (void)arena;
-    return cli_complain(EXIT_USAGE, "import: etcd, not \"%s\"", o->args[0]);
-}
-
 int run_snapshot(const struct options *o, struct arena *arena)
 {
     (void)arena;

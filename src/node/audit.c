@@ -1,29 +1,12 @@
-#include "node/audit.h"
+#include "node/audit_int.h"
 #include <stdio.h>
 #include <time.h>
 #include "base/check.h"
 #include "io/file/file.h"
-#include "node/node_int.h"
 #include "wire/json/json.h"
 #include "wire/protobuf/protobuf.h"
 
 enum { PATH_BYTES = PARAM_TEXT_MAX + 16 };
-
-struct audit {
-    struct job job;
-    struct node *node;
-    struct worker *worker;
-    struct buf lines;   /* the loop's */
-    struct buf writing; /* the worker's while it is busy */
-    struct file *file;  /* the worker's; NULL: to be opened */
-    uint64_t size;
-    uint64_t bytes_max;
-    int files;
-    enum err err;
-    bool busy, failed;
-    char why[256];
-    char path[PARAM_TEXT_MAX];
-};
 
 struct audit_note {
     struct buf text; /* members of the line's object that are known at once */
@@ -337,14 +320,17 @@ static void done(struct job *job)
 void audit_turn(struct node *n)
 {
     struct audit *a = n->audit;
-    if (!a || a->busy || !a->lines.len)
+    if (!a || a->busy)
         return;
-    struct buf empty = a->writing;
-    a->writing = a->lines;
-    a->lines = empty;
-    a->busy = true;
-    a->job = (struct job){ .run = run, .done = done };
-    thread_submit(a->worker, &a->job);
+    if (a->lines.len) {
+        struct buf empty = a->writing;
+        a->writing = a->lines;
+        a->lines = empty;
+        a->busy = true;
+        a->job = (struct job){ .run = run, .done = done };
+        thread_submit(a->worker, &a->job);
+    }
+    audit_find_turn(a);
 }
 
 bool audit_open(struct node *n)

@@ -36,5 +36,7 @@ void audit_end(struct node *n, struct audit_note *note, enum err e, const struct
                const struct kv_change *changes, size_t n_changes);
 /* A secret was read, or not (e). */
 void audit_secret(struct call *call, const struct secret_ask *a, int64_t version, enum err e);
+/* Looks for what call->rest->audit asks; the call is answered when it is found. */
+void audit_find(struct call *call);
 /* Both at once. */
 void audit_refused(struct call *call, const struct request *r, enum err e);

@@ -333,6 +333,10 @@ void call_answer(struct call *call, const struct reply *reply)
         secrets_replied(call, reply);
         return;
     }
+    if (call->rest->audit && reply->err == ERR_OK) {
+        audit_find(call);
+        return;
+    }
     if (call->rest->change && reply->err == ERR_OK) {
         changing_replied(call, reply);
         return;

@@ -388,6 +388,7 @@ static const struct {
     { "/v1/diff", false, ROUTE_DIFF },
     { "/v1/txn", false, ROUTE_TXN },
     { "/v1/rollback", false, ROUTE_ROLLBACK },
+    { "/v1/audit", false, ROUTE_AUDIT },
     { "/v1/import", false, ROUTE_IMPORT },
     { "/v1/export", false, ROUTE_EXPORT },
     { "/v1/drafts", false, ROUTE_DRAFTS },
@@ -451,6 +452,8 @@ enum err rest_call(const struct http_request *http, struct arena *arena, struct 
         return secret_call(http, arena, out, detail);
     if (access_takes(out->route))
         return access_call(http, arena, out, detail);
+    if (out->route == ROUTE_AUDIT)
+        return audit_call(http, arena, out, detail);
     if (out->route == ROUTE_EXPORT)
         return export_call(http, arena, out, detail);
     if (out->route == ROUTE_DIFF)

@@ -181,6 +181,14 @@ enum err export_call(const struct http_request *http, struct arena *arena, struc
 void export_answer(const struct rest_call *call, const struct kv_range_result *r,
                    struct arena *arena, struct rest_answer *out);
 
+/* RFC 3339, or milliseconds since 1970. */
+bool moment_read(struct span s, int64_t *ms);
+
+/* ---- audit.c ---- */
+
+enum err audit_call(const struct http_request *http, struct arena *arena, struct rest_call *call,
+                    const char **detail) MUST_CHECK;
+
 /* ---- rollback.c ---- */
 
 enum err rollback_call(const struct http_request *http, struct arena *arena,

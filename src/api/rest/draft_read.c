@@ -71,15 +71,17 @@ static bool time_read(struct span s, int64_t *ms)
     return true;
 }
 
+bool moment_read(struct span s, int64_t *ms)
+{
+    return number_read(s, ms) ? *ms <= DRAFT_TIME_MAX : time_read(s, ms);
+}
+
 static enum err read_at(const struct jdoc *body, struct draft_call *d, const char **detail)
 {
     const struct jdoc *at = jdoc_member(body, SPAN("at"));
     *detail = "/at: must be a time like 2026-11-21T09:00:00Z, or milliseconds since 1970";
-    bool good = jdoc_is(at, JDOC_STRING) ? time_read(at->text, &d->at_ms)
-                : jdoc_is(at, JDOC_NUMBER)
-                    ? jdoc_decimal_count(jdoc_decimal(at->text), &d->at_ms)
-                    : false;
-    return good && d->at_ms <= DRAFT_TIME_MAX ? ERR_OK : ERR_BAD_REQUEST;
+    bool good = jdoc_is(at, JDOC_STRING) || jdoc_is(at, JDOC_NUMBER);
+    return good && moment_read(at->text, &d->at_ms) ? ERR_OK : ERR_BAD_REQUEST;
 }
 
 /* ---- bodies ---- */

@@ -145,6 +145,14 @@ enum rest_door {
     REST_VAULT, /* api/vault made it, and says the answer */
 };
 
+/* What is looked for in the audit log. */
+struct audit_ask {
+    struct span prefix, user;  /* of a key that was written; who asked for it, if has_user */
+    struct span since, until;  /* as the log has its times; "": from ever, till now */
+    int64_t limit;
+    bool has_user, as_lines;
+};
+
 /* One call: what was asked, and what rest_reply needs to know to answer. Lives in the call's
  * arena. */
 struct flag_call;
@@ -157,6 +165,7 @@ struct rest_call {
     struct flag_call *flag; /* of a route of flags; else NULL */
     struct change_call *change; /* of one that changes several keys: see rest_change. Else NULL */
     struct diff_call *diff;     /* of a comparison; else NULL */
+    struct audit_ask *audit;    /* of the audit log, which the node looks into; else NULL */
     int64_t now_ms;         /* filled in by the node: since 1970 */
     struct flagsets *flags; /* likewise */
     const struct rest_world *world; /* so is this */
@@ -245,6 +254,11 @@ void rest_due_failed(struct rest_call *call, const struct kv *kv, const struct k
 /* The answer to it when it was written. */
 void rest_changed(const struct rest_call *call, const struct kv *kv, const struct reply *reply,
                   struct arena *arena, struct rest_answer *out);
+
+/* Lines of the audit log, newest first, each with its newline; more: than are told, and last is the
+ * time of the last one. */
+void rest_audit(const struct audit_ask *ask, struct span lines, bool more, struct span last,
+                struct span member, struct arena *arena, struct rest_answer *out);
 
 /* Whether author may be written beside a config. ERR_AUTHOR_LONG. */
 enum err rest_author(const struct rest_call *call, struct span author) MUST_CHECK;
