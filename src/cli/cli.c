@@ -157,6 +157,13 @@ static const struct command commands[] = {
       "what those may do who have the role: permissions are of keys; grants, with --verbs, of the "
       "configs and flags of an environment, or the secrets of a namespace, below PREFIX",
       "confman role grant dev app/ --environment prod --verbs read,write", 1, 4, run_role },
+    { "login", "", COMMON,
+      "log in, and keep the session for the commands that follow: by a page of the issuer that the "
+      "server names, or, with --user, by a password",
+      "confman login --user ann", 0, 0, run_login },
+    { "logout", "", COMMON, "end that session, and forget it", "confman logout", 0, 0, run_logout },
+    { "whoami", "", COMMON, "whom the server takes you for, and your roles",
+      "confman whoami --output json", 0, 0, run_whoami },
     { "mirror", "SOURCE",
       "source-prefix target-prefix mark overwrite until-caught-up " SOURCE " " COMMON,
       "keep keys of another etcd v3 server (HOST:PORT) the same here, each of its revisions in one "

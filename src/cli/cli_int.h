@@ -117,7 +117,12 @@ enum { DOOR_FILE_MAX = 8 << 20 /* bytes */ };
 int door_file(const char *name, struct buf *out);
 void print_changes(const json_t *answer); /* its items, as people read them */
 
+struct span client_token(const struct client *c); /* what the login was answered with, or "" */
+
 /* ---- who we are ---- */
+
+/* The token that `confman login` has kept for the endpoint, appended; false: there is none. */
+bool session_token(const struct options *o, struct buf *out);
 
 /* The user and password that the options name, read once; "" no user. EXIT_USAGE: no password can
  * be had (then told). */
@@ -200,6 +205,9 @@ int run_auth(const struct options *o, struct arena *arena);
 int run_user(const struct options *o, struct arena *arena);
 int run_role(const struct options *o, struct arena *arena);
 int cli_grant(const struct options *o); /* `role grant` and `role revoke` */
+int run_login(const struct options *o, struct arena *arena);
+int run_logout(const struct options *o, struct arena *arena);
+int run_whoami(const struct options *o, struct arena *arena);
 int run_alarm(const struct options *o, struct arena *arena);
 int run_defrag(const struct options *o, struct arena *arena);
 int run_hash(const struct options *o, struct arena *arena);

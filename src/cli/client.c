@@ -291,6 +291,11 @@ static int take_token(struct client *c)
               : cli_complain(EXIT_UNREACHABLE, "%s: an answer that makes no sense", c->endpoint);
 }
 
+struct span client_token(const struct client *c)
+{
+    return buf_all(&c->token);
+}
+
 /* Before the first call: who we are. */
 static int prove(struct client *c)
 {
@@ -303,6 +308,8 @@ static int prove(struct client *c)
         buf_text(&c->token, c->options->token);
         return EXIT_DONE;
     }
+    if (!c->options->user && session_token(c->options, &c->token))
+        return EXIT_DONE;
     int status = credentials_read(c->options, &r.name, &r.password);
     if (status != EXIT_DONE || !r.name.len)
         return status;

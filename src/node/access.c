@@ -79,6 +79,15 @@ void access_replied(struct call *call, const struct reply *reply)
         return;
     }
     enum err e = ERR_OK;
+    bool of_accounts = a->verb >= ACCESS_ACCOUNTS && a->verb <= ACCESS_ACCOUNT_DELETE;
+    if (of_accounts && reply->type == REQUEST_RANGE) {
+        struct rest_answer out;
+        rest_accounts(call->rest, &reply->range, call->node->machine.auth, &call->arena, &out);
+        call_answer_http(call, &out);
+        return;
+    }
+    if (of_accounts && !account_replied(call, reply))
+        return;
     if (changes && reply->type != REQUEST_NONE &&
         !reach_begin(call, &a->goal, false, reached, &e))
         return;

@@ -345,6 +345,8 @@ static enum err prove(struct call *call, struct span said, bool may_wait)
         return ERR_OK;
     if (c->basic)
         return prove_basic(call, said);
+    if (account_takes(said))
+        return account_prove(call, said);
     if (!oidc_takes(call->node, said))
         return ours ? prove_jwt(call, said) : prove_simple(call, said);
     if (ours && !c->exchanged && prove_jwt(call, said) == ERR_OK)

@@ -14,6 +14,7 @@
 #include "core/machine/machine.h"
 #include "io/key/key.h"
 #include "node/token.h"
+#include "node/tries.h"
 #include "wire/http/http.h"
 
 struct node;
@@ -35,6 +36,7 @@ enum {
 struct logins {
     struct tokens simple; /* by SHA-256 of their letters; number: their index */
     struct tokens seen;   /* passwords and signed tokens; number: the revision of auth */
+    struct tries tries;   /* passwords that were wrong */
     uint8_t salt[32];     /* before what seen hashes: what is in memory is of no use elsewhere */
     uint64_t generation;  /* rises with every change of auth */
     struct key *key;      /* NULL: simple tokens */

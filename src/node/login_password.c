@@ -30,6 +30,7 @@ struct login {
     uint8_t salt[PASSWORD_SALT];
     char hash[AUTH_HASH_MAX + 1]; /* given, but for HASH */
     uint64_t revision;            /* of auth, when hash was looked up */
+    uint64_t who, where; /* the user at this address, the address; 0: they are not counted */
     int64_t wall_ms;
     const struct key *key; /* not NULL: signs a token if the password is right */
     int64_t ttl_ms;
@@ -244,6 +245,56 @@ static void enqueue(struct login *l)
     work_next(l->node);
 }
 
+/* ---- how often one may be wrong ---- */
+
+/* Of a user at an address, or, user empty, of the address alone; never 0. */
+static uint64_t tries_key(struct call *call, struct span user)
+{
+    char address[TCP_ADDRESS_MAX] = "";
+    uint8_t hash[TOKEN_HASH];
+    struct buf b;
+    uint64_t key;
+    if (!call->conn->local)
+        tcp_peer(call->conn->fd, address);
+    char *port = strrchr(address, ':');
+    buf_open(&b, &call->node->pool.alloc);
+    buf_put(&b, address, port ? (size_t)(port - address) : strlen(address));
+    buf_u8(&b, 0);
+    buf_span(&b, user);
+    login_seen_hash(call->node, buf_all(&b), hash);
+    buf_close(&b);
+    memcpy(&key, hash, sizeof(key));
+    return key | 1;
+}
+
+/* Whether a password may be looked at now. */
+static enum err may_try(struct call *call, struct login *l)
+{
+    struct node *n = call->node;
+    uint32_t max = (uint32_t)n->params.login_failures_max;
+    int64_t now = loop_now_ms(n->loop);
+    if (!max)
+        return ERR_OK;
+    l->who = tries_key(call, user_of(l));
+    l->where = tries_key(call, SPAN_NONE);
+    int64_t wait = tries_wait_ms(&n->logins.tries, l->who, max, now);
+    int64_t of_all = tries_wait_ms(&n->logins.tries, l->where, max * TRIES_ADDRESS_TIMES, now);
+    call->retry_ms = wait > of_all ? wait : of_all;
+    n->metrics.logins_limited += call->retry_ms > 0;
+    return call->retry_ms ? ERR_LOGIN_TRIES : ERR_OK;
+}
+
+static void count_try(struct login *l, enum err e)
+{
+    struct node *n = l->node;
+    if (e == ERR_OK && l->who)
+        tries_right(&n->logins.tries, l->who);
+    if (e != ERR_AUTH_FAILED || !l->who)
+        return;
+    tries_wrong(&n->logins.tries, l->who, loop_now_ms(n->loop));
+    tries_wrong(&n->logins.tries, l->where, loop_now_ms(n->loop));
+}
+
 /* NULL: there are too many. */
 static struct login *login_new(struct call *call, enum login_kind kind, struct span user,
                                struct span password)
@@ -375,6 +426,7 @@ static void compared(struct login *l)
     }
     n->metrics.logins += e == ERR_OK;
     n->metrics.logins_failed += e == ERR_AUTH_FAILED;
+    count_try(l, e);
     if (l->kind == LOGIN_BASIC)
         finish_basic(l, e);
     else if (e != ERR_OK)
@@ -441,9 +493,11 @@ void login_begin(struct call *call, const struct request *r)
     if (e == ERR_OK) {
         l = login_new(call, hashes ? LOGIN_HASH : LOGIN_AUTHENTICATE, r->auth.user,
                       r->auth.password);
-        e = l ? ERR_OK : ERR_LOGINS_FULL;
+        e = !l ? ERR_LOGINS_FULL : hashes ? ERR_OK : may_try(call, l);
     }
     if (e != ERR_OK) {
+        if (l)
+            let_go(l);
         call_end(call, e);
         return;
     }
@@ -486,6 +540,11 @@ enum err login_basic(struct call *call, struct span user, struct span password)
     struct login *l = login_new(call, LOGIN_BASIC, user, password);
     if (!l)
         return ERR_LOGINS_FULL;
+    enum err e = may_try(call, l);
+    if (e != ERR_OK) {
+        let_go(l);
+        return e;
+    }
     call->caller.waits = true;
     enqueue(l);
     return ERR_OK;

@@ -19,6 +19,7 @@
 #include "io/thread/thread.h"
 #include "io/tls/tls.h"
 #include "node/access.h"
+#include "node/account.h"
 #include "node/admit.h"
 #include "node/audit.h"
 #include "node/cluster.h"

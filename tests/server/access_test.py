@@ -151,6 +151,73 @@ class AccessTest(unittest.TestCase):
         cli("role", "grant", "cli", "--namespace", "n", "--verbs", "read", code=1)
         cli("role", "grant", "cli", "--verbs", "read", code=2)
 
+    def test_who_may_approve(self):
+        for user, verbs in (("rev", ["approve"]), ("look", ["read"])):
+            self.ask("PUT", "roles/" + user, {"grants": [
+                {"environment": "test", "prefix": "app/", "verbs": verbs}]})
+            self.ask("PUT", "users/" + user, {"roles": [user]})
+            self.ask("POST", "users/%s?action=password" % user, {"password": user + "!"})
+        draft = self.ask("POST", "drafts?environment=test", {
+            "title": "t", "changes": [{"key": "app/d", "environment": "test", "value": 1}]}, 201,
+            user="ann")
+        path = "drafts/%s" % draft["id"]
+        self.ask("POST", path + ":approve", {}, 403, user="look")
+        self.ask("POST", path + ":approve", {}, user="rev")
+        self.ask("POST", path + ":publish", {}, 403, user="rev")
+        self.ask("POST", path + ":publish", {}, user="ann")
+
+    def test_service_accounts(self):
+        made = self.ask("PUT", "service-accounts/ci-1", {"roles": ["dev"]})
+        self.assertEqual(made, {"name": "service:ci-1", "roles": ["dev"]})
+        one = self.ask("POST", "service-accounts/ci-1?action=key", {})["key"]
+        self.assertTrue(one.startswith("cmk_ci-1_"))
+
+        def me(key, status=200):
+            return self.ask("GET", "me", None, status,
+                            ("-H", "authorization: Bearer " + key), user=None)
+        self.assertEqual(me(one)["user"], "service:ci-1")
+        for wrong in (one[:-1] + ("A" if one[-1] != "A" else "B"), one.replace("ci-1", "ci-2"),
+                      one[:-44] + one[-43:], one + "x", "cmk_"):
+            me(wrong, 401)
+        a = curl(self.node.url + "/v3/kv/range", "-H", "authorization: Bearer " + one,
+                 body=b'{"key": "YQ=="}')
+        self.assertEqual(a.json["message"], "etcdserver: permission denied")
+        # A rotation leaves the old key for a while; a key may end by itself; one may be taken.
+        two = self.ask("POST", "service-accounts/ci-1?action=rotate", {"grace_s": 600})["key"]
+        me(one), me(two)
+        three = self.ask("POST", "service-accounts/ci-1?action=rotate", {"ttl_s": 600})["key"]
+        me(one, 401), me(two, 401), me(three)
+        known = self.ask("GET", "service-accounts/ci-1")
+        self.assertEqual((known["user"], known["roles"], known["disabled"]),
+                         ("service:ci-1", ["dev"], False))
+        ids = [k["id"] for k in known["keys"]]
+        self.assertNotIn(three.split("_")[3], json.dumps(known))
+        self.assertIn("expires_at_ms", known["keys"][-1])
+        self.ask("DELETE", "service-accounts/ci-1?key=" + ids[-1])
+        self.ask("DELETE", "service-accounts/ci-1?key=" + ids[-1], status=404)
+        me(three, 401)
+        four = self.ask("POST", "service-accounts/ci-1?action=key", {})["key"]
+        me(four)
+        self.ask("PUT", "service-accounts/ci-1", {"roles": [], "disabled": True})
+        me(four, 401)
+        self.ask("PUT", "service-accounts/ci-1", {"roles": []})
+        self.assertEqual(me(four)["roles"], [])
+        for _ in range(9):
+            self.ask("POST", "service-accounts/ci-1?action=key", {})
+        self.ask("POST", "service-accounts/ci-1?action=key", {}, 409)
+        self.ask("PUT", "service-accounts/ci-1", {"roles": ["root"]}, 403, user="ann")
+        self.ask("POST", "service-accounts/ci-1?action=key", {}, 403, user="ann")
+        self.ask("GET", "service-accounts", status=403, user="ann")
+        self.ask("GET", "service-accounts/none", status=404)
+        self.ask("POST", "service-accounts/none?action=key", {}, 404)
+        self.ask("PUT", "service-accounts/a_b", {"roles": []}, 400)
+        self.ask("POST", "service-accounts/ci-1?action=key", {"ttl_s": -1}, 400)
+        self.assertEqual([a["name"] for a in self.ask("GET", "service-accounts")
+                          ["service_accounts"]], ["ci-1"])
+        self.ask("DELETE", "service-accounts/ci-1")
+        me(four, 401)
+        self.ask("GET", "users/service:ci-1", status=404)
+
     def test_refused(self):
         for path, body in (("users/x", {}), ("users/x", {"roles": [1]}), ("users/x", []),
                            ("users/", {"roles": []}), ("users/%ff", {"roles": []}),
@@ -174,6 +241,44 @@ class AccessTest(unittest.TestCase):
             self.node.url + "/v1/login", *JSON,
             body=b'{"user": "a", "password": "secret-word" "x"}').body.decode())
         self.ask("GET", "users/" + urllib.parse.quote("x" * 1025), status=400)
+
+
+@confman_only
+class TriesTest(unittest.TestCase):
+    def test_wrong_passwords_are_bounded(self):
+        node = Node(args=["--bcrypt-cost", "4", "--login-failures-max", "3"])
+        node.start()
+        try:
+            for user in ("root", "ann"):
+                for method, path, body in (("PUT", "users/" + user, {"roles": [
+                        "root"] if user == "root" else []}),
+                        ("POST", "users/%s?action=password" % user, {"password": user})):
+                    curl(node.url + "/v1/" + path, *JSON, "-X", method,
+                         body=json.dumps(body).encode())
+            curl(node.url + "/v3/auth/enable", body=b"{}")
+
+            def login(user, word):
+                return curl(node.url + "/v1/login", *JSON,
+                            body=json.dumps({"user": user, "password": word}).encode())
+            self.assertEqual([login("root", "x").status for _ in range(2)], [401, 401])
+            self.assertEqual(login("root", "root").status, 200)     # and the count begins anew
+            self.assertEqual([login("root", "x").status for _ in range(4)], [401] * 3 + [429])
+            late = login("root", "root")
+            self.assertEqual((late.status, late.json["code"]), (429, "login_tries"))
+            self.assertGreater(int(late.headers["retry-after"]), 30)
+            for again in (["-u", "root:root"],):
+                self.assertEqual(curl(node.url + "/v1/me", *again).status, 429)
+            a = curl(node.url + "/v3/auth/authenticate",
+                     body=b'{"name": "root", "password": "root"}')
+            self.assertEqual(a.status, 429)
+            self.assertEqual(login("ann", "ann").status, 200)       # others may
+            for i in range(25):
+                self.assertEqual(login("nobody-%d" % i, "x").status, 401)
+            self.assertEqual(login("ann", "ann").status, 429)       # now from here nobody
+            metrics = curl(node.url + "/metrics").body.decode()
+            self.assertIn("confman_logins_limited_total 5", metrics)
+        finally:
+            node.close()
 
 
 if __name__ == "__main__":

@@ -242,7 +242,8 @@ def main():
         tempfile.tempdir = "/dev/shm"
     started, same, counts, allowed, recent = time.monotonic(), True, {}, {}, []
     cost = ("--bcrypt-cost", "4")
-    with Node("etcd", args=cost) as left, Node("confman", args=cost) as right:
+    with Node("etcd", args=cost) as left, Node(
+            "confman", args=[*cost, "--login-failures-max", "0"]) as right:
         sides, ops = [Side(node.endpoint) for node in (left, right)], Ops(options.seed)
         for n in range(options.ops):
             method, request, who = ops.next()

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 import os
+import subprocess
 import time
 import unittest
 import urllib.parse
@@ -15,7 +16,7 @@ from cryptography.hazmat.primitives import serialization
 
 from etcd_api import pb
 from issuer import Issuer, other_keys
-from node import Node, confman_only, main, wait_until
+from node import Node, confman_bin, confman_only, main, wait_until
 from web import curl
 
 JSON = ("-H", "content-type: application/json")
@@ -263,6 +264,41 @@ class PageTest(Shared):
         a = curl(url, *(("-b", cookie) if cookie else ()))
         self.assertEqual(a.status, status, a)
         return a
+
+    def test_cli(self):
+        self.issuer.claims = {"sub": "cli", "groups": ["g-dev"]}
+        sessions = os.path.join(self.node.folder, "sessions")
+        env = dict(os.environ, CONFMAN_SESSIONS=sessions, no_proxy="127.0.0.1",
+                   CONFMAN_ENDPOINT=self.node.endpoint)
+
+        def cli(*args, code=0):
+            done = subprocess.run([confman_bin(), *args], env=env, text=True, capture_output=True,
+                                  timeout=30)
+            self.assertEqual(done.returncode, code, done)
+            return done.stdout
+        login = subprocess.Popen([confman_bin(), "login"], env=env, text=True,
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.assertIn("Open this page", login.stderr.readline())
+        back = curl(login.stderr.readline().strip()).headers["location"]
+        self.assertEqual(curl(back.replace("state=", "state=x")).status, 400)
+        self.assertEqual(curl(back).status, 200)
+        out, err = login.communicate(timeout=30)
+        self.assertEqual((login.returncode, out), (0, "user:  oidc:cli\nrole:  dev\n"), err)
+        self.assertEqual(os.stat(sessions).st_mode & 0o777, 0o600)
+        self.assertEqual(json.loads(cli("whoami", "--output", "json"))["user"], "oidc:cli")
+        cli("config", "set", "app/cli", "x")
+        cli("config", "set", "other/cli", "x", code=1)
+        self.assertIn("user:  root", cli("whoami", "--user", "root:root"))
+        cli("logout")
+        self.assertEqual(os.path.getsize(sessions), 0)
+        cli("whoami", code=1)
+        self.assertIn("user:  root", cli("login", "--user", "root:root"))
+        self.assertIn("user:  root", cli("whoami"))
+        with open(sessions, encoding="ascii") as f:
+            token = f.read().split()[1]
+        cli("logout")
+        cli("whoami", "--token", token, code=1)
+        cli("login", "--user", "root:wrong", code=1)
 
     def test_login(self):
         self.assertIn("oidc", [m["type"] for m in self.ask("GET", "login").json["methods"]])

@@ -183,10 +183,12 @@ static enum err read_body(struct reading *r)
         e = read_login(r, body);
     else if (r->ask->verb == ACCESS_USER_PASSWORD)
         e = read_password(r, body);
-    else if (r->ask->verb == ACCESS_USER_SET)
+    else if (r->ask->verb == ACCESS_USER_SET || r->ask->verb == ACCESS_ACCOUNT_SET)
         e = read_roles(r, body);
-    else
+    else if (r->ask->verb != ACCESS_ACCOUNT_KEY)
         e = read_grants(r, body);
+    if (e == ERR_OK)
+        e = account_body(body, r->ask, r->detail);
     json_decref(body);
     return e;
 }
@@ -196,9 +198,12 @@ static enum err read_body(struct reading *r)
 static enum err take_pair(void *context, struct span name, struct span value)
 {
     struct reading *r = context;
-    if (!span_is(name, "action"))
-        return refuse(r, "unknown query parameter; known is: action");
-    r->action = value;
+    if (span_is(name, "action"))
+        r->action = value;
+    else if (span_is(name, "key"))
+        r->ask->key_id = arena_copy(r->arena, value);
+    else
+        return refuse(r, "unknown query parameter; known are: action, and key of an account");
     return ERR_OK;
 }
 
@@ -218,6 +223,12 @@ static const struct {
     { ROUTE_LOGIN_OIDC, "GET", "", ACCESS_OIDC_START, false, REQUEST_NONE },
     { ROUTE_LOGIN_BACK, "GET", "", ACCESS_OIDC_BACK, false, REQUEST_NONE },
     { ROUTE_LOGOUT, "POST", "", ACCESS_LOGOUT, false, REQUEST_NONE },
+    { ROUTE_ACCOUNTS, "GET", "", ACCESS_ACCOUNTS, false, REQUEST_RANGE },
+    { ROUTE_ACCOUNT, "GET", "", ACCESS_ACCOUNT, false, REQUEST_RANGE },
+    { ROUTE_ACCOUNT, "PUT", "", ACCESS_ACCOUNT_SET, true, REQUEST_USER_LIST },
+    { ROUTE_ACCOUNT, "POST", "key", ACCESS_ACCOUNT_KEY, true, REQUEST_USER_LIST },
+    { ROUTE_ACCOUNT, "POST", "rotate", ACCESS_ACCOUNT_KEY, true, REQUEST_USER_LIST },
+    { ROUTE_ACCOUNT, "DELETE", "", ACCESS_ACCOUNT_DELETE, false, REQUEST_USER_LIST },
     { ROUTE_USERS, "GET", "", ACCESS_USERS, false, REQUEST_USER_LIST },
     { ROUTE_USER, "GET", "", ACCESS_USER, false, REQUEST_USER_GET },
     { ROUTE_USER, "PUT", "", ACCESS_USER_SET, true, REQUEST_USER_LIST },
@@ -244,6 +255,10 @@ int access_route(struct span path)
         return ROUTE_LOGIN_BACK;
     if (span_is(path, "/v1/logout"))
         return ROUTE_LOGOUT;
+    if (span_is(path, "/v1/service-accounts"))
+        return ROUTE_ACCOUNTS;
+    if (span_starts(path, SPAN(ACCOUNTS)))
+        return ROUTE_ACCOUNT;
     if (span_is(path, "/v1/users"))
         return ROUTE_USERS;
     if (span_starts(path, SPAN(USERS)))
@@ -264,8 +279,10 @@ bool access_takes(int route)
 static enum err read_name(struct reading *r, int route)
 {
     struct access_ask *a = r->ask;
-    size_t start = route == ROUTE_USER ? sizeof(USERS) - 1 : sizeof(ROLES) - 1;
-    if (route != ROUTE_USER && route != ROUTE_ROLE)
+    size_t start = route == ROUTE_USER      ? sizeof(USERS) - 1
+                   : route == ROUTE_ACCOUNT ? sizeof(ACCOUNTS) - 1
+                                            : sizeof(ROLES) - 1;
+    if (route != ROUTE_USER && route != ROUTE_ROLE && route != ROUTE_ACCOUNT)
         return ERR_OK;
     enum err e = http_decode(span_from(r->http->path, start), false, r->arena, &a->name);
     if (e != ERR_OK)
@@ -273,9 +290,11 @@ static enum err read_name(struct reading *r, int route)
     a->name = arena_copy(r->arena, a->name);
     if (!a->name.len || a->name.len > AUTH_NAME_MAX || !pb_utf8(a->name))
         return refuse(r, "a name has 1 to 1024 bytes, in UTF-8");
+    if (route == ROUTE_ACCOUNT && !account_name_good(a->name))
+        return refuse(r, "an account's name has 1 to 60 letters, digits and hyphens");
     if (route == ROUTE_USER)
         a->goal.user = a->name;
-    else
+    else if (route == ROUTE_ROLE)
         a->goal.role = a->name;
     return ERR_OK;
 }
@@ -308,11 +327,14 @@ enum err access_call(const struct http_request *http, struct arena *arena, struc
                          !span_is(r.action, verbs[i].action)))
         i++;
     if (i == VERBS)
-        return refuse(&r, "POST wants ?action=: password of a user, grant or revoke of a role; the "
-                          "other methods want none");
+        return refuse(&r, "POST wants ?action=: password of a user, grant or revoke of a role, key "
+                          "or rotate of an account; the other methods want none");
     *detail = NULL;
     out->access = a;
     a->verb = verbs[i].verb;
+    a->rotates = span_is(r.action, "rotate");
+    if (a->verb == ACCESS_ACCOUNT_DELETE && a->key_id.len)
+        a->verb = ACCESS_ACCOUNT_DROP;
     if (verbs[i].body && !rest_is_json(http))
         return ERR_MEDIA_TYPE;
     e = verbs[i].body ? read_body(&r) : ERR_OK;
@@ -320,7 +342,10 @@ enum err access_call(const struct http_request *http, struct arena *arena, struc
         e = refuse(&r, "the role root may do everything, always");
     out->request.type = verbs[i].type;
     out->request.serializable = a->verb == ACCESS_ME;
-    make_request(a, &out->request);
+    if (out->request.type == REQUEST_RANGE)
+        account_request(a, arena, &out->request);
+    else
+        make_request(a, &out->request);
     return e;
 }
 
@@ -552,6 +577,20 @@ void rest_access(const struct rest_call *call, const struct access_facts *f, str
     case ACCESS_USER_PASSWORD:
         done_write(&w, "changed");
         break;
+    case ACCESS_ACCOUNTS: /* see rest_accounts */
+    case ACCESS_ACCOUNT:
+        UNREACHABLE("service accounts are answered from their records");
+    case ACCESS_ACCOUNT_KEY:
+        jsonw_object(&w);
+        jsonw_name(&w, "key");
+        jsonw_text(&w, span_text(a->key));
+        jsonw_object_end(&w);
+        break;
+    case ACCESS_ACCOUNT_SET:
+        user_write(&w, f->auth, a->goal.user, arena);
+        break;
+    case ACCESS_ACCOUNT_DROP:
+    case ACCESS_ACCOUNT_DELETE:
     case ACCESS_DELETE:
         done_write(&w, "deleted");
         break;

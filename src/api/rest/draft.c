@@ -317,6 +317,38 @@ static void may_write(struct rest_call *call, struct arena *arena)
         fault(c, e, err_text(e));
 }
 
+static bool permits_put(const struct rest_call *call, struct span key)
+{
+    struct request r = { .type = REQUEST_PUT, .put = { .key = key } };
+    return !call->world->permits || call->world->permits(call->world->context, &r) == ERR_OK;
+}
+
+/* Whether who asks may review all of it: write it, or, what a role's verb approve gives, the key of
+ * the same name below "confman/approve/". */
+static void may_review(struct rest_call *call, struct arena *arena)
+{
+    static const char *const roots[] = { REST_CONFIGS, "confman/flag/" };
+    struct change_call *c = call->change;
+    for (size_t i = 0; i < c->n; i++) {
+        struct span key = c->items[i].key;
+        bool may = permits_put(call, key);
+        for (size_t j = 0; j < 2 && !may; j++) {
+            struct buf b;
+            if (!span_starts(key, span_text(roots[j])))
+                continue;
+            buf_open(&b, arena->alloc);
+            buf_text(&b, "confman/approve/");
+            buf_span(&b, span_from(key, strlen(roots[j])));
+            may = permits_put(call, arena_copy(arena, buf_all(&b)));
+            buf_close(&b);
+        }
+        if (!may) {
+            fault(c, ERR_PERMISSION_DENIED, err_text(ERR_PERMISSION_DENIED));
+            return;
+        }
+    }
+}
+
 /* A draft that could never be published is not taken. */
 static bool would_pass(struct rest_call *call, const struct kv *kv, struct arena *arena,
                        struct rest_answer *out)
@@ -445,7 +477,7 @@ static void review(struct rest_call *call, struct draft *d, const struct kv *kv,
     draft_items(c, d, arena);
     if (d->state != DRAFT_OPEN && d->state != DRAFT_FAILED && d->state != DRAFT_SCHEDULED)
         fault(c, ERR_DRAFT_STATE, "it is published or rejected already");
-    may_write(call, arena);
+    may_review(call, arena);
     c->n = 0;
     guard_draft(c, d, arena);
     put_event(c, d, kv, good ? "approve" : "reject", c->draft->text, arena);

@@ -19,6 +19,7 @@
 #include "base/span.h"
 #include "core/delivery/delivery.h"
 #include "core/flagset/flagset.h"
+#include "core/account/account.h"
 #include "core/machine/machine.h"
 #include "core/secret/secret.h"
 #include "core/watch/watch.h"
@@ -35,6 +36,8 @@ enum {
     REST_PAGE_MAX = 1000,
     REST_USER_ROLES_MAX = 64, /* that one PUT of a user names */
     REST_GRANTS_MAX = 256,    /* ranges of keys that one PUT of a role comes to */
+    REST_ACCOUNTS_MAX = 1000, /* service accounts that a list tells of */
+    REST_KEY_TTL_MAX_S = 10 * 366 * 24 * 3600, /* of a service account's key, if it ends at all */
 };
 
 enum rest_kind {
@@ -123,6 +126,12 @@ enum access_verb {
     ACCESS_USER_SET,
     ACCESS_USER_PASSWORD,
     ACCESS_DELETE,
+    ACCESS_ACCOUNTS,
+    ACCESS_ACCOUNT,
+    ACCESS_ACCOUNT_SET,
+    ACCESS_ACCOUNT_KEY,  /* a new one */
+    ACCESS_ACCOUNT_DROP, /* of a key */
+    ACCESS_ACCOUNT_DELETE,
     ACCESS_ROLES,
     ACCESS_ROLE,
     ACCESS_ROLE_SET, /* it and what follows change a role */
@@ -135,6 +144,12 @@ struct access_ask {
     struct span name, password;
     bool cookie;           /* LOGIN: the token comes as a cookie alone */
     struct auth_goal goal; /* the verbs that SET, GRANT, REVOKE: what shall be */
+    /* of service accounts */
+    bool disabled, rotates; /* rotates: the other keys end after grace_s */
+    int64_t ttl_s, grace_s; /* ttl 0: the key does not end */
+    struct span key_id;
+    unsigned tries;                  /* the node's */
+    char key[ACCOUNT_TOKEN_MAX + 1]; /* that the node made: told once */
 };
 
 /* The cookie that a login of the page is kept in. */
@@ -295,6 +310,9 @@ struct span rest_cookie(struct span token, bool secure, struct arena *arena);
 /* The answer to one of call->access that went well. */
 void rest_access(const struct rest_call *call, const struct access_facts *f, struct arena *arena,
                  struct rest_answer *out);
+/* The same for a list of service accounts, or one. */
+void rest_accounts(const struct rest_call *call, const struct kv_range_result *found,
+                   const struct auth *auth, struct arena *arena, struct rest_answer *out);
 
 /* ---- watch: the same events as text/event-stream or as WebSocket text messages ---- */
 

@@ -241,6 +241,13 @@ bool access_takes(int route);
 enum err access_call(const struct http_request *http, struct arena *arena, struct rest_call *out,
                      const char **detail) MUST_CHECK;
 
+/* ---- account.c ---- */
+
+#define ACCOUNTS "/v1/service-accounts/"
+/* The body of a PUT or POST; ERR_BAD_REQUEST. */
+enum err account_body(const json_t *body, struct access_ask *a, const char **detail) MUST_CHECK;
+void account_request(const struct access_ask *a, struct arena *arena, struct request *out);
+
 /* ---- grant.c: rights as people say them ---- */
 
 struct grant {
