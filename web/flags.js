@@ -121,7 +121,7 @@ async function create(environment, done) {
 function playground() {
   const context = h("textarea", {
     class: "mono",
-    rows: "4",
+    rows: "3",
     spellcheck: "false",
     value: sessionStorage.getItem(KEPT) || '{\n  "targetingKey": "user-7"\n}',
   });
@@ -160,6 +160,7 @@ function playground() {
       answer.replaceChildren(h("p", { class: "problem" }, e.message));
     }
     run.disabled = false;
+    answer.scrollIntoView({ block: "nearest" });
   }
   context.addEventListener("keydown", (e) => {
     if (e.key === "Enter" && (e.ctrlKey || e.metaKey)) e.preventDefault(), evaluate();

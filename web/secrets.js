@@ -3,6 +3,7 @@
 import { h, button, field, dialog, note, ago, count } from "./dom.js";
 import { call, get, queryOf } from "./http.js";
 import { list, marked } from "./list.js";
+import { sealBanner } from "./seal.js";
 
 const SHOWN_MS = 30000; // then what was revealed is hidden again
 const UP = "..";
@@ -308,7 +309,7 @@ function pane(close, changed) {
 }
 
 export function secrets(root, parameters) {
-  const banner = h("div", { class: "banner warn", hidden: true });
+  const banner = sealBanner(read);
   const space = h("input", {
     class: "inline",
     "aria-label": "Namespace",
@@ -380,21 +381,7 @@ export function secrets(root, parameters) {
   }
   async function read() {
     try {
-      const seal = await get("/v1/seal");
-      banner.hidden = !seal.sealed;
-      banner.replaceChildren(
-        h("span", { class: "dot" }),
-        h(
-          "div",
-          {},
-          h("strong", {}, "This node is sealed"),
-          h(
-            "span",
-            {},
-            "It has no key that opens secrets; everything else works. See confman seal status.",
-          ),
-        ),
-      );
+      await banner.read();
       const page = await get(`/v1/secrets?${queryOf({ namespace: space.value, prefix })}`);
       names = page.names;
       more = page.more;

@@ -342,9 +342,33 @@ const tests = {
 
   async secrets_are_revealed_for_a_reason() {
     const page = await open("#/secrets");
+    const sheet = page.getByRole("dialog");
+    // a seal of three shares, closed and opened again with two
+    await page.getByText("There is no seal yet").waitFor();
+    await page.getByRole("button", { name: "Set up" }).click();
+    await sheet.getByLabel("Shares").fill("3");
+    await sheet.getByLabel("Needed to open").fill("2");
+    await sheet.getByRole("button", { name: "Make them" }).click();
+    await page.getByRole("dialog", { name: "The shares" }).waitFor();
+    await accessible(page);
+    const shares = await sheet
+      .locator("li")
+      .evaluateAll((all) => all.map((x) => x.firstChild.data));
+    assert.strictEqual(shares.length, 3);
+    await sheet.getByRole("button", { name: "They are kept" }).click();
+    await page.getByText("There is no seal yet").waitFor({ state: "hidden" });
+    const closed = await fetch(`${BASE}/v1/seal/seal`, { method: "POST" });
+    assert.ok(closed.ok, String(closed.status));
+    await page.reload();
+    for (const share of [shares[2], shares[0]]) {
+      await page.getByRole("button", { name: "Unseal" }).click();
+      await sheet.getByLabel("A share").fill(share);
+      await sheet.getByRole("button", { name: "Give" }).click();
+      await sheet.waitFor({ state: "detached" });
+    }
+    await page.getByText("This node opens secrets.").waitFor();
     await page.getByText("No secrets here yet").waitFor();
     await page.getByRole("button", { name: "New secret" }).click();
-    const sheet = page.getByRole("dialog");
     await sheet.getByLabel("Path").fill("db/main");
     await sheet.getByLabel("Name").fill("password");
     await sheet.getByLabel("Value").fill("correct horse");

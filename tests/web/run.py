@@ -1,5 +1,5 @@
 """The page at /ui/ in a real browser: installs playwright-core and axe-core by their lock file when
-that is new, and runs page_test.js against a node of its own.
+that is new, and runs page_test.js against two nodes of its own, one with an issuer of logins.
 
     run.py [--pictures FOLDER] [test...]
 """
@@ -7,7 +7,6 @@ import hashlib
 import os
 import subprocess
 import sys
-import tempfile
 from contextlib import closing
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -43,15 +42,12 @@ def main():
         environment["PICTURES"] = os.path.abspath(arguments[1])
         arguments = arguments[2:]
     install()
-    with tempfile.NamedTemporaryFile() as key:
-        key.write(os.urandom(32))
-        key.flush()
-        issuer = Issuer()
-        issuer.claims = {"sub": "ann", "groups": ["g-dev"]}
-        with Node(args=["--seal-key-file", key.name]) as node, closing(oidc_node(issuer)) as other:
-            environment.update(PAGE=node.url, PAGE_OIDC=other.url)
-            done = subprocess.run(["node", "page_test.js"] + arguments, cwd=HERE, env=environment,
-                                  timeout=TEST_SECONDS)
+    issuer = Issuer()
+    issuer.claims = {"sub": "ann", "groups": ["g-dev"]}
+    with Node() as node, closing(oidc_node(issuer)) as other:
+        environment.update(PAGE=node.url, PAGE_OIDC=other.url)
+        done = subprocess.run(["node", "page_test.js"] + arguments, cwd=HERE, env=environment,
+                              timeout=TEST_SECONDS)
     sys.exit(done.returncode)
 
 
