@@ -98,6 +98,42 @@ class FlagTest(ServerTest):
         self.assertIn(b'id: %d\nevent: message\ndata: {"type":"refetchEvaluation"}\n\n' % now,
                       stream.body)
 
+    def test_events_of_what_flags_share(self):
+        before = self.put("colour", COLOUR).json["revision"]
+        shared = {"changes": [{"kind": "flagset",
+                               "value": {"$evaluators": {"staff": {"==": [1, 1]}}}}]}
+        told = self.call("POST", "/v1/txn", shared)
+        self.assertEqual(told.status, 200, told)
+        self.put("page", dict(COLOUR, targeting={"if": [{"$ref": "staff"}, "blue"]}))
+        self.assertEqual(self.ofrep("page").json["value"], "#00f")
+        bad = {"changes": [{"kind": "flagset", "value": {"$evaluators": {"staff": {"no": 1}}}}]}
+        refused = self.call("POST", "/v1/txn", bad)
+        self.assertEqual(refused.status, 400)
+        self.assertIn("no operation has this name", str(refused.json["errors"]))
+        shared["changes"][0]["value"]["$evaluators"]["staff"] = {"==": [1, 2]}
+        now = self.call("POST", "/v1/txn", shared).json["revision"]
+        self.assertEqual(self.ofrep("page").json["value"], "#f00")
+        stream = curl(self.node.url + "/ofrep/v1/events?environment=" + self.environment,
+                      "-H", "Last-Event-ID: %d" % before, "--http1.1", seconds=1, partial=True)
+        self.assertIn(b'id: %d\nevent: message\ndata: {"type":"refetchEvaluation"}' % now,
+                      stream.body)
+
+    def counted(self, name):
+        body = curl(self.node.url + "/metrics").body.decode()
+        return next(int(line.split()[1]) for line in body.splitlines()
+                    if line.startswith(name + " "))
+
+    def test_compiled_once(self):
+        self.put("colour", COLOUR)
+        self.ofrep("colour")
+        before = [self.counted("confman_flags_%s_total" % w) for w in ("compiled", "evaluated")]
+        for _ in range(3):
+            self.ofrep("colour")
+            self.ofrep()
+        after = [self.counted("confman_flags_%s_total" % w) for w in ("compiled", "evaluated")]
+        self.assertEqual([b - a for a, b in zip(before, after)], [0, 6])
+        self.assertGreater(self.counted("confman_flag_cache_bytes"), 0)
+
     def test_explain_prerequisites_schedule_and_kill(self):
         self.put("base", {"variants": {"on": True, "off": False}, "defaultVariant": "off"})
         need = {"variants": {"on": 1, "off": 0}, "defaultVariant": "on",

@@ -269,6 +269,8 @@ static int respond_all(const struct answering *a, struct flagset *set, struct fl
 {
     struct pb_resolve_all_response m = { .metadata = NULL };
     size_t count = flagset_count(set);
+    int64_t steps = FLAG_ALL_STEPS_MAX;
+    c->steps = &steps;
     m.flags = ARENA_ARRAY(a->arena, struct pb_resolve_all_response_flags_entry, count + 1);
     for (size_t i = 0; i < count; i++) {
         struct flag_result r;

@@ -445,7 +445,9 @@ static void all_answer(struct answering *a, struct rest_answer *out)
 {
     struct buf b, tag;
     struct jsonw w;
+    int64_t steps = FLAG_ALL_STEPS_MAX;
     open_answering(a);
+    a->context.steps = &steps;
     open_body(&b, &w, a->arena);
     jsonw_name(&w, "flags");
     jsonw_array(&w);

@@ -355,6 +355,18 @@ static void open_run(struct run *r, const struct flag *f, const struct flag_cont
     r->own_object = (struct fval){ .type = FVAL_OBJECT, .n = 2, .members = r->own_members };
 }
 
+/* As many steps as a rule may take, of those that are left to all. */
+static bool run_within(struct run *r, const struct flag *f, const struct flag_context *c,
+                       const struct frame *top, struct fval *out)
+{
+    int64_t have = c->steps && *c->steps < FLAG_STEPS_MAX ? *c->steps : FLAG_STEPS_MAX;
+    r->steps = have;
+    bool ok = run_rule(r, f->rule, top, out);
+    if (c->steps)
+        *c->steps -= have - (r->steps < 0 ? 0 : r->steps);
+    return ok;
+}
+
 static void by_rule(const struct flag *f, const struct flag_context *c, struct flag_result *out)
 {
     static const struct fval nothing = { .type = FVAL_OBJECT };
@@ -362,7 +374,7 @@ static void by_rule(const struct flag *f, const struct flag_context *c, struct f
     struct fval v;
     open_run(&r, f, c);
     struct frame top = { NULL, c->values ? c->values : &nothing, 0 };
-    if (!run_rule(&r, f->rule, &top, &v)) {
+    if (!run_within(&r, f, c, &top, &v)) {
         tell(c, "the rule failed");
         fail(f, FLAG_GENERAL, "the targeting rule failed", out);
         return;

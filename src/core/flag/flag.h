@@ -19,7 +19,8 @@ enum {
     FLAG_BYTES_MAX = 256 << 10, /* of one definition, and of one context */
     FLAG_VALUES_MAX = 1 << 16,  /* JSON values in either */
     FLAG_DEPTH_MAX = 64,        /* of JSON, and of operations inside one another */
-    FLAG_STEPS_MAX = 100000,    /* of one evaluation, prerequisites included */
+    FLAG_STEPS_MAX = 100000,    /* of one rule */
+    FLAG_ALL_STEPS_MAX = 1000000, /* of all rules of one answer: some 20 ms */
     FLAG_SCRATCH_BYTES = 64 << 10,
     FLAG_CHAIN_MAX = 8, /* prerequisites of prerequisites */
     FLAG_WHY_MAX = 240,
@@ -114,6 +115,7 @@ struct flag_context {
     void *user;
     void *scratch;       /* FLAG_SCRATCH_BYTES */
     struct buf *explain; /* not NULL: lines of what was decided and why */
+    int64_t *steps; /* left to all that share it, FLAG_ALL_STEPS_MAX at first; NULL: no bound */
 };
 
 struct flag_result {

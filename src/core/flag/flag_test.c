@@ -221,10 +221,30 @@ TEST(flag_rules_that_would_run_away)
     EXPECT(close_all(&t));
 }
 
+TEST(flag_steps_of_one_answer)
+{
+    static const char rule[] =
+        "{\"variants\":{\"a\":1},\"targeting\":{\"if\":[{\"==\":[1,2]},\"a\","
+        "\"a\"]}}";
+    struct bench t;
+    const struct flag *flag;
+    struct flag_result r;
+    int64_t steps = 12;
+    int done = 0;
+    open_all(&t);
+    struct flag_context c = { .scratch = t.scratch, .steps = &steps };
+    EXPECT(flag_compile(SPAN("f"), span_text(rule), NULL, &t.arena, &flag, t.why) == ERR_OK);
+    for (flag_evaluate(flag, &c, &r); r.reason == FLAG_TARGETED; flag_evaluate(flag, &c, &r))
+        done++;
+    EXPECT(done == 2 && r.reason == FLAG_FAILED && r.error == FLAG_GENERAL && steps == 0);
+    EXPECT(close_all(&t));
+}
+
 TEST(flag_json_that_is_refused)
 {
-    static const char *const texts[] = { "", "{", "[1,", "{\"a\":}", "01", "1.", "\"\\ud800\"",
-                                         "\"\\q\"", "nul", "1 2", "1e999", "\"\n\"", "{1:2}" };
+    static const char *const texts[] = { "",      "{",           "[1,",     "{\"a\":}", "01",
+                                         "1.",    "\"\\ud800\"", "\"\\q\"", "nul",      "1 2",
+                                         "1e999", "\"\n\"",      "{1:2}" };
     struct bench t;
     struct fval v;
     open_all(&t);
