@@ -13,6 +13,7 @@ struct arena {
 };
 
 void arena_open(struct arena *a, struct alloc *alloc);
+void arena_open_small(struct arena *a, struct alloc *alloc); /* for a few bytes kept for long */
 void arena_reset(struct arena *a); /* keeps one block for the next round */
 void arena_close(struct arena *a);
 

@@ -7,6 +7,19 @@
 #include "base/test.h"
 #include "base/vec.h"
 
+TEST(arena_small_takes_little)
+{
+    struct alloc heap;
+    struct arena a;
+    alloc_heap(&heap);
+    arena_open_small(&a, &heap);
+    EXPECT(span_is(arena_copy(&a, SPAN("kept")), "kept") && heap.used < 200);
+    EXPECT(arena_alloc(&a, 5000) && heap.used > 5000);
+    arena_reset(&a);
+    arena_close(&a);
+    EXPECT(heap.used == 0);
+}
+
 TEST(base_crc_known_value)
 {
     EXPECT(crc32c(0, "123456789", 9) == 0xe3069283u); /* RFC 3720 */

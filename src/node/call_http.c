@@ -228,13 +228,12 @@ static void begin_push(struct call *call)
 {
     struct conn *c = call->conn;
     pushing_begin(call);
-    if (!c->ws || call->caller.said.len)
+    if (!c->ws)
         return;
     http1_close(c->http1);
     c->http1 = NULL;
     call->http = (struct http_request){ .body = SPAN_NONE };
-    call->rest = pushing_rest(call->node);
-    arena_close(&call->arena);
+    pushing_stands(call);
 }
 
 static void refuse_rest(struct call *call, enum err e, const char *detail)

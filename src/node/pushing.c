@@ -75,11 +75,6 @@ struct delivery_table *pushing_table(const struct node *n)
     return n->pushing->table;
 }
 
-struct rest_call *pushing_rest(struct node *n)
-{
-    return &n->pushing->rest;
-}
-
 int64_t pushing_streams(const struct node *n)
 {
     return n->pushing->n_streams;
@@ -562,6 +557,19 @@ void pushing_begin(struct call *call)
         hello(s, asked);
     if (asked->ask == PUSH_SUBSCRIBE)
         subscribe(s, asked);
+}
+
+void pushing_stands(struct call *call)
+{
+    struct arena small;
+    arena_open_small(&small, call->arena.alloc);
+    if (call->caller.said.len)
+        call->caller.said = arena_copy(&small, call->caller.said);
+    if (call->push->user.len)
+        call->push->user = arena_copy(&small, call->push->user);
+    arena_close(&call->arena);
+    call->arena = small;
+    call->rest = &call->node->pushing->rest;
 }
 
 void pushing_end(struct call *call)

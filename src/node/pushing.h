@@ -18,7 +18,6 @@ struct call;
 struct node;
 struct pushing;
 struct push_stream;
-struct rest_call;
 
 enum {
     PUSH_SUBSCRIPTIONS_MAX = 256, /* of one connection */
@@ -36,8 +35,8 @@ void pushing_close(struct node *n); /* when all calls are gone */
 enum err pushing_admit(struct call *call) MUST_CHECK;
 /* The answer's head is sent: welcomes, and takes what the query asks. */
 void pushing_begin(struct call *call);
-/* What may stand for a WebSocket's request once it has begun. */
-struct rest_call *pushing_rest(struct node *n);
+/* A WebSocket's request is not needed any more: keeps what proves who asks, and little else. */
+void pushing_stands(struct call *call);
 void pushing_message(struct call *call, struct span text); /* a WebSocket's */
 void pushing_end(struct call *call);
 
