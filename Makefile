@@ -165,6 +165,7 @@ conformance: all
 	@/usr/bin/python3 tests/server/run.py
 	@/usr/bin/python3 tests/server/packaged.py
 	@/usr/bin/python3 tests/server/openfeature.py
+	@/usr/bin/python3 tests/server/node_vault.py
 	@/usr/bin/python3 tests/server/flag_suite.py
 	+@tests/schema/run
 	@/usr/bin/python3 tests/web/run.py

@@ -79,6 +79,18 @@ static enum err open_root(struct node *n, const struct secret_key *k, uint8_t ro
     return ERR_SEALED;
 }
 
+bool seal_is_open(struct node *n)
+{
+    const struct secrets *s = n->secrets;
+    struct secret_keys keys;
+    if (!s->n_keys || seal_keys_at(n, SPAN(SECRET_SEAL), &keys) != ERR_OK)
+        return false;
+    for (size_t i = 0; keys.n && i < s->n_keys; i++)
+        if (memcmp(keys.items[keys.n - 1].by, s->ids[i], CIPHER_ID) == 0)
+            return true;
+    return !keys.n;
+}
+
 static bool is_key(const uint8_t key[CIPHER_KEY], const uint8_t *by)
 {
     uint8_t id[CIPHER_ID];

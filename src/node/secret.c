@@ -506,6 +506,7 @@ void secrets_replied(struct call *call, const struct reply *reply)
 {
     const struct secret_ask *a = call->rest->secret;
     struct secret_work *w = call->secret;
+    bool vault = call->rest->door == REST_VAULT;
     call->node->secrets_came = true; /* it goes in another turn than it came */
     if (!w)
         w = call->secret = ARENA_NEW(&call->arena, struct secret_work);
@@ -513,6 +514,9 @@ void secrets_replied(struct call *call, const struct reply *reply)
         answer_status(call);
     else if (a->verb == SECRET_UNSEAL)
         unseal(call);
+    else if (a->verb != SECRET_INIT && (a->verb != SECRET_LIST || vault) && w->step == STEP_READ &&
+             !seal_is_open(call->node))
+        refuse(call, ERR_SEALED); /* whatever is asked of secrets, but REST's names */
     else if (a->verb == SECRET_LIST)
         answer_list(call, &reply->range);
     else if (a->verb == SECRET_NAMESPACES)

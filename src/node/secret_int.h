@@ -35,6 +35,8 @@ enum err seal_unbox_key(struct node *n, const uint8_t *by, struct span binding, 
                         uint8_t key[CIPHER_KEY]) MUST_CHECK;
 /* The keys that stand at a place; n 0: none yet. ERR_CORRUPT, ERR_FORMAT. */
 enum err seal_keys_at(struct node *n, struct span at, struct secret_keys *out) MUST_CHECK;
+/* Whether this node has the key that opens the root keys; before there are any, that it has one. */
+bool seal_is_open(struct node *n);
 /* The newest root key, or the one that by tells. ERR_SEALED; ERR_NOT_FOUND: there is none yet;
  * ERR_CORRUPT: there is none such. */
 enum err seal_root(struct node *n, const uint8_t *by, uint8_t root[CIPHER_KEY]) MUST_CHECK;

@@ -111,6 +111,42 @@ class SecretTest(unittest.TestCase):
         self.assertEqual(self.ask("GET", "secrets?prefix=l")["names"], ["a", "b/"])
         self.assertEqual(self.ask("GET", "secrets?namespace=other")["names"], ["l/"])
 
+    def test_patch_and_configure(self):
+        self.put("pc", a=1, b={"c": 2, "d": 3})
+        self.assertEqual(self.ask("POST", "secrets/pc?action=patch&version=1",
+                                  {"data": {"b": {"c": None}, "e": "f"}})["version"], 2)
+        self.assertEqual(self.ask("GET", "secrets/pc")["data"], {"a": 1, "b": {"d": 3}, "e": "f"})
+        self.ask("POST", "secrets/pc?action=patch&version=1", {"data": {"x": 1}}, 412)
+        self.ask("POST", "secrets/pc-none?action=patch", {"data": {"x": 1}}, 404)
+        self.ask("POST", "secrets/pc?action=configure",
+                 {"custom": {"owner": "red"}, "delete_after_s": 3600})
+        known = self.ask("GET", "secrets/pc?metadata=true")
+        self.assertEqual((known["custom"], known["delete_after_s"]), ({"owner": "red"}, 3600))
+        self.put("pc", a=2)
+        self.assertIn("deletes_at_ms", self.ask("GET", "secrets/pc"))
+        for wrong in ({"custom": {"a": 1}}, {"delete_after_s": -1}, {"max_versions": 101},
+                      {"check_required": 1}, {"custom": {"a": "x" * 20000}}):
+            self.ask("POST", "secrets/pc?action=configure", wrong, 400)
+        self.cli("secret", "configure", "max_versions=2", "reason_required=true", "--namespace",
+                 "strict")
+        self.assertTrue(self.ask("GET", "secrets?metadata=true&namespace=strict")
+                        ["reason_required"])
+        self.cli("secret", "put", "x", "a=1", "--namespace", "strict")
+        self.assertIn("reason", self.cli("secret", "get", "x", "--namespace", "strict", code=1))
+        self.cli("secret", "get", "x", "--namespace", "strict", "--reason", "test")
+        self.cli("secret", "configure", "x", "max_versions=two", code=2)
+
+    def test_approles(self):
+        self.cli("approle", "put", "billing", "--ttl", "600")
+        self.assertEqual(self.cli("approle", "list"), "billing\n")
+        self.assertRegex(self.cli("approle", "role-id", "billing"), r"role_id  \S+\.billing\n")
+        self.assertIn("secret_id", self.cli("approle", "secret-id", "billing"))
+        self.assertIn("token_ttl  600", self.cli("approle", "get", "billing"))
+        self.cli("approle", "delete", "billing")
+        self.cli("approle", "get", "billing", code=1)
+        self.cli("approle", "put", "a/b", code=1)
+        self.cli("approle", "put", code=2)
+
     def test_rotate(self):
         self.ask("PUT", "secrets/k?namespace=rot", {"data": {"a": 1}})
         self.assertEqual(self.ask("POST", "secrets?action=rotate&namespace=rot", {})["key_version"],
@@ -169,6 +205,47 @@ class SealTest(unittest.TestCase):
         with Node() as node:
             self.assertEqual(self.ask(node, "PUT", "secrets/a", {"a": 1}).status, 503)
             self.assertTrue(self.ask(node, "GET", "seal").json["sealed"])
+
+    def test_shares(self):
+        """A seal in shares, by the command line; then others in their place."""
+        node = Node()
+        self.addCleanup(node.close)
+        node.start()
+
+        def cli(*args, code=0, stdin=None):
+            done = subprocess.run([confman_bin(), *args, "--endpoint", node.endpoint], text=True,
+                                  input=stdin, capture_output=True, timeout=30)
+            self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+            return done.stdout + done.stderr
+
+        def shares_of(told):
+            return [line.split()[-1] for line in told.splitlines() if line.startswith("share ")]
+
+        def unseal(shares):
+            for share in shares:
+                told = cli("seal", "unseal", "--share-file", "-", stdin=share + "\n")
+            return told
+
+        cli("seal", "unseal", "--share-file", "-", stdin="00\n", code=1)
+        cli("seal", "init", "--shares", "3", "--threshold", "5", code=1)
+        old = shares_of(cli("seal", "init", "--shares", "4", "--threshold", "2"))
+        self.assertEqual(len(old), 4)
+        cli("seal", "init", code=1)
+        self.assertEqual(self.ask(node, "PUT", "secrets/a", {"a": "one"}).status, 200)
+        self.assertIn("sealed       yes", cli("seal", "seal"))
+        self.assertEqual(self.ask(node, "GET", "secrets/a").status, 503)
+        self.assertIn("2 of 4 open it, 1 have come", unseal(old[2:3]))
+        self.assertIn("sealed       no", unseal(old[:1]))
+        new = shares_of(cli("seal", "init", "--renew", "--shares", "3", "--threshold", "3"))
+        self.assertEqual(self.ask(node, "GET", "secrets/a").json["data"], {"a": "one"})
+        node.stop()
+        node.start()
+        cli("seal", "unseal", "--share-file", "-", stdin=old[0] + "\n")
+        unseal(new[1:2])
+        cli("seal", "unseal", "--share-file", "-", stdin=new[2] + "\n", code=1)  # one was of before
+        self.assertIn("sealed       no", unseal(new))
+        self.assertEqual(self.ask(node, "GET", "secrets/a").json["data"], {"a": "one"})
+        self.assertIn("sealed       no", cli("seal", "rotate"))
 
     def test_another_key_is_sealed_and_the_previous_one_opens(self):
         node = sealed_node()

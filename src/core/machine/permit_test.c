@@ -139,6 +139,51 @@ TEST(permit_reasons)
 }
 
 /* A read is refused where it is answered, a write where it is applied. */
+/* Whoever may write everything may still not make tokens, which would be anybody's. */
+TEST(permit_tokens_and_approles)
+{
+    struct bench b;
+    bench_open(&b);
+    EXPECT(give(&b, AUTH_READ_WRITE, SPAN("\0"), SPAN("\0")) == ERR_OK);
+    EXPECT(put_as(&b, "alice", "confman/token", 0) == ERR_OK);
+    EXPECT(put_as(&b, "alice", "confman/token/a", 0) == DENIED);
+    EXPECT(put_as(&b, "alice", "confman/approle/a", 0) == DENIED);
+    EXPECT(put_as(&b, "root", "confman/token/a", 0) == ERR_OK);
+    static const struct {
+        struct span key, end;
+        enum err want;
+    } deletes[] = {
+        { { (const uint8_t *)"a", 1 }, { (const uint8_t *)"\0", 1 }, DENIED },
+        { { (const uint8_t *)"confman/token/a", 15 }, { NULL, 0 }, DENIED },
+        { { (const uint8_t *)"confman/approle", 15 }, { (const uint8_t *)"confman/b", 9 }, DENIED },
+        { { (const uint8_t *)"confman/b", 9 }, { (const uint8_t *)"confman/token/", 14 }, ERR_OK },
+        { { (const uint8_t *)"confman/token0", 14 }, { (const uint8_t *)"\0", 1 }, ERR_OK },
+    };
+    for (size_t i = 0; i < sizeof(deletes) / sizeof(deletes[0]); i++) {
+        struct request del = { .type = REQUEST_DELETE,
+                               .del = { .key = deletes[i].key, .range_end = deletes[i].end } };
+        EXPECT(permits(&b, &del, "alice") == deletes[i].want);
+    }
+    EXPECT(bench_close(&b));
+}
+
+/* That the keys of a namespace are those which a secret was sealed with, and no more of them. */
+TEST(permit_compares_of_the_seal)
+{
+    struct bench b;
+    bench_open(&b);
+    struct kv_compare same = { .key = SPAN("confman/seal/secret"), .target = KV_IF_MOD };
+    struct kv_op put = { .type = KV_OP_PUT, .put = { .key = SPAN("w1") } };
+    struct request txn = { .type = REQUEST_TXN, .txn = { &same, &put, NULL, 1, 1, 0 } };
+    EXPECT(permits(&b, &txn, "alice") == ERR_OK);
+    same.target = KV_IF_VALUE;
+    EXPECT(permits(&b, &txn, "alice") == DENIED);
+    same.target = KV_IF_MOD;
+    same.range_end = SPAN("\0");
+    EXPECT(permits(&b, &txn, "alice") == DENIED);
+    EXPECT(bench_close(&b));
+}
+
 TEST(permit_where_it_happens)
 {
     struct bench b;

@@ -399,3 +399,37 @@ TEST(json_base64_round_trip)
     buf_close(&back);
     EXPECT(heap.used == 0);
 }
+
+/* RFC 7396, appendix A, where both are objects. */
+TEST(json_merge_patch)
+{
+    static const struct {
+        const char *object, *patch, *result;
+    } table[] = {
+        { "{\"a\":\"b\"}", "{\"a\":\"c\"}", "{\"a\":\"c\"}" },
+        { "{\"a\":\"b\"}", "{\"b\":\"c\"}", "{\"a\":\"b\",\"b\":\"c\"}" },
+        { "{\"a\":\"b\"}", "{\"a\":null}", "{}" },
+        { "{\"a\":\"b\",\"b\":\"c\"}", "{\"a\":null}", "{\"b\":\"c\"}" },
+        { "{\"a\":[\"b\"]}", "{\"a\":\"c\"}", "{\"a\":\"c\"}" },
+        { "{\"a\":\"c\"}", "{\"a\":[\"b\"]}", "{\"a\":[\"b\"]}" },
+        { "{\"a\":{\"b\":\"c\"}}", "{\"a\":{\"b\":\"d\",\"c\":null}}", "{\"a\":{\"b\":\"d\"}}" },
+        { "{\"a\":[{\"b\":\"c\"}]}", "{\"a\":[1]}", "{\"a\":[1]}" },
+        { "{\"e\":null}", "{\"a\":1}", "{\"e\":null,\"a\":1}" },
+        { "{}", "{\"a\":{\"bb\":{\"ccc\":null}}}", "{\"a\":{\"bb\":{}}}" },
+        { "[1,2]", "{\"a\":\"b\"}", NULL },
+        { "{}", "[1]", NULL },
+        { "{}", "{", NULL },
+    };
+    struct buf out;
+    alloc_heap(&heap);
+    jsonr_use(&heap);
+    buf_open(&out, &heap);
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        buf_reset(&out);
+        enum err e = jsonr_merge(span_text(table[i].object), span_text(table[i].patch), &out);
+        EXPECT((e == ERR_OK) == (table[i].result != NULL));
+        EXPECT(!table[i].result || span_is(buf_all(&out), table[i].result));
+    }
+    buf_close(&out);
+    EXPECT(heap.used == 0);
+}
