@@ -101,7 +101,7 @@ fi
 check purity
 
 # 3. Threads, locks and the outside world only in io.
-others=$(objects_of 'base|core|wire|api|link|node|cli')
+others=$(objects_of 'base|core|wire|api|link|node|cli|confman')
 others=$(for o in $others "$objects/src/main.o"; do [ ! -e "$o" ] || echo "$o"; done)
 echo "$others" | xargs -r nm -A -u | awk '
     $NF ~ /^(pthread_|sem_|mtx_|cnd_|thrd_|epoll_|socket$|accept4?$|bind$|listen$|f(data)?sync$)/ {
