@@ -13,8 +13,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 PARTS = ("door", "hostile", "full", "etcdctl", "npm", "rest", "gateway", "python", "stream",
          "tls", "http", "cli", "snapshot", "moving", "maintenance", "lock", "reflection",
          "limits", "ui", "etcd_start", "login", "auth", "secret", "vault", "marker", "flag",
-         "flag_import", "flagd", "schema", "access", "oidc", "history", "draft", "audit", "import", "push",
-         "client", "run")
+         "flag_import", "flagd", "schema", "access", "oidc", "history", "draft", "audit", "import",
+         "push", "client", "run")
 PART_SECONDS = 400
 SUM = re.compile(r"^(\d+) passed, (\d+) failed$", re.M)
 
