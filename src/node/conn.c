@@ -384,6 +384,8 @@ static void send_output(struct conn *c)
     buf_consume(&c->out, done);
     if (!c->out.len)
         give_back(c, &c->out);
+    if (was_full && !c->out.len)
+        upkeep_again(c->node); /* who is behind has room now, and no socket will tell */
     if (c->answer_bytes && !conn_queued(c))
         admit_conn_sent(c);
 }
