@@ -74,7 +74,7 @@ void rest_problem(enum err e, const char *detail, struct arena *arena, struct re
 /* ---- configs ---- */
 
 /* A version counts within one environment: what is inherited says which. */
-static struct span tag_of(int64_t version, struct span from, struct arena *arena)
+struct span version_tag(int64_t version, struct span from, struct arena *arena)
 {
     struct buf b;
     buf_open(&b, arena->alloc);
@@ -150,7 +150,7 @@ static void config_read(const struct rest_call *call, const struct kv *kv,
     }
     config_split(kv_key(r->items[0]), &from, &key);
     from = span_equal(from, call->environment) ? SPAN_NONE : from;
-    struct span tag = tag_of(r->items[0]->version, from, arena);
+    struct span tag = version_tag(r->items[0]->version, from, arena);
     if (call->has_tag && (span_equal(call->tag, tag) || span_is(call->tag, "*"))) {
         *out = (struct rest_answer){ .status = 304 };
         add_header(out, "etag", tag);
@@ -171,7 +171,25 @@ static void config_refused(const struct rest_call *call, const struct kv_range_r
     }
     problem(ERR_PRECONDITION, "the member version is what it has now; 0: there is none", &version,
             arena, out);
-    add_header(out, "etag", tag_of(version, SPAN_NONE, arena));
+    add_header(out, "etag", version_tag(version, SPAN_NONE, arena));
+}
+
+void deletion_answer(struct span key, int64_t revision, struct arena *arena,
+                     struct rest_answer *out)
+{
+    struct buf b;
+    struct jsonw w;
+    buf_open(&b, arena->alloc);
+    jsonw_open(&w, &b);
+    jsonw_object(&w);
+    jsonw_name(&w, "key");
+    jsonw_text(&w, key);
+    jsonw_name(&w, "revision");
+    jsonw_number(&w, revision);
+    jsonw_name(&w, "deleted");
+    jsonw_bool(&w, true);
+    jsonw_object_end(&w);
+    body_of(out, 200, "application/json", &b, arena);
 }
 
 static void config_written(const struct rest_call *call, const struct kv *kv,
@@ -185,23 +203,11 @@ static void config_written(const struct rest_call *call, const struct kv *kv,
     if (call->writes) {
         CHECK(t->n_ops == 2 && t->ops[1].range.n == 1);
         const struct kv_version *v = t->ops[1].range.items[0];
-        item_answer(kv, v, SPAN_NONE, tag_of(v->version, SPAN_NONE, arena),
+        item_answer(kv, v, SPAN_NONE, version_tag(v->version, SPAN_NONE, arena),
                     v->version == 1 ? 201 : 200, arena, out);
         return;
     }
-    struct buf b;
-    struct jsonw w;
-    buf_open(&b, arena->alloc);
-    jsonw_open(&w, &b);
-    jsonw_object(&w);
-    jsonw_name(&w, "key");
-    jsonw_text(&w, call->key);
-    jsonw_name(&w, "revision");
-    jsonw_number(&w, reply->revision);
-    jsonw_name(&w, "deleted");
-    jsonw_bool(&w, true);
-    jsonw_object_end(&w);
-    body_of(out, 200, "application/json", &b, arena);
+    deletion_answer(call->key, reply->revision, arena, out);
 }
 
 static struct span own_key(const struct kv_version *v)

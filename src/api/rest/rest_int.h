@@ -215,6 +215,11 @@ void body_of(struct rest_answer *a, int status, const char *type, struct buf *b,
              struct arena *arena);
 void problem(enum err e, const char *detail, const int64_t *version, struct arena *arena,
              struct rest_answer *out);
+/* An ETag; from: the environment that it is inherited from, or none. */
+struct span version_tag(int64_t version, struct span from, struct arena *arena);
+/* That something is deleted now. */
+void deletion_answer(struct span key, int64_t revision, struct arena *arena,
+                     struct rest_answer *out);
 /* One with further members: they are written between. */
 void problem_begin(struct jsonw *w, struct buf *b, enum err e, const char *detail,
                    struct arena *arena);

@@ -148,16 +148,6 @@ static void item(struct jsonw *w, const struct rule_kind *kind, const struct kv 
     jsonw_text(w, by.len ? by : SPAN("anonymous"));
 }
 
-static struct span tag_of(int64_t version, struct arena *arena)
-{
-    struct buf b;
-    buf_open(&b, arena->alloc);
-    buf_format(&b, "\"%lld\"", (long long)version);
-    struct span out = arena_copy(arena, buf_all(&b));
-    buf_close(&b);
-    return out;
-}
-
 static void list_answer(const struct rule_kind *kind, const struct kv *kv,
                         const struct reply *reply, struct arena *arena, struct rest_answer *out)
 {
@@ -185,7 +175,7 @@ static void one_answer(const struct rest_call *call, const struct kv *kv,
 {
     struct buf b;
     struct jsonw w;
-    struct span tag = tag_of(v->version, arena);
+    struct span tag = version_tag(v->version, SPAN_NONE, arena);
     if (call->has_tag && (span_equal(call->tag, tag) || span_is(call->tag, "*"))) {
         *out = (struct rest_answer){ .status = 304 };
         add_header(out, "etag", tag);
@@ -199,24 +189,6 @@ static void one_answer(const struct rest_call *call, const struct kv *kv,
     jsonw_object_end(&w);
     body_of(out, status, "application/json", &b, arena);
     add_header(out, "etag", tag);
-}
-
-static void deleted_answer(const struct rest_call *call, int64_t revision, struct arena *arena,
-                           struct rest_answer *out)
-{
-    struct buf b;
-    struct jsonw w;
-    buf_open(&b, arena->alloc);
-    jsonw_open(&w, &b);
-    jsonw_object(&w);
-    jsonw_name(&w, "key");
-    jsonw_text(&w, call->key);
-    jsonw_name(&w, "revision");
-    jsonw_number(&w, revision);
-    jsonw_name(&w, "deleted");
-    jsonw_bool(&w, true);
-    jsonw_object_end(&w);
-    body_of(out, 200, "application/json", &b, arena);
 }
 
 static void written_answer(const struct rest_call *call, const struct kv *kv,
@@ -233,7 +205,7 @@ static void written_answer(const struct rest_call *call, const struct kv *kv,
         else
             rest_problem(kind_of(call)->missing, NULL, arena, out);
     } else if (call->deletes) {
-        deleted_answer(call, reply->revision, arena, out);
+        deletion_answer(call->key, reply->revision, arena, out);
     } else {
         CHECK(t->n_ops == 2 && t->ops[1].range.n == 1);
         const struct kv_version *v = t->ops[1].range.items[0];

@@ -265,6 +265,39 @@ TEST(permit_transactions)
 }
 
 /* GHSA-rfx7-8w68-q57q: what a nested transaction asks was not looked at. */
+/* That no rule of configs has changed may guard a write of anybody; nothing else of them is told. */
+TEST(permit_guards_by_rules)
+{
+    static const struct {
+        const char *key, *end;
+        int32_t target;
+        enum err err;
+    } table[] = {
+        { "confman/schema/", "confman/schema0", KV_IF_MOD, ERR_OK },
+        { "confman/guard/", "confman/guard0", KV_IF_MOD, ERR_OK },
+        { "confman/schema/", "confman/schema0", KV_IF_VALUE, DENIED },
+        { "confman/schema/", "confman/schema0", KV_IF_VERSION, DENIED },
+        { "confman/schema/", "", KV_IF_MOD, DENIED },
+        { "confman/schema/", "confman/schema1", KV_IF_MOD, DENIED },
+        { "confman/schema/a", "confman/schema0", KV_IF_MOD, DENIED },
+        { "confman/config/", "confman/config0", KV_IF_MOD, DENIED },
+    };
+    struct bench b;
+    bench_open(&b);
+    struct kv_op put = { .type = KV_OP_PUT, .put = { .key = SPAN("w1") } };
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        struct kv_compare c = { .key = span_text(table[i].key),
+                                .range_end = span_text(table[i].end),
+                                .target = table[i].target,
+                                .result = KV_IF_LESS,
+                                .number = INT64_MAX };
+        struct kv_txn txn = { .compares = &c, .n_compares = 1, .success = &put, .n_success = 1 };
+        EXPECT((txn_as(&b, "alice", txn) == DENIED) == (table[i].err == DENIED));
+        EXPECT(txn_as(&b, "bob", txn) == DENIED); /* who may write nothing */
+    }
+    EXPECT(bench_close(&b));
+}
+
 TEST(hole_nested_transaction)
 {
     struct bench b;

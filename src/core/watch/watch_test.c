@@ -106,6 +106,8 @@ TEST(watch_keys_ranges_and_order)
     struct watch_stats stats;
     watch_stats(b.hub, &stats);
     EXPECT(stats.watchers == 7 && stats.behind == 0 && stats.ranges == 5);
+    EXPECT(watch_count(b.hub, SPAN("b")) == 5 && watch_count(b.hub, SPAN("a")) == 4);
+    EXPECT(watch_count(b.hub, SPAN("c")) == 2);
     EXPECT(bench_close(&b));
 }
 
