@@ -264,8 +264,7 @@ TEST(permit_transactions)
     EXPECT(bench_close(&b));
 }
 
-/* GHSA-rfx7-8w68-q57q: what a nested transaction asks was not looked at. */
-/* That no rule of configs has changed may guard a write of anybody; nothing else of them is told. */
+/* That no rule of configs has changed may guard anybody's write; nothing else of them is told. */
 TEST(permit_guards_by_rules)
 {
     static const struct {
@@ -298,6 +297,7 @@ TEST(permit_guards_by_rules)
     EXPECT(bench_close(&b));
 }
 
+/* GHSA-rfx7-8w68-q57q: what a nested transaction asks was not looked at. */
 TEST(hole_nested_transaction)
 {
     struct bench b;
