@@ -262,6 +262,7 @@ int run_run(const struct options *o, struct arena *arena)
     struct confman_options options = CONFMAN_OPTIONS;
     struct confman_error e;
     struct span user, password;
+    struct buf kept;
     int status = take_action(&r);
     if (status == EXIT_DONE && !o->token)
         status = credentials_read(o, &user, &password);
@@ -277,6 +278,10 @@ int run_run(const struct options *o, struct arena *arena)
         options.user = arena_text(arena, user);
         options.password = arena_text(arena, password);
     }
+    buf_open(&kept, &cli_heap);
+    if (!o->token && !user.len && session_token(o, &kept))
+        options.token = arena_text(arena, buf_all(&kept));
+    buf_close(&kept);
     options.timeout_ms = o->timeout * 1000;
     r.signals = process_signals(); /* before there are threads */
     if (r.signals < 0 || confman_open(&options, &r.client, &e) != CONFMAN_OK)
