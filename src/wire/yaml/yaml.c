@@ -224,12 +224,28 @@ static enum err read_all(struct reading *r, yaml_parser_t *parser)
     return ERR_BODY_TOO_LARGE;
 }
 
+/* libyaml looks for each %TAG through all before it. */
+static bool has_directive(struct span text)
+{
+    bool start = true;
+    for (size_t i = 0; i < text.len; i++) {
+        if (start && text.data[i] == '%')
+            return true;
+        start = text.data[i] == '\n' || text.data[i] == '\r';
+    }
+    return false;
+}
+
 enum err yaml_json(struct span text, struct buf *json, char *why)
 {
     struct reading r = { .why = why };
     yaml_parser_t parser;
     if (text.len > YAML_BYTES_MAX)
         return ERR_BODY_TOO_LARGE;
+    if (has_directive(text)) {
+        snprintf(why, YAML_WHY_MAX, "lines that begin with %% are not taken");
+        return ERR_BODY_NOT_JSON;
+    }
     jsonw_open(&r.w, json);
     if (!yaml_parser_initialize(&parser))
         return ERR_OVERLOADED;
