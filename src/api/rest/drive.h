@@ -187,6 +187,9 @@ static inline int drive_request(struct drive *d, const struct http_request *http
     d->call.world = &d->world;
     if (e == ERR_OK)
         e = rest_plan(&d->call, d->m.kv, &d->arena, &detail);
+    bool stream = d->call.kind != REST_UNARY && d->call.kind != REST_WATCH;
+    if (e == ERR_OK && (stream || d->call.access || d->call.audit))
+        return 0; /* the node answers */
     if (e == ERR_OK)
         e = request_check(r, &d->arena);
     if (e == ERR_OK && d->call.kind == REST_WATCH) {

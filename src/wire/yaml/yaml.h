@@ -4,7 +4,8 @@
  * is a string; what is quoted is a string. Names in mappings are strings, whatever they look
  * like. Bytes (!!binary) become {"$bytes": "base64"}. One document; no other tags, no aliases (they
  * make a small text large), no directives, no infinity. Repeated names are not noticed here:
- * whoever reads the JSON does. libyaml reads; its memory comes from the heap and is gone when this returns. */
+ * whoever reads the JSON does. libyaml reads; its memory comes from the heap and is gone when this
+ * returns. */
 #pragma once
 #include "base/buf.h"
 #include "base/err.h"

@@ -36,7 +36,8 @@ TEST(yaml_refusals)
 {
     EXPECT(is("a: [", NULL) && is("a: b: c", NULL) && is("\tx: 1", NULL));
     EXPECT(is("a: &x 1\nb: *x\n", NULL) && is("--- 1\n--- 2\n", NULL));
-    EXPECT(is("%YAML 1.2\n--- 1\n", NULL) && is("a: %x\n", NULL) && is("a: 5%\n", "{\"a\":\"5%\"}"));
+    EXPECT(is("%YAML 1.2\n--- 1\n", NULL) && is("a: %x\n", NULL));
+    EXPECT(is("a: 5%\n", "{\"a\":\"5%\"}"));
     EXPECT(is("? [a]\n: 1\n", NULL) && is(".inf", NULL) && is("!!int 5", NULL));
     EXPECT(is("!!binary 'not base64!'", NULL) && is("!!set {a}", NULL));
 }
