@@ -113,6 +113,13 @@ $O/gen/wire/protobuf/%_pb.h $O/gen/wire/protobuf/%_pb.c: proto/%.proto tools/pro
 # The web page stands in the binary.
 $O/gen/node/page_files.h: tools/embed.py $(wildcard web/*) ; @python3 tools/embed.py web $@
 $O/src/node/page.o: $O/gen/node/page_files.h
+# All fuzz targets in one, without a fuzzer, for the normal check.
+TARGETS = $(patsubst %_fuzz.c,%,$(notdir $(FUZZ)))
+$O/replay/%_fuzz.o: %_fuzz.c | $(addsuffix .h,$(GEN))
+	@mkdir -p $(@D) ; $(CC) $(CFLAGS) -DLLVMFuzzerTestOneInput=fuzz_$(patsubst %_fuzz.c,%,$(<F)) -c -o $@ $<
+$O/tests/replay.o: CFLAGS += -DTARGETS="$(foreach t,$(TARGETS),X($t))"
+$O/tests/replay.o: $(FUZZ)
+$O/replay/run: $(FUZZ:%.c=$O/replay/%.o) $O/tests/replay.o $(PURE) ; $(CC) $(CFLAGS) -o $@ $^ $(LIBS)
 objects: $(OBJ)
 fuzzers: $(FUZZ:%.c=$O/%)
 

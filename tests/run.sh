@@ -60,8 +60,8 @@ if step build_sim make $jobs --no-print-directory MODE=asan $sims; then
     step sim_raft build/asan/sim_raft --seeds 60
     step sim_world build/asan/sim_world --seeds 10
 fi
-if step build_fuzz make $jobs --no-print-directory MODE=fuzz fuzzers; then
-    step fuzz tests/run_fuzz.sh
+if step build_replay make $jobs --no-print-directory MODE=asan build/asan/replay/run; then
+    step replay tests/replay.sh
 fi
 if [ -x confman ]; then
     step server /usr/bin/python3 tests/server/run.py
