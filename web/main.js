@@ -9,6 +9,7 @@ import { flags } from "./flags.js";
 import { secrets } from "./secrets.js";
 import { drafts } from "./drafts.js";
 import { deliveries } from "./deliveries.js";
+import { audit } from "./audit.js";
 import { access } from "./access.js";
 
 const SCREENS = {
@@ -18,6 +19,7 @@ const SCREENS = {
   secrets: { title: "Secrets", open: secrets },
   drafts: { title: "Drafts", open: drafts },
   deliveries: { title: "Who runs what", open: deliveries },
+  audit: { title: "Audit", open: audit },
   access: { title: "Users and roles", open: access },
 };
 const NAMES = Object.keys(SCREENS);

@@ -11,9 +11,16 @@ const PICTURES = process.env.PICTURES;
 const AXE = fs.readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 const WAIT_MS = Number(process.env.WAIT_MS || 20000);
 
-const SCREENS = ["overview", "configs", "flags", "secrets", "drafts", "deliveries", "access"].map(
-  (x) => `#/${x}`,
-);
+const SCREENS = [
+  "overview",
+  "configs",
+  "flags",
+  "secrets",
+  "drafts",
+  "deliveries",
+  "audit",
+  "access",
+].map((x) => `#/${x}`);
 let browser;
 let opened = []; // by the test that runs
 
@@ -448,6 +455,40 @@ const tests = {
     await page.goto(`${BASE}/ui/#/configs?key=shop%2Fdrafted`);
     await page.getByRole("button", { name: "History" }).click();
     await page.getByText("“more of it”").waitFor();
+    await close(page);
+  },
+
+  async audit_is_searched_and_kept() {
+    await put("audited/one", 1);
+    await put("audited/two", 2);
+    const page = await open("#/audit");
+    const lines = page.locator("tbody tr");
+    await lines.filter({ hasText: "audited/two" }).waitFor();
+    await page.getByLabel("Keys that begin with").fill("confman/config/default/audited/o");
+    await page.keyboard.press("Enter");
+    await lines.filter({ hasText: "audited/two" }).waitFor({ state: "detached" });
+    assert.strictEqual(await lines.count(), 1);
+    const [file] = await Promise.all([
+      page.waitForEvent("download"),
+      page.getByRole("button", { name: "Export" }).click(),
+    ]);
+    const kept = fs
+      .readFileSync(await file.path(), "utf8")
+      .trim()
+      .split("\n")
+      .map(JSON.parse);
+    assert.deepStrictEqual(
+      kept.map((x) => x.put),
+      [["confman/config/default/audited/one"]],
+    );
+    await page.getByLabel("Keys that begin with").fill("confman/config/");
+    await page.keyboard.press("Enter");
+    await lines.filter({ hasText: "audited/two" }).waitFor();
+    await accessible(page);
+    await picture(page, "audit");
+    await page.getByRole("textbox", { name: "User" }).fill("nobody at all");
+    await page.keyboard.press("Enter");
+    await page.getByText("Nothing like that is in the log.").waitFor();
     await close(page);
   },
 

@@ -44,7 +44,9 @@ def main():
     install()
     issuer = Issuer()
     issuer.claims = {"sub": "ann", "groups": ["g-dev"]}
-    with Node() as node, closing(oidc_node(issuer)) as other:
+    node = Node()
+    node.args += ["--audit-log", os.path.join(node.folder, "audit")]
+    with node, closing(oidc_node(issuer)) as other:
         environment.update(PAGE=node.url, PAGE_OIDC=other.url)
         done = subprocess.run(["node", "page_test.js"] + arguments, cwd=HERE, env=environment,
                               timeout=TEST_SECONDS)
