@@ -1,18 +1,20 @@
-/* All fuzz targets without a fuzzer: what tests/corpus holds, then inputs made of it by a fixed seed.
+/* All fuzz targets without a fuzzer: what tests/corpus holds, then inputs made of it by a fixed
+ * seed.
  *
  *     replay --list | replay NAME [INPUTS]
  *
  * The same tree runs the same inputs each time, so a normal check ends the same way each time; new
- * ground is explored by `make fuzz`. An input that fails is left in build/fuzz/NAME-crash. */
+ * ground is explored by `make fuzz`. The input at work stands in build/fuzz/NAME-crash, and stays
+ * there when the process dies of it. */
 #include <dirent.h>
 #include <fcntl.h>
-#include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
-#include <sanitizer/common_interface_defs.h>
 #include "base/prng.h"
 
 enum { INPUT_MAX = 4096, SEEDS_MAX = 256, INPUTS = 8000, EDITS_MAX = 8 };
@@ -37,21 +39,21 @@ struct input {
 static struct input seeds[SEEDS_MAX], now;
 static size_t n_seeds;
 static char crash_path[256];
+static int crash_file;
+static uint8_t *crash_bytes; /* the file's */
 
-/* Called as the process dies, so with nothing but system calls. */
-static void leave_input(void)
+static void show_input(void)
 {
-    int fd = open(crash_path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
-    if (fd < 0 || write(fd, now.bytes, now.n) < 0)
-        return;
-    close(fd);
+    if (ftruncate(crash_file, (off_t)now.n) == 0)
+        memcpy(crash_bytes, now.bytes, now.n);
 }
 
-static void on_abort(int number)
+static bool open_crash(const char *name)
 {
-    leave_input();
-    signal(number, SIG_DFL);
-    raise(number);
+    snprintf(crash_path, sizeof(crash_path), "build/fuzz/%s-crash", name);
+    crash_file = open(crash_path, O_RDWR | O_CREAT | O_TRUNC, 0644);
+    crash_bytes = mmap(NULL, INPUT_MAX, PROT_READ | PROT_WRITE, MAP_SHARED, crash_file, 0);
+    return crash_file >= 0 && crash_bytes != MAP_FAILED;
 }
 
 static void read_seeds(const char *name)
@@ -142,6 +144,7 @@ static void run(const struct target *t, size_t inputs)
     struct prng p = { 1 };
     for (size_t i = 0; i < n_seeds; i++) {
         now = seeds[i];
+        show_input();
         t->run(now.bytes, now.n);
     }
     for (size_t i = 0; i < inputs; i++) {
@@ -150,6 +153,7 @@ static void run(const struct target *t, size_t inputs)
             now = seeds[prng_below(&p, n_seeds)];
         for (uint64_t k = 1 + prng_below(&p, EDITS_MAX); k > 0; k--)
             edit(&p);
+        show_input();
         t->run(now.bytes, now.n);
     }
     printf("ok %s: %zu inputs\n", t->name, n_seeds + inputs);
@@ -163,12 +167,14 @@ int main(int argc, char **argv)
             printf("%s\n", targets[i].name);
         if (argc <= 1 || strcmp(argv[1], targets[i].name) != 0)
             continue;
-        snprintf(crash_path, sizeof(crash_path), "build/fuzz/%s-crash", argv[1]);
-        __sanitizer_set_death_callback(leave_input);
-        signal(SIGABRT, on_abort);
+        if (!open_crash(argv[1])) {
+            perror(crash_path);
+            return 1;
+        }
         read_seeds(argv[1]);
         qsort(seeds, n_seeds, sizeof(seeds[0]), compare);
         run(&targets[i], inputs);
+        unlink(crash_path);
         return 0;
     }
     return argc > 1 && strcmp(argv[1], "--list") == 0 ? 0 : 2;

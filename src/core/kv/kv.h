@@ -101,6 +101,9 @@ struct kv_range_result {
 enum err kv_range(const struct kv *kv, const struct kv_range *r, struct arena *arena,
                   struct kv_range_result *out) MUST_CHECK;
 
+/* Live keys in [key, range_end) now; range_end is a key, not one of etcd's signs. O(log n). */
+int64_t kv_count(const struct kv *kv, struct span key, struct span range_end);
+
 /* One page of a walk through [key, range_end) as it was at a revision, in order of key. Costs what
  * it looks at, KV_PAGE_LOOK_MAX keys at most: a page may be empty and yet not the last. */
 enum { KV_PAGE_LOOK_MAX = 10000 };

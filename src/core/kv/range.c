@@ -223,3 +223,8 @@ struct span kv_prefix_end(struct span prefix, struct arena *arena)
     end[prefix.len - 1]++;
     return span_of(end, prefix.len);
 }
+
+int64_t kv_count(const struct kv *kv, struct span key, struct span range_end)
+{
+    return (int64_t)(kv_keys_rank(&kv->keys, range_end) - kv_keys_rank(&kv->keys, key));
+}

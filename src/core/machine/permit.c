@@ -99,16 +99,28 @@ static enum err permit_lease_list(const struct machine *m, const struct request 
 
 /* ---- keys ---- */
 
-/* Keys that say who somebody is: whoever writes them can be anybody. */
-static bool is_reserved(struct span key, struct span range_end)
+/* Keys that say who somebody is: whoever writes them can be anybody. Of a range it is asked only
+ * whether there are such in it: who may write all keys may delete all, as in etcd. */
+static bool is_reserved(const struct machine *m, struct span key, struct span range_end)
 {
-    static const char *const roots[] = { "confman/token/", "confman/approle/" };
+    static const struct {
+        const char *from, *to;
+    } roots[] = { { "confman/account/", "confman/account0" },
+                  { "confman/approle/", "confman/approle0" },
+                  { "confman/token/", "confman/token0" } };
     bool on = range_end.len == 1 && !range_end.data[0]; /* from key on */
     for (size_t i = 0; i < sizeof(roots) / sizeof(roots[0]); i++) {
-        struct span root = span_text(roots[i]);
-        bool before = span_compare(key, root) <= 0;
-        if (span_starts(key, root) ||
-            (before && range_end.len && (on || span_compare(range_end, root) > 0)))
+        struct span from = span_text(roots[i].from), to = span_text(roots[i].to);
+        if (!range_end.len) {
+            if (span_starts(key, from))
+                return true;
+            continue;
+        }
+        if (span_compare(key, from) > 0)
+            from = key;
+        if (!on && span_compare(range_end, to) < 0)
+            to = range_end;
+        if (span_compare(from, to) < 0 && kv_count(m->kv, from, to) > 0)
             return true;
     }
     return false;
@@ -118,7 +130,7 @@ static bool is_reserved(struct span key, struct span range_end)
 static enum err permit_put_op(const struct machine *m, const struct request *r,
                               const struct kv_put *p)
 {
-    enum err e = is_reserved(p->key, SPAN_NONE) ? admin(m, r)
+    enum err e = is_reserved(m, p->key, SPAN_NONE) ? admin(m, r)
                                                 : may(m, r, AUTH_WRITE, p->key, SPAN_NONE);
     if (e == ERR_OK && p->lease)
         e = lease_keys(m, r, p->lease, AUTH_WRITE);
@@ -130,7 +142,7 @@ static enum err permit_put_op(const struct machine *m, const struct request *r,
 static enum err permit_delete_op(const struct machine *m, const struct request *r,
                                  const struct kv_delete *d)
 {
-    enum err e = is_reserved(d->key, d->range_end) ? admin(m, r)
+    enum err e = is_reserved(m, d->key, d->range_end) ? admin(m, r)
                                                    : may(m, r, AUTH_WRITE, d->key, d->range_end);
     return e == ERR_OK && d->prev_kv ? may(m, r, AUTH_READ, d->key, d->range_end) : e;
 }

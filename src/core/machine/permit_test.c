@@ -148,7 +148,12 @@ TEST(permit_tokens_and_approles)
     EXPECT(put_as(&b, "alice", "confman/token", 0) == ERR_OK);
     EXPECT(put_as(&b, "alice", "confman/token/a", 0) == DENIED);
     EXPECT(put_as(&b, "alice", "confman/approle/a", 0) == DENIED);
+    EXPECT(put_as(&b, "alice", "confman/account/a", 0) == DENIED);
+    struct request everything = { .type = REQUEST_DELETE,
+                                  .del = { .key = SPAN("a"), .range_end = SPAN("\0") } };
+    EXPECT(permits(&b, &everything, "alice") == ERR_OK); /* as in etcd: none of them is there */
     EXPECT(put_as(&b, "root", "confman/token/a", 0) == ERR_OK);
+    EXPECT(put_as(&b, "root", "confman/approle/a", 0) == ERR_OK);
     static const struct {
         struct span key, end;
         enum err want;
