@@ -19,7 +19,7 @@ import etcd3
 import grpc
 
 from etcd_api import pb
-from node import Node, ServerTest, confman_bin, free_port, main, wait_until
+from node import Node, ServerTest, confman_bin, confman_only, free_port, main, wait_until
 from web import curl
 
 SECONDS = 20
@@ -82,6 +82,7 @@ def refusal(call, *args, **named):
     return None
 
 
+@confman_only
 class Tokens(ServerTest):
     args = CHEAP + ("--auth-token-ttl", "2")
 
@@ -616,6 +617,7 @@ class FarListener(unittest.TestCase):
 
 # ---- the command line, and what is written down ----
 
+@confman_only
 class CommandLine(ServerTest):
     args = CHEAP
 
