@@ -15,8 +15,8 @@ test="g++ pkg-config clang-14 libclang-rt-14-dev pmccabe protobuf-compiler curl 
       ca-certificates etcd-server etcd-client python3-etcd3 python3-grpcio python3-protobuf
       python3-websockets python3-aiohttp python3-cryptography python3-jwt
       python3-hvac python3-yaml"
-suites="python3-etcd3gw python3-tooz python3-oslotest python3-testtools python3-fixtures
-        python3-ddt prometheus chromium fonts-dejavu-core"
+suites="json-schema-test-suite python3-etcd3gw python3-tooz python3-oslotest python3-testtools
+        python3-fixtures python3-ddt prometheus chromium fonts-dejavu-core"
 
 case "${1:-}" in
 build) want="$build" ;;
