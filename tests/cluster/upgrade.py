@@ -1,6 +1,7 @@
 """A cluster under load is upgraded by contrib/rolling-upgrade: upgrade.py [--seed N].
 
-Three builds of this tree: old speaks version 1 of the peer protocol, both 1 and 2, new only 2.
+Three builds of this tree: old speaks the version of the peer protocol before the newest, both that
+and the newest, new the newest alone.
 First old is to become new at once: the first member that has it is refused, the script stops, the
 others go on. Then old becomes both, and both becomes new. What requests may meet: as in rolling.py.
 """
@@ -9,27 +10,28 @@ import http.server
 import json
 import os
 import random
+import re
 import subprocess
 import threading
 import time
 import urllib.request
 
 from cluster import Cluster
-from node import ROOT, confman_bin, wait_until
+from node import ROOT, wait_until
 from rolling import STILL_SECONDS, check_errors, longest_gap
 from witness import Witness, show
 
 CLIENTS = 6
 PACE_SECONDS = 0.002
 REFUSED_WAIT_SECONDS = 4    # that a member which cannot become ready is waited for
-SPEAKS = {"old": (1, 1), "both": (1, 2), "new": (2, 2)}
+with open(os.path.join(ROOT, "src/link/peer/peer.h"), encoding="ascii") as f:
+    NEWEST = int(re.search(r"define PEER_VERSION (\d+)", f.read()).group(1))
+SPEAKS = {"old": (NEWEST - 1, NEWEST - 1), "both": (NEWEST - 1, NEWEST), "new": (NEWEST, NEWEST)}
 SCRIPT = os.path.join(ROOT, "contrib", "rolling-upgrade")
 
 
 def build(name):
     """The binary of one of the three."""
-    if name == "old":
-        return confman_bin()
     folder = "build/peer-" + name
     defines = "-DPEER_VERSION_MIN=%d -DPEER_VERSION=%d" % SPEAKS[name]
     subprocess.run(["make", "-s", "-j2", "O=" + folder, "DEFINES=" + defines,
@@ -127,10 +129,12 @@ def too_far(keeper):
            "it has restarted one follower: %s" % keeper.restarts)
     m = keeper.cluster.members[keeper.restarts[0][0]]
     others = [o for o in keeper.cluster.members.values() if o is not m]
-    advice = "first run a release that speaks 1 as well as 2 on every member"
-    expect(keeper, "the caller speaks 1 to 1, the called one 2 to 2; " + advice in log_of(m) and
-           all("the caller speaks 2 to 2, the called one 1 to 1; " + advice in log_of(o)
-               for o in others), "all say why they refuse each other, and what to do")
+    old, new = SPEAKS["old"][0], SPEAKS["new"][0]
+    advice = "first run a release that speaks %d as well as %d on every member" % (old, new)
+    refusal = "the caller speaks %d to %d, the called one %d to %d; " + advice
+    expect(keeper, refusal % (old, old, new, new) in log_of(m) and
+           all(refusal % (new, new, old, old) in log_of(o) for o in others),
+           "all say why they refuse each other, and what to do")
     status, output = keeper.script("both", "--dry-run")
     expect(keeper, status == 1 and "not ready: no leader" in output and len(keeper.restarts) == 1,
            "the script does not begin when a member is not ready")
@@ -171,6 +175,7 @@ def main():
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 31))
     options = parser.parse_args()
     builds = {name: build(name) for name in SPEAKS}
+    os.environ["CONFMAN_BIN"] = builds["old"]
     with Cluster(3, "confman") as cluster:
         keeper = Keeper(cluster, builds)
         witness = Witness(cluster, options.seed, CLIENTS, 1, PACE_SECONDS).start()
