@@ -10,6 +10,14 @@ static enum err permits(void *context, struct request *r)
     return e == ERR_OK ? machine_permits(&call->node->machine, r) : e;
 }
 
+static enum err permits_user(void *context, struct span user, struct request *r)
+{
+    struct call *call = context;
+    r->author = user;
+    r->auth_revision = auth_revision(call->node->machine.auth);
+    return machine_permits(&call->node->machine, r);
+}
+
 static enum err secret(void *context, struct span name_space, struct span path, struct span *data)
 {
     struct secret_ask ask = { .verb = SECRET_GET,
@@ -28,7 +36,12 @@ static int64_t watchers(void *context, struct span key)
 void call_lend(struct call *call)
 {
     struct rest_world *world = ARENA_NEW(&call->arena, struct rest_world);
-    *world = (struct rest_world){ call->node->schemas, permits, secret, watchers, call };
+    *world = (struct rest_world){ .schemas = call->node->schemas,
+                                   .permits = permits,
+                                   .permits_user = permits_user,
+                                   .secret = secret,
+                                   .watchers = watchers,
+                                   .context = call };
     call->rest->world = world;
     call->rest->now_ms = loop_wall_ms(call->node->loop);
 }

@@ -17,12 +17,18 @@ struct asker {
     struct span author;
 };
 
+static enum err permits_user(void *context, struct span user, struct request *r)
+{
+    const struct asker *a = context;
+    r->author = user;
+    r->auth_revision = auth_revision(a->node->machine.auth);
+    return machine_permits(&a->node->machine, r);
+}
+
 static enum err permits(void *context, struct request *r)
 {
     const struct asker *a = context;
-    r->author = a->author;
-    r->auth_revision = auth_revision(a->node->machine.auth);
-    return machine_permits(&a->node->machine, r);
+    return permits_user(context, a->author, r);
 }
 
 /* NULL: the request is made, and he may ask for it. */
@@ -49,7 +55,10 @@ static bool put_on_its_way(struct node *n, const struct kv_version *due)
 {
     struct asker asker = { .node = n };
     struct rest_world world = {
-        .schemas = n->schemas, .permits = permits, .context = &asker
+        .schemas = n->schemas,
+        .permits = permits,
+        .permits_user = permits_user,
+        .context = &asker,
     };
     struct rest_call rest = { .world = &world, .now_ms = loop_wall_ms(n->loop) };
     const char *why = judge(n, &rest, due, &asker);

@@ -166,6 +166,39 @@ class ReviewTest(ServerTest):
         subprocess.run([confman_bin(), *args, "--endpoint", self.node.endpoint], check=True,
                        capture_output=True, timeout=30)
 
+    def by_etcd(self, user, *args):
+        return subprocess.run(["etcdctl", "--endpoints", self.node.endpoint, "--user",
+                               user + ":" + user, *args], check=True, capture_output=True,
+                              text=True, timeout=30, env=dict(os.environ, ETCDCTL_API="3")).stdout
+
+    def forged(self):
+        """eve may write below confman/draft, and nothing else: by etcd's door she may say what she
+        likes there, and it does not count."""
+        change = dict(key="app/f", value="meant")
+        draft = self.ask("ann", "POST", "/v1/drafts", dict(changes=[change]))[1]
+        path, key = "/v1/drafts/%d" % draft["id"], "confman/draft/%016d" % draft["id"]
+        self.by_etcd("eve", "put", key + "/0000000000000999", '{"type":"approve","edit":1}')
+        told = self.ask("ann", "GET", path)[1]
+        self.assertEqual(([r["by"] for r in told["reviews"]], told["approvals"]["given"]),
+                         (["eve"], []))
+        self.assertEqual(self.ask("ann", "POST", path + ":publish")[0], 409)
+        for method, ask, body in (("GET", "", None), ("DELETE", "", None), ("POST", ":cancel", {}),
+                                  ("PUT", "", dict(changes=[change])),
+                                  ("POST", ":comment", dict(text="x"))):
+            self.assertEqual(self.ask("eve", method, path + ask, body)[0], 403, method + ask)
+        self.assertEqual(self.ask("eve", "GET", "/v1/drafts")[1]["items"], [])
+        # What somebody scheduled is published as it was then, or not at all.
+        change = dict(key="free", value="meant")
+        draft = self.ask("root", "POST", "/v1/drafts", dict(changes=[change]))[1]
+        path, key = "/v1/drafts/%d" % draft["id"], "confman/draft/%016d" % draft["id"]
+        self.assertEqual(self.ask("root", "POST", path + ":schedule", dict(at=soon(800)))[0], 200)
+        record = self.by_etcd("eve", "get", "--print-value-only", key).strip()
+        self.by_etcd("eve", "put", key, record.replace("meant", "slipped in"))
+        failed = wait_until(lambda: self.ask("root", "GET", path)[1]["state"] == "failed" and
+                            self.ask("root", "GET", path)[1], 15, "it is not published")
+        self.assertIn("edited after", failed["why"])
+        self.assertEqual(self.ask("root", "GET", "/v1/config/free")[0], 404)
+
     def test_review(self):
         for user in ("root", "ann", "bob", "eve"):
             self.cli("user", "add", "%s:%s" % (user, user))
@@ -197,6 +230,7 @@ class ReviewTest(ServerTest):
         self.assertEqual(self.ask("eve", "POST", path + ":publish")[0], 403)
         self.assertEqual(self.ask("ann", "POST", path + ":publish")[0], 200)
         self.assertEqual(self.ask("ann", "GET", "/v1/config/app/a")[1]["updated_by"], "ann")
+        self.forged()
         # Who lost the right meanwhile does not publish at the time either.
         status, draft = self.ask("ann", "POST", "/v1/drafts",
                                  dict(changes=[dict(key="app/b", value=1)]))

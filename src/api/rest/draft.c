@@ -102,7 +102,7 @@ bool draft_find(const struct kv *kv, int64_t id, struct arena *arena, struct dra
            out->base->n == out->changes->n && environment_name(out->environment);
 }
 
-static struct span author_of(const struct kv *kv, const struct kv_version *v)
+struct span draft_author(const struct kv *kv, const struct kv_version *v)
 {
     struct span by = kv_author(kv, v);
     return by.len ? by : SPAN("anonymous");
@@ -125,28 +125,10 @@ void draft_events(const struct kv *kv, struct draft *d, struct arena *arena)
         d->events[d->n_events++] =
             (struct draft_event){ .type = text_in(o, "type"),
                                   .text = text_in(o, "text"),
-                                  .by = author_of(kv, found.items[i]),
+                                  .by = draft_author(kv, found.items[i]),
                                   .edit = number_in(o, "edit"),
                                   .at_ms = found.items[i]->updated_at_ms };
     }
-}
-
-/* Those who have approved the draft as it is, each once. */
-size_t draft_approvers(const struct kv *kv, const struct draft *d, bool author_too,
-                       struct span *out)
-{
-    size_t n = 0;
-    struct span author = author_of(kv, d->record);
-    for (size_t i = 0; i < d->n_events; i++) {
-        const struct draft_event *v = &d->events[i];
-        bool counts = span_is(v->type, "approve") && v->edit == d->record->version &&
-                      (author_too || !span_equal(v->by, author));
-        for (size_t k = 0; k < n && counts; k++)
-            counts = !span_equal(out[k], v->by);
-        if (counts)
-            out[n++] = v->by;
-    }
-    return n;
 }
 
 /* What all its configs need. */
@@ -304,49 +286,10 @@ static void fault(struct change_call *c, enum err e, const char *why)
     change_fault(c, e, SPAN_NONE, why);
 }
 
-/* Whether who asks might write all of it, though it is not written now. */
-static void may_write(struct rest_call *call, struct arena *arena)
+static void must(struct change_call *c, enum err e)
 {
-    struct change_call *c = call->change;
-    struct kv_op *ops = ARENA_ARRAY(arena, struct kv_op, c->n + 1);
-    for (size_t i = 0; i < c->n; i++)
-        ops[i] = (struct kv_op){ .type = KV_OP_PUT, .put = { .key = c->items[i].key } };
-    struct request r = { .type = REQUEST_TXN, .txn = { .success = ops, .n_success = c->n } };
-    enum err e = call->world->permits ? call->world->permits(call->world->context, &r) : ERR_OK;
     if (e != ERR_OK)
         fault(c, e, err_text(e));
-}
-
-static bool permits_put(const struct rest_call *call, struct span key)
-{
-    struct request r = { .type = REQUEST_PUT, .put = { .key = key } };
-    return !call->world->permits || call->world->permits(call->world->context, &r) == ERR_OK;
-}
-
-/* Whether who asks may review all of it: write it, or, what a role's verb approve gives, the key of
- * the same name below "confman/approve/". */
-static void may_review(struct rest_call *call, struct arena *arena)
-{
-    static const char *const roots[] = { REST_CONFIGS, "confman/flag/" };
-    struct change_call *c = call->change;
-    for (size_t i = 0; i < c->n; i++) {
-        struct span key = c->items[i].key;
-        bool may = permits_put(call, key);
-        for (size_t j = 0; j < 2 && !may; j++) {
-            struct buf b;
-            if (!span_starts(key, span_text(roots[j])))
-                continue;
-            buf_open(&b, arena->alloc);
-            buf_text(&b, "confman/approve/");
-            buf_span(&b, span_from(key, strlen(roots[j])));
-            may = permits_put(call, arena_copy(arena, buf_all(&b)));
-            buf_close(&b);
-        }
-        if (!may) {
-            fault(c, ERR_PERMISSION_DENIED, err_text(ERR_PERMISSION_DENIED));
-            return;
-        }
-    }
 }
 
 /* A draft that could never be published is not taken. */
@@ -386,6 +329,8 @@ static void propose(struct rest_call *call, const struct draft *old, const struc
     CHECK(e == ERR_OK);
     if (!old && r.count >= DRAFT_KEYS_MAX)
         fault(c, ERR_DRAFTS, err_text(ERR_DRAFTS));
+    if (old)
+        must(c, draft_may_alter(call, kv, old, arena));
     if (old && old->state == DRAFT_PUBLISHED)
         fault(c, ERR_DRAFT_STATE, "it is published: propose a new one");
     if (!c->n_faults && !would_pass(call, kv, arena, out))
@@ -432,7 +377,7 @@ static void look_at(struct rest_call *call, struct draft *d, const struct kv *kv
             change_fault(c, ERR_CONFLICT, c->items[i].pointer,
                          "it was changed since this was proposed");
     struct guard g = draft_guard(c, kv, arena);
-    size_t given = draft_approvers(kv, d, g.author_may_approve, approvers);
+    size_t given = draft_approvers(call, c, kv, d, g.author_may_approve, arena, approvers);
     call->leave.approvals = (int64_t)given;
     if ((int64_t)given < g.approvals)
         approvals_fault(c, given, &g, arena);
@@ -454,7 +399,7 @@ static void schedule(struct rest_call *call, struct draft *d, const struct kv *k
     struct change_call *c = call->change;
     struct buf b;
     look_at(call, d, kv, arena);
-    may_write(call, arena);
+    must(c, draft_may_write(call, c, arena));
     c->n = 0;
     if (c->draft->at_ms <= call->now_ms)
         change_fault(c, ERR_BAD_REQUEST, SPAN("/at"), "must be later than now");
@@ -477,12 +422,20 @@ static void review(struct rest_call *call, struct draft *d, const struct kv *kv,
     draft_items(c, d, arena);
     if (d->state != DRAFT_OPEN && d->state != DRAFT_FAILED && d->state != DRAFT_SCHEDULED)
         fault(c, ERR_DRAFT_STATE, "it is published or rejected already");
-    may_review(call, arena);
+    must(c, draft_may_review(call, SPAN_NONE, c, arena));
     c->n = 0;
     guard_draft(c, d, arena);
     put_event(c, d, kv, good ? "approve" : "reject", c->draft->text, arena);
     if (!good)
         put_state(c, d, DRAFT_REJECTED, 0, SPAN_NONE, arena);
+}
+
+static void comment(struct rest_call *call, struct draft *d, struct arena *arena)
+{
+    struct change_call *c = call->change;
+    draft_items(c, d, arena);
+    must(c, draft_may_read(call, c, arena));
+    c->n = 0;
 }
 
 static void cancel(struct change_call *c, const struct draft *d, struct arena *arena)
@@ -514,6 +467,7 @@ static void change_draft(struct rest_call *call, struct draft *d, const struct k
     size_t events = 0;
     switch (c->draft->verb) {
     case DRAFT_COMMENT:
+        comment(call, d, arena);
         draft_events(kv, d, arena);
         events = d->n_events;
         guard_draft(c, d, arena);
@@ -532,9 +486,11 @@ static void change_draft(struct rest_call *call, struct draft *d, const struct k
         schedule(call, d, kv, arena);
         break;
     case DRAFT_CANCEL:
+        must(c, draft_may_alter(call, kv, d, arena));
         cancel(c, d, arena);
         break;
     case DRAFT_DELETE:
+        must(c, draft_may_alter(call, kv, d, arena));
         remove_draft(c, d, arena);
         break;
     case DRAFT_LIST:
@@ -598,6 +554,9 @@ const char *rest_due(struct rest_call *call, const struct kv *kv, const struct k
     if (!due_read(kv_key(due), &at_ms, &id) || !draft_find(kv, id, arena, &d) ||
         d.state != DRAFT_SCHEDULED || d.at_ms != at_ms)
         return "there is no draft that is scheduled for this time";
+    /* He asks for what he has seen: all edits but by this API leave the state as it was. */
+    if (d.record->mod_revision > d.state_key->mod_revision)
+        return "it was edited after it was scheduled";
     *author = kv_author(kv, d.state_key);
     publish(call, &d, kv, arena);
     if (c->n_faults)

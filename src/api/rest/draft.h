@@ -59,16 +59,38 @@ struct draft {
 struct span draft_key(struct arena *arena, int64_t id, const char *below);
 bool draft_find(const struct kv *kv, int64_t id, struct arena *arena, struct draft *out);
 void draft_events(const struct kv *kv, struct draft *d, struct arena *arena);
-size_t draft_approvers(const struct kv *kv, const struct draft *d, bool author_too,
-                       struct span *out); /* room for DRAFT_EVENTS_MAX */
+struct span draft_author(const struct kv *kv, const struct kv_version *v);
 struct guard draft_guard(const struct change_call *c, const struct kv *kv, struct arena *arena);
 void draft_items(struct change_call *c, const struct draft *d, struct arena *arena);
 bool draft_moved(const struct draft *d, size_t i, const struct kv *kv, const struct change *x);
 struct span draft_state_name(enum draft_state s);
 
+/* ---- draft_may.c: ERR_OK, or why not, as machine_permits says ---- */
+
+/* Whether who asks might read, or write, all that c changes. */
+enum err draft_may_read(const struct rest_call *call, const struct change_call *c,
+                        struct arena *arena) MUST_CHECK;
+enum err draft_may_write(const struct rest_call *call, const struct change_call *c,
+                         struct arena *arena) MUST_CHECK;
+/* Whether who asks might read all that the draft changes. */
+enum err draft_may_see(const struct rest_call *call, const struct draft *d,
+                       struct arena *arena) MUST_CHECK;
+/* Whether that user (empty: who asks) may review all of it: write it, or, what a role's verb approve
+ * gives, the key of the same name below "confman/approve/". */
+enum err draft_may_review(const struct rest_call *call, struct span as,
+                          const struct change_call *c, struct arena *arena) MUST_CHECK;
+/* Whether who asks may edit the draft, delete it or take back its time: who proposed it, and who
+ * may review it. */
+enum err draft_may_alter(const struct rest_call *call, const struct kv *kv, const struct draft *d,
+                         struct arena *arena) MUST_CHECK;
+/* Those who have approved the draft as it is and might do so still, each once. c: its items. */
+size_t draft_approvers(const struct rest_call *call, const struct change_call *c,
+                       const struct kv *kv, const struct draft *d, bool author_too,
+                       struct arena *arena, struct span *out); /* room for DRAFT_EVENTS_MAX */
+
 /* ---- draft_write.c ---- */
 
 void draft_answer(const struct rest_call *call, const struct kv *kv, struct arena *arena,
                   struct rest_answer *out);
-void draft_list(struct rest_call *call, const struct kv *kv, struct arena *arena,
+void draft_list(const struct rest_call *call, const struct kv *kv, struct arena *arena,
                 struct rest_answer *out);

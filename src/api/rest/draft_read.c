@@ -172,15 +172,16 @@ static void ask_first(struct rest_call *call, struct arena *arena)
         change_read_first(call, arena);
         return;
     }
-    call->request.type = REQUEST_RANGE;
-    call->request.serializable = d->verb == DRAFT_GET || d->verb == DRAFT_LIST;
-    *r = (struct kv_range){ .key = SPAN(DRAFTS), .limit = 1, .keys_only = true };
-    if (d->verb == DRAFT_LIST) {
-        r->range_end = kv_prefix_end(r->key, arena);
-    } else {
-        r->key = draft_key(arena, d->id, "");
-        r->range_end = draft_key(arena, d->id, "0");
+    if (d->verb == DRAFT_GET || d->verb == DRAFT_LIST) { /* that may be read whose changes may */
+        call->request.type = REQUEST_TXN;
+        call->request.serializable = true;
+        call->request.txn = (struct kv_txn){ .n_success = 0 };
+        return;
     }
+    call->request.type = REQUEST_RANGE;
+    call->request.serializable = false;
+    *r = (struct kv_range){ .key = draft_key(arena, d->id, ""), .limit = 1, .keys_only = true };
+    r->range_end = draft_key(arena, d->id, "0");
 }
 
 enum err draft_call(const struct http_request *http, struct arena *arena, struct rest_call *call,

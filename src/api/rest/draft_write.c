@@ -20,26 +20,20 @@ static void time_of(struct jsonw *w, const char *name, int64_t ms)
     time_write(w, ms);
 }
 
-static struct span author_of(const struct kv *kv, const struct kv_version *v)
-{
-    struct span by = kv_author(kv, v);
-    return by.len ? by : SPAN("anonymous");
-}
-
 /* What a list has of it too. */
 static void head_write(struct jsonw *w, const struct kv *kv, const struct draft *d)
 {
     number(w, "id", d->id);
     text(w, "title", d->title);
     text(w, "change_log", d->log);
-    text(w, "author", author_of(kv, d->record));
+    text(w, "author", draft_author(kv, d->record));
     number(w, "edit", d->record->version);
     time_of(w, "updated_at", d->record->updated_at_ms);
     text(w, "environment", d->environment);
     number(w, "change_count", d->changes->n);
     text(w, "state", draft_state_name(d->state));
     if (d->state_key) {
-        text(w, "state_by", author_of(kv, d->state_key));
+        text(w, "state_by", draft_author(kv, d->state_key));
         time_of(w, "state_at", d->state_key->updated_at_ms);
     }
     if (d->state == DRAFT_PUBLISHED)
@@ -67,17 +61,19 @@ static void events_write(struct jsonw *w, const struct draft *d)
     jsonw_array_end(w);
 }
 
-static void approvals_write(struct jsonw *w, const struct change_call *c, const struct kv *kv,
+static void approvals_write(struct jsonw *w, const struct rest_call *call,
+                            const struct change_call *c, const struct kv *kv,
                             const struct draft *d, struct arena *arena)
 {
     struct span approvers[DRAFT_EVENTS_MAX];
     struct guard g = draft_guard(c, kv, arena);
-    size_t n = draft_approvers(kv, d, g.author_may_approve || !g.approvals, approvers);
+    bool author_too = g.author_may_approve || !g.approvals;
+    size_t n = draft_approvers(call, c, kv, d, author_too, arena, approvers);
     jsonw_name(w, "approvals");
     jsonw_object(w);
     number(w, "needed", g.approvals);
     jsonw_name(w, "author_may_approve");
-    jsonw_bool(w, g.author_may_approve || !g.approvals);
+    jsonw_bool(w, author_too);
     jsonw_name(w, "given");
     jsonw_array(w);
     for (size_t i = 0; i < n; i++)
@@ -102,17 +98,6 @@ static void conflicts_write(struct jsonw *w, const struct change_call *c, const 
     jsonw_array_end(w);
 }
 
-/* Values as they are now are shown to those who may read them. */
-static bool may_read(const struct rest_call *call, const struct change_call *c,
-                     struct arena *arena)
-{
-    struct kv_op *ops = ARENA_ARRAY(arena, struct kv_op, c->n + 1);
-    for (size_t i = 0; i < c->n; i++)
-        ops[i] = (struct kv_op){ .type = KV_OP_RANGE, .range = { .key = c->items[i].key } };
-    struct request r = { .type = REQUEST_TXN, .txn = { .success = ops, .n_success = c->n } };
-    return !call->world->permits || call->world->permits(call->world->context, &r) == ERR_OK;
-}
-
 static void whole_write(struct jsonw *w, const struct rest_call *call, const struct kv *kv,
                         struct draft *d, struct arena *arena)
 {
@@ -122,12 +107,10 @@ static void whole_write(struct jsonw *w, const struct rest_call *call, const str
     draft_items(&c, d, arena);
     draft_events(kv, d, arena);
     head_write(w, kv, d);
-    approvals_write(w, &c, kv, d, arena);
+    approvals_write(w, call, &c, kv, d, arena);
     events_write(w, d);
     jsonw_name(w, "changes");
     change_json(w, d->changes);
-    if (!may_read(call, &c, arena))
-        return;
     conflicts_write(w, &c, kv, d);
     for (size_t i = 0; i < c.n; i++) /* if_version was asked for then, not now */
         c.items[i].has_version = c.items[i].must_exist = false;
@@ -144,6 +127,11 @@ static void answer(const struct rest_call *call, const struct kv *kv, int status
     struct jsonw w;
     if (!draft_find(kv, call->change->draft->id, arena, &d)) {
         rest_problem(ERR_DRAFT_NOT_FOUND, NULL, arena, out);
+        return;
+    }
+    enum err e = draft_may_see(call, &d, arena);
+    if (e != ERR_OK) { /* what it would write is no more to be seen than what is there */
+        rest_problem(e, NULL, arena, out);
         return;
     }
     buf_open(&b, arena->alloc);
@@ -184,7 +172,7 @@ static int64_t id_of(struct span key)
     return s.len == 16 && number_read(s, &id) ? id : 0;
 }
 
-void draft_list(struct rest_call *call, const struct kv *kv, struct arena *arena,
+void draft_list(const struct rest_call *call, const struct kv *kv, struct arena *arena,
                 struct rest_answer *out)
 {
     const struct draft_call *ask = call->change->draft;
@@ -206,7 +194,7 @@ void draft_list(struct rest_call *call, const struct kv *kv, struct arena *arena
     for (; i > 0 && told < ask->limit && bytes < DRAFT_PAGE_BYTES; i--) {
         struct draft d;
         int64_t id = id_of(kv_key(found.items[i - 1]));
-        if (!id || !draft_find(kv, id, arena, &d))
+        if (!id || !draft_find(kv, id, arena, &d) || draft_may_see(call, &d, arena) != ERR_OK)
             continue;
         bytes += d.record->value_size;
         last = id;

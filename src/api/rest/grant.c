@@ -42,7 +42,7 @@ static const struct place {
     { "confman/seal/", true, true, false, false, 0, VERB_ADMIN },
     { "confman/env/", false, false, false, true, ~0U, 0 },
     { "confman/schema/", false, false, false, true, ~0U, 0 },
-    { "confman/draft/", false, false, false, true, VERB_READ, VERB_WRITE | VERB_APPROVE },
+    { "confman/draft/", false, false, false, true, 0, VERB_WRITE | VERB_APPROVE },
 };
 enum { PLACES = sizeof(places) / sizeof(places[0]) };
 

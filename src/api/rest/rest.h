@@ -88,6 +88,8 @@ struct rest_world {
     struct rest_schemas *schemas;
     /* Whether who asks may do this; NULL: everybody may do all. */
     enum err (*permits)(void *context, struct request *r);
+    /* The same of another user, by the rights that he has now; there when permits is. */
+    enum err (*permits_user)(void *context, struct span user, struct request *r);
     /* The newest version of a secret, in memory of the turn, to be wiped by who has used it. NULL:
      * there are none here. Also what permits says; ERR_SECRET_NOT_FOUND, ERR_SEALED. */
     enum err (*secret)(void *context, struct span name_space, struct span path,
