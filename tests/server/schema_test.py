@@ -1,6 +1,7 @@
 """Schemas of configs over REST: what is refused, with every place that is wrong; that a write is
 judged by the schema that stands when it is applied; who may."""
 import base64
+import http.client
 import json
 import os
 import subprocess
@@ -498,6 +499,58 @@ class ReferenceTest(Door):
         told = self.txn(409, {"key": "w/x", "value": "${w/z}"}, {"key": "w/z", "value": "${w/y}"})
         self.assertEqual(told["code"], "cycle")
         self.txn(422, {"key": "w/y", "value": "${w/x}!"}, {"key": "w/x", "op": "delete"})
+
+    def test_heirs_see_no_circle(self):
+        """What is fine where it is written may lead round where it is inherited."""
+        self.ask("PUT", "environments/heir", {"parent": "root"}, (200, 201))
+        self.put("h/a", 1, more="?environment=root")
+        self.put("h/b", "x", more="?environment=root")
+        self.put("h/b", "${h/a}", more="?environment=heir")
+        told = self.put("h/a", "${h/b}", 409, "?environment=root")
+        self.assertEqual((told["code"], told["errors"][0]["detail"]),
+                         ("cycle", "it would lead back to itself, as environment heir sees it"))
+        self.put("h/b", 2, more="?environment=heir")
+        self.put("h/a", "${h/b}", more="?environment=root")
+        self.put("h/c", "${h/a}", more="?environment=heir")
+        told = self.put("h/b", "${h/c}", 409, "?environment=heir")
+        # Deleted, it would be its parent's again.
+        self.put("h/d", "${h/e}", 422, "?environment=root")
+        self.put("h/e", "x", more="?environment=root")
+        self.put("h/d", "${h/e}", more="?environment=root")
+        self.put("h/d", "x", more="?environment=heir")
+        self.put("h/e", "${h/d}", more="?environment=heir")
+        told = self.ask("DELETE", "config/h/d?environment=heir", status=409)
+        self.assertEqual(told["code"], "cycle")
+        self.put("h/e", 3, more="?environment=heir")
+        self.ask("DELETE", "config/h/d?environment=heir")
+
+    def test_two_writers_make_no_circle(self):
+        """Each is fine alone, and both are judged before either is written."""
+        doors = [http.client.HTTPConnection("127.0.0.1", self.node.port) for _ in range(2)]
+        again = self.metric("confman_checks_again_total")
+        for i in range(20):
+            for key in "ab":
+                self.put("t%d/%s" % (i, key), 1)
+            for door, key, other in zip(doors, "ab", "ba"):
+                door.request("PUT", "/v1/config/t%d/%s" % (i, key),
+                             json.dumps({"value": "${t%d/%s}" % (i, other)}),
+                             {"Content-Type": "application/json"})
+            answers = []
+            for door in doors:
+                answer = door.getresponse()
+                answers.append((answer.status, json.loads(answer.read()).get("code")))
+            self.assertEqual(sorted(answers, key=str), [(200, None), (409, "cycle")])
+        self.assertGreater(self.metric("confman_checks_again_total"), again)
+        for door in doors:
+            door.close()
+
+    def test_more_than_compares_find_room(self):
+        """Many references are watched by one compare for all, unless too much lies between."""
+        names = ["m/%03d" % i for i in range(200)]
+        for at in range(0, 200, 100):
+            self.txn(200, *[{"key": k, "value": 1} for k in names[at:at + 100]])
+        self.put("m-all", {"all": ["${%s}" % k for k in names]})
+        self.assertEqual(self.get("m-all")["value"], {"all": [1] * 200})
 
     def test_bounds(self):
         self.put("b/0", "x" * 1000)

@@ -16,6 +16,9 @@ struct checking {
     bool schemas, guards; /* there are some */
     struct guard_counts deleted;
     struct resolving resolving;
+    struct seen seen; /* by references */
+    struct arena kept; /* of rounds, which are opened when they are needed */
+    struct rounds *rounds;
 };
 
 /* ---- faults ---- */
@@ -184,6 +187,29 @@ static bool check_one(struct checking *c, struct config *config, struct span nam
     return e != ERR_SCHEMA_STEPS && !c->faults->more;
 }
 
+/* What now stands under the key, to those who inherit it too. */
+static bool check_rounds(struct checking *c, const struct config *config)
+{
+    struct span by;
+    if (!c->rounds)
+        c->rounds = rounds_open(c->kv, c->resolving.txn, &c->kept, &c->seen);
+    enum err e = rounds_look(c->rounds, config->environment, config->key, &by);
+    if (e == ERR_OK)
+        return true;
+    struct buf b;
+    buf_open(&b, c->scratch->alloc);
+    buf_text(&b, e == ERR_CYCLE ? "it would lead back to itself, as environment "
+                                : "its references are too many to follow, as environment ");
+    buf_span(&b, by);
+    buf_text(&b, " sees it");
+    struct rest_fault f = { .environment = config->environment,
+                            .key = config->key,
+                            .message = arena_copy(c->arena, buf_all(&b)) };
+    buf_close(&b);
+    add_fault(c, e, &f);
+    return false;
+}
+
 /* Judged is what those who read it get, with references resolved; but secrets stay closed. */
 static bool check_references(struct checking *c, struct config *config)
 {
@@ -195,7 +221,7 @@ static bool check_references(struct checking *c, struct config *config)
     enum err e = resolve(r, config->full, config->environment, config->value, config->type,
                          &config->value);
     if (e == ERR_OK)
-        return true;
+        return check_rounds(c, config);
     struct rest_fault f = { .environment = config->environment,
                             .key = config->key,
                             .pointer = arena_copy(c->arena, r->pointer),
@@ -325,15 +351,22 @@ static struct kv_compare unchanged(const struct kv *kv, const char *root, struct
 
 static enum err add_guards(struct checking *c, struct kv_txn *txn, struct kv_txn *guards)
 {
-    size_t n = txn->n_compares;
-    struct kv_compare *all = ARENA_ARRAY(c->arena, struct kv_compare, n + REST_GUARDS_MAX);
-    if (n + 2 > KV_OPS_MAX)
+    size_t n = txn->n_compares, more = 0;
+    struct kv_compare *all = ARENA_ARRAY(c->arena, struct kv_compare, KV_OPS_MAX);
+    if (n + REST_GUARDS_MAX > KV_OPS_MAX)
         return ERR_TOO_MANY_OPS;
     if (n)
         memcpy(all, txn->compares, n * sizeof(*all));
     all[n] = unchanged(c->kv, REST_SCHEMAS, c->arena);
     all[n + 1] = unchanged(c->kv, REST_GUARDS, c->arena);
-    *guards = (struct kv_txn){ .compares = &all[n], .n_compares = 2 };
+    if (!seen_guards(&c->seen, c->world, c->kv, all + n + REST_GUARDS_MAX,
+                     KV_OPS_MAX - n - REST_GUARDS_MAX, &more)) {
+        struct rest_fault f = { .message = SPAN("what it refers to is too much to be watched while "
+                                                "it is written: write fewer configs at once") };
+        add_fault(c, ERR_REFERENCE_LIMIT, &f);
+        return c->err;
+    }
+    *guards = (struct kv_txn){ .compares = &all[n], .n_compares = REST_GUARDS_MAX + more };
     txn->compares = all;
     txn->n_compares = n + guards->n_compares;
     return ERR_OK;
@@ -347,6 +380,8 @@ static bool check_change(struct checking *c, struct span key, struct span value,
     config_split(key, &config.environment, &config.key);
     if (c->guards)
         guard_config(c, &config, deletes);
+    if (deletes)
+        (void)check_rounds(c, &config); /* of what stands above */
     return deletes || check_config(c, &config);
 }
 
@@ -375,9 +410,11 @@ enum err rest_check_txn(const struct rest_world *world, const struct rest_leave 
     struct arena scratch;
     struct checking c = { .world = world, .leave = leave, .kv = kv, .arena = arena,
                           .scratch = &scratch, .faults = faults };
-    c.resolving = (struct resolving){ .world = world, .kv = kv, .txn = txn };
+    c.seen.arena = arena;
+    c.resolving = (struct resolving){ .world = world, .kv = kv, .txn = txn, .seen = &c.seen };
     bool configs = false, go_on = true;
     arena_open(&scratch, arena->alloc);
+    arena_open(&c.kept, arena->alloc);
     c.schemas = rule_count(kv, REST_SCHEMAS, &scratch) > 0;
     c.guards = rule_count(kv, REST_GUARDS, &scratch) > 0;
     for (size_t i = 0; i < txn->n_success && go_on; i++) {
@@ -386,6 +423,7 @@ enum err rest_check_txn(const struct rest_world *world, const struct rest_leave 
     }
     check_deleted(&c);
     arena_close(&scratch);
+    arena_close(&c.kept);
     return c.err == ERR_OK && configs ? add_guards(&c, txn, guards) : c.err;
 }
 

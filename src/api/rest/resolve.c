@@ -16,11 +16,6 @@ struct place {
     unsigned depth;
 };
 
-struct found {
-    struct span value;
-    uint8_t type;
-};
-
 static bool expand_value(struct resolving *r, const struct place *at, struct found in,
                          struct found *out);
 
@@ -84,10 +79,10 @@ static bool goes_round(struct resolving *r, const struct place *at, struct span 
 /* ---- configs ---- */
 
 /* What the transaction that is judged would make of a key; false: it does not touch it. */
-static bool in_txn(const struct resolving *r, struct span key, bool *there, struct found *out)
+static bool in_txn(const struct kv_txn *txn, struct span key, bool *there, struct found *out)
 {
-    for (size_t i = 0; r->txn && i < r->txn->n_success; i++) {
-        const struct kv_op *op = &r->txn->success[i];
+    for (size_t i = 0; txn && i < txn->n_success; i++) {
+        const struct kv_op *op = &txn->success[i];
         if (op->type == KV_OP_DELETE && span_equal(op->del.key, key)) {
             *there = false;
             return true;
@@ -101,15 +96,18 @@ static bool in_txn(const struct resolving *r, struct span key, bool *there, stru
     return false;
 }
 
-static bool look(struct resolving *r, struct span key, bool *fresh, struct found *out)
+bool config_found(const struct kv *kv, const struct kv_txn *txn, struct seen *seen,
+                  struct span key, int64_t revision, bool *fresh, struct found *out)
 {
     bool there;
-    *fresh = in_txn(r, key, &there, out);
+    *fresh = in_txn(txn, key, &there, out);
     if (*fresh)
         return there;
-    const struct kv_version *v = kv_get(r->kv, key, r->revision);
+    const struct kv_version *v = kv_get(kv, key, revision);
     if (v)
         *out = (struct found){ kv_value(v), v->type };
+    if (seen)
+        seen_add(seen, key, v ? v->mod_revision : 0);
     return v != NULL;
 }
 
@@ -128,7 +126,7 @@ static bool take_config(struct resolving *r, const struct place *at, struct span
     size_t n = environment_chain(r->kv, environment, r->revision, r->arena, chain);
     for (size_t i = 0; i < n && !there; i++) {
         full = config_key(r->arena, chain[i], key);
-        there = look(r, full, &fresh, &found);
+        there = config_found(r->kv, r->txn, r->seen, full, r->revision, &fresh, &found);
     }
     if (!there) { /* who may not read it is not told that */
         full = config_key(r->arena, environment, key);
@@ -175,23 +173,10 @@ static bool take_member(struct resolving *r, struct span data, struct span membe
     return true;
 }
 
-/* "namespace/path#member"; without a member all of it. */
-static bool take_secret(struct resolving *r, struct span name, struct span reference,
-                        struct found *out)
+/* Without a member all of it. */
+static bool take_secret(struct resolving *r, const struct reference *ref, struct found *out)
 {
-    const uint8_t *slash = name.len ? memchr(name.data, '/', name.len) : NULL;
-    size_t n = slash ? (size_t)(slash - name.data) : 0;
-    struct span path = slash ? span_from(name, n + 1) : SPAN_NONE, data;
-    const uint8_t *hash = path.len ? memrchr(path.data, '#', path.len) : NULL;
-    struct span member = SPAN_NONE;
-    if (hash) {
-        size_t at = (size_t)(hash - path.data);
-        member = span_from(path, at + 1);
-        path.len = at;
-    }
-    if (!secret_namespace_good(span_of(name.data, n)) || !secret_path_good(path))
-        return refuse(r, ERR_REFERENCE_INVALID, "is not ${secret:namespace/path#member}",
-                      reference);
+    struct span data, reference = ref->text;
     if (!r->secrets) { /* as it stands */
         struct buf b;
         buf_open(&b, r->arena->alloc);
@@ -202,38 +187,36 @@ static bool take_secret(struct resolving *r, struct span name, struct span refer
         buf_close(&b);
         return true;
     }
-    enum err e = r->world->secret ? r->world->secret(r->world->context,
-                                                     span_of(name.data, n), path, &data)
+    enum err e = r->world->secret ? r->world->secret(r->world->context, ref->name_space,
+                                                     ref->key, &data)
                                   : ERR_SEALED;
     if (e != ERR_OK)
         return refuse(r, e, err_text(e), reference);
     r->revealed = true;
-    bool good = take_member(r, data, member, reference, out);
+    bool good = take_member(r, data, ref->member, reference, out);
     memset((void *)(uintptr_t)data.data, 0, data.len);
     return good;
 }
 
 /* ---- texts ---- */
 
-static bool take(struct resolving *r, const struct place *at, struct span reference,
-                 struct found *out)
+static bool take(struct resolving *r, const struct place *at, struct span text, struct found *out)
 {
-    const uint8_t *colon = reference.len ? memchr(reference.data, ':', reference.len) : NULL;
-    size_t n = colon ? (size_t)(colon - reference.data) : 0;
-    struct span environment = span_of(reference.data, n);
-    struct span key = colon ? span_from(reference, n + 1) : reference;
+    struct reference ref;
+    bool good = reference_read(text, &ref);
     if (++r->n > RESOLVE_REFERENCES_MAX)
-        return refuse(r, ERR_REFERENCE_LIMIT, "is one too many for one answer", reference);
-    if (colon && span_is(environment, "secret"))
-        return take_secret(r, key, reference, out);
-    if (!colon || !n)
-        environment = at->environment; /* "${:a:b}": a key with a colon in it */
-    if (!key.len || key.len > REST_KEY_MAX || !environment_name(environment))
+        return refuse(r, ERR_REFERENCE_LIMIT, "is one too many for one answer", text);
+    if (!good && ref.secret)
+        return refuse(r, ERR_REFERENCE_INVALID, "is not ${secret:namespace/path#member}", text);
+    if (!good)
         return refuse(r, ERR_REFERENCE_INVALID,
                       "is none of ${key}, ${environment:key}, ${secret:namespace/path#member}; "
                       "$${ stands for ${ itself",
-                      reference);
-    return take_config(r, at, environment, key, reference, out);
+                      text);
+    if (ref.secret)
+        return take_secret(r, &ref, out);
+    return take_config(r, at, ref.environment.len ? ref.environment : at->environment, ref.key,
+                       text, out);
 }
 
 /* The reference that text begins with, without its braces. */

@@ -52,7 +52,7 @@ enum rest_kind {
 
 enum {
     REST_FAULTS_MAX = 50,   /* told of one request */
-    REST_GUARDS_MAX = 2,    /* compares that a check adds to a transaction */
+    REST_GUARDS_MAX = 2,    /* compares that a check adds for rules; references want more */
     REST_RULES_MAX = 1000,  /* schemas, and guards */
     REST_COMPILED_MAX = 256,              /* schemas kept compiled, and their memory */
     REST_COMPILED_BYTES_MAX = 64 << 20,
@@ -107,7 +107,7 @@ struct rest_leave {
 
 /* Looks at what the transaction would put under "confman/config/", "schema/" and "guard/" at the
  * top level of its success branch, by the state as it is, and adds compares that fail when what
- * was looked at is no longer so (REST_GUARDS_MAX at most; guards: where they stand, in the arena).
+ * was looked at is no longer so, KV_OPS_MAX in all (guards: where they stand, in the arena).
  * ERR_SCHEMA_VIOLATED, ERR_SCHEMA_STEPS, ERR_SCHEMA_INVALID, ERR_GUARD_INVALID, ERR_RULES_TOO_MANY,
  * ERR_BODY_NOT_JSON, ERR_BODY_TOO_LARGE, ERR_GUARD_SIZE, ERR_GUARD_DELETES, ERR_GUARD_APPROVALS;
  * faults says what. */

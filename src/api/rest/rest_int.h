@@ -129,7 +129,59 @@ bool guard_exceeded(const struct guard_counts *all, size_t i, const struct kv *k
                     struct arena *arena, struct span *environment, struct span *name,
                     const char **why);
 
+/* ---- reference.c ---- */
+
+/* What stands between "${" and "}". */
+struct reference {
+    struct span text;
+    bool secret;
+    struct span environment;        /* of a config; empty: the one it is looked at from */
+    struct span key;                /* of a config; of a secret, its path */
+    struct span name_space, member; /* of a secret */
+};
+/* False: it is none; what it might have been is told all the same. */
+bool reference_read(struct span text, struct reference *out);
+/* Those of a value that could be read; type: enum kv_type. Spans stand in value or arena. */
+void references_each(struct span value, uint8_t type, struct arena *arena,
+                     void (*tell)(void *context, const struct reference *r), void *context);
+
+/* Keys that something was decided by. */
+struct seen_key {
+    struct span key;
+    int64_t mod_revision; /* 0: it was not there */
+    uint64_t hash;
+};
+struct seen {
+    struct arena *arena;
+    struct seen_key *items;
+    size_t n;
+    bool over; /* there were more than are kept */
+};
+void seen_add(struct seen *s, struct span key, int64_t mod_revision);
+/* Compares that hold as long as nothing of it changes, but for what who asks may not read; where
+ * one has to stand for all of them, a deletion is not noticed. False: they find no room. */
+bool seen_guards(const struct seen *s, const struct rest_world *world, const struct kv *kv,
+                 struct kv_compare *out, size_t room, size_t *n);
+
+/* Circles of references, as the state will be with the transaction. */
+struct rounds;
+struct rounds *rounds_open(const struct kv *kv, const struct kv_txn *txn, struct arena *arena,
+                           struct seen *seen);
+/* Whether a config that is written leads back to itself, for its environment or for one that
+ * inherits from it, which is told. ERR_CYCLE; ERR_REFERENCE_LIMIT: too much to look at. */
+enum err rounds_look(struct rounds *r, struct span environment, struct span key,
+                     struct span *seen_by) MUST_CHECK;
+
 /* ---- resolve.c ---- */
+
+struct found {
+    struct span value;
+    uint8_t type;
+};
+/* A config as it will be with the transaction (NULL: none); fresh: that writes it. seen (may be
+ * NULL) is told of what was there. */
+bool config_found(const struct kv *kv, const struct kv_txn *txn, struct seen *seen,
+                  struct span key, int64_t revision, bool *fresh, struct found *out);
 
 enum {
     RESOLVE_DEPTH_MAX = 16,        /* references that lead to one another */
@@ -143,6 +195,7 @@ struct resolving {
     struct arena *arena;
     int64_t revision;         /* of configs; secrets are read as they are now */
     const struct kv_txn *txn; /* judged before it is written: what it puts counts; or NULL */
+    struct seen *seen;        /* told of what was looked at; or NULL */
     bool secrets;             /* they are opened; else their references stay as they are */
     /* so far, and what came of it */
     size_t n, bytes;
