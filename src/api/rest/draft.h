@@ -75,7 +75,7 @@ enum err draft_may_write(const struct rest_call *call, const struct change_call 
 /* Whether who asks might read all that the draft changes. */
 enum err draft_may_see(const struct rest_call *call, const struct draft *d,
                        struct arena *arena) MUST_CHECK;
-/* Whether that user (empty: who asks) may review all of it: write it, or, what a role's verb approve
+/* Whether that user (empty: who asks) may review all of it: write it, or, what the verb approve
  * gives, the key of the same name below "confman/approve/". */
 enum err draft_may_review(const struct rest_call *call, struct span as,
                           const struct change_call *c, struct arena *arena) MUST_CHECK;
