@@ -105,6 +105,7 @@ static void members_of(struct node *n, struct reply *reply)
     reply->members.last_index = raft_last_index(n->raft);
     reply->members.commit_index = n->update.commit_index;
     reply->members.applied_index = n->machine.applied_index;
+    reply->members.level = n->machine.level;
 }
 
 /* What the node knows itself. */

@@ -495,6 +495,7 @@ void peers_on_frame(struct node *n, uint64_t from, const struct peer_frame *f)
 
 void peers_on_hello(struct node *n, uint64_t id, uint64_t incarnation)
 {
+    n->level_news = true;
     if (!cluster_member(n, id))
         return;
     struct told *t = told_of(n, id);

@@ -19,6 +19,7 @@ void leasing_applies(struct node *n, uint64_t term)
         return;
     lease_restart(n->machine.lease, loop_now_ms(n->loop));
     n->counting = true;
+    n->level_news = true;
     leasing_timer(n);
 }
 

@@ -155,6 +155,7 @@ struct node {
     struct disk_job disk_job;
     bool disk_busy;
     bool taking; /* in pump_took */
+    bool level_news; /* a member has come, or changed: all may know more now */
 
     /* upkeep.c: space, compaction, checkpoints, time-outs */
     bool nospace;
@@ -249,6 +250,13 @@ void leasing_turn(struct node *n);  /* answers the renewals that wait */
 /* Proposes that the note no longer holds. ERR_STOPPED, ERR_TOO_MANY_REQUESTS: it may be tried
  * again. */
 enum err leasing_clear(struct node *n, int64_t lease) MUST_CHECK;
+
+/* ---- level.c ---- */
+
+bool level_allows(const struct node *n, const struct request *r);
+void level_open(struct node *n); /* the state is another one: who may call us */
+void level_applied(struct node *n);
+void level_turn(struct node *n); /* the leader raises it, when all can follow */
 
 /* ---- upkeep.c ---- */
 

@@ -381,6 +381,13 @@ unsigned peers_version(const struct node *n, uint64_t id)
     return is_up(o) ? o->link.reader.version : 0;
 }
 
+void peers_version_min(struct node *n, unsigned version)
+{
+    struct peers *p = n->peers;
+    if (p && version > p->o.version_min && version <= p->o.version_max)
+        p->o.version_min = (uint8_t)version;
+}
+
 size_t peers_queued(const struct node *n, uint64_t id)
 {
     const struct peer_out *o = n->peers ? out_of(n->peers, id) : NULL;

@@ -79,6 +79,8 @@ void peers_measure(struct node *n); /* every second: round trips */
 void peers_turn(struct node *n); /* sends what is queued; at a turn's end, after the pump */
 
 bool peers_connected(const struct node *n, uint64_t id);
+/* Who speaks no version from this on is refused from now on; never goes down. */
+void peers_version_min(struct node *n, unsigned version);
 unsigned peers_version(const struct node *n, uint64_t id); /* spoken with it; 0: not connected */
 size_t peers_queued(const struct node *n, uint64_t id);
 size_t peers_connections(const struct node *n); /* members that we are connected to, for a metric */

@@ -13,6 +13,8 @@ static enum err may_propose(struct node *n, const struct request *r, const struc
 {
     if (n->stopping && call)
         return ERR_STOPPED;
+    if (!level_allows(n, r))
+        return ERR_LEVEL;
     if (n->nospace && request_cost(r) > 0) /* what frees space goes on */
         return ERR_NOSPACE;
     bool urgent = !call || r->type == REQUEST_LEASE_REVOKE;
@@ -32,7 +34,8 @@ static int64_t draw_lease_id(struct node *n)
 /* What only the one who leads may propose. */
 static bool leaders_own(const struct request *r)
 {
-    return r->type == REQUEST_LEASE_EXPIRE || r->type == REQUEST_LEASE_NOTE;
+    return r->type == REQUEST_LEASE_EXPIRE || r->type == REQUEST_LEASE_NOTE ||
+           r->type == REQUEST_LEVEL;
 }
 
 enum err pump_propose(struct node *n, const struct request *r, struct call *call, int64_t lease)
@@ -61,6 +64,8 @@ static enum err check_foreign(struct node *n, struct span command)
     enum err e = machine_command_read(command, &n->turn, &r);
     if (e == ERR_OK && leaders_own(&r))
         e = ERR_BAD_REQUEST;
+    if (e == ERR_OK && !level_allows(n, &r))
+        e = ERR_LEVEL;
     if (e == ERR_OK)
         e = request_check(&r, &n->turn);
     return e == ERR_OK && n->nospace && request_cost(&r) > 0 ? ERR_NOSPACE : e;
@@ -168,6 +173,8 @@ static void apply_command(struct node *n, const struct raft_entry *e, struct pro
         watching_deliver(n, changes, count);
         pushing_deliver(n, changes, count);
     }
+    if (reply.type == REQUEST_LEVEL)
+        level_applied(n);
     if (reply.type == REQUEST_LEASE_GRANT)
         leasing_timer(n);
     if (revokes(reply.type) || reply.type == REQUEST_LEASE_NOTE)
@@ -511,6 +518,7 @@ void pump_installed(struct node *n)
     pushing_judge(n);
     locking_installed(n);
     digest_applied(n);
+    level_open(n);
     upkeep_again(n);
 }
 

@@ -283,6 +283,7 @@ static int open_peers(struct node *n)
     if (peers_open(n, &o, why) != ERR_OK)
         return refuse("cannot listen for other members", why);
     peers_members(n, members, count);
+    level_open(n);
     return 0;
 }
 
@@ -427,6 +428,7 @@ static bool on_turn(void *context)
     bool more = upkeep_turn(n);
     pump_turn(n);
     audit_turn(n);
+    level_turn(n);
     cluster_turn(n);
     peers_turn(n);
     conn_turn(n);

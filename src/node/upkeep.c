@@ -276,6 +276,7 @@ static void on_sweep(void *context)
     publishing_sweep(n);
     pump_sweep(n);
     cluster_sweep(n);
+    n->level_news = true;
     leasing_sweep(n);
     digest_sweep(n);
     transfer_sweep(n);

@@ -4,6 +4,8 @@ Three builds of this tree: old speaks the version of the peer protocol before th
 and the newest, new the newest alone.
 First old is to become new at once: the first member that has it is refused, the script stops, the
 others go on. Then old becomes both, and both becomes new. What requests may meet: as in rolling.py.
+The level stays where it was while one member is old, and rises with the last: then old is let in no
+more.
 """
 import argparse
 import http.server
@@ -33,7 +35,8 @@ SCRIPT = os.path.join(ROOT, "contrib", "rolling-upgrade")
 def build(name):
     """The binary of one of the three."""
     folder = "build/peer-" + name
-    defines = "-DPEER_VERSION_MIN=%d -DPEER_VERSION=%d" % SPEAKS[name]
+    defines = "-DPEER_VERSION_MIN=%d -DPEER_VERSION=%d -DMACHINE_LEVEL=%d" % (
+        SPEAKS[name] + SPEAKS[name][1:])
     subprocess.run(["make", "-s", "-j2", "O=" + folder, "DEFINES=" + defines,
                     folder + "/confman"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     return os.path.join(ROOT, folder, "confman")
@@ -70,6 +73,8 @@ class Keeper:
         if (m.id, m.endpoint) != (int(ident, 16), client):
             raise AssertionError("that is not %x at %s" % (m.id, m.endpoint))
         self.check_versions()
+        if "old" in self.runs.values():
+            expect(self, level_of(m) == NEWEST - 1, "the level rises while one member is old")
         self.restarts.append((m.number, self.cluster.find_leader() is m, self.now))
         self.start_as(m, self.now)
 
@@ -107,6 +112,11 @@ def versions_of(m):
         others = [o for o in json.load(answer)["members"] if not o["self"]]
     reached = all("version" in o for o in others)
     return {o["name"]: o["version"] for o in others} if reached else None
+
+
+def level_of(m):
+    with urllib.request.urlopen(m.url + "/v1/cluster", timeout=5) as answer:
+        return json.load(answer)["level"]
 
 
 def log_of(m):
@@ -157,6 +167,23 @@ def upgrade(keeper, to):
     keeper.check_versions()
 
 
+def too_late(keeper):
+    """All know the newest level, and one is old again: (when it began and ended, which)."""
+    began = time.monotonic_ns() // 1000
+    for m in keeper.cluster.members.values():
+        wait_until(lambda m=m: level_of(m) == NEWEST, 10, "all know the newest level")
+    led = keeper.cluster.leader()
+    m = next(m for m in keeper.cluster.members.values() if m is not led)
+    m.kill()    # no checkpoint of the newest format: its log is what it stops at
+    keeper.start_as(m, "old")
+    # It is refused by the others, or ends at the command that it does not know.
+    told = ("called one %d to %d" % (NEWEST, NEWEST), "run a newer one", "run that one")
+    wait_until(lambda: any(text in log_of(m) for text in told), 10, "it says why it cannot go on")
+    keeper.start_as(m, "both")
+    m.wait_ready()
+    return began, time.monotonic_ns() // 1000, m.number
+
+
 def run(keeper):
     cluster = keeper.cluster
     status, output = keeper.script("both", "--dry-run", "--skip", cluster.leader().name)
@@ -166,8 +193,9 @@ def run(keeper):
     expect(keeper, status == 2 and not keeper.restarts, "one who is no member cannot be skipped")
     waits = too_far(keeper)
     upgrade(keeper, "both")
+    late = too_late(keeper)
     upgrade(keeper, "new")
-    return waits
+    return waits, late
 
 
 def main():
@@ -180,12 +208,13 @@ def main():
         keeper = Keeper(cluster, builds)
         witness = Witness(cluster, options.seed, CLIENTS, 1, PACE_SECONDS).start()
         time.sleep(1)
-        began, ended, refused = run(keeper)
+        alone = run(keeper)
         time.sleep(0.5)
         witness.stop()
         ops = witness.ops()
         # Who is alone in its version has no leader, and its clients wait for one in vain.
-        others = [op for op in ops if op.node != refused or not began <= op.ended <= ended]
+        others = [op for op in ops if not any(op.node == node and began <= op.ended <= ended
+                                              for began, ended, node in alone)]
         gap, _ = longest_gap(others)
         faults = witness.verify() + check_errors(others, cluster.kind) + keeper.faults
         print("%d restarts: no write for %.0f ms at most" % (len(keeper.restarts), gap / 1000))

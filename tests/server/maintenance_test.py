@@ -217,6 +217,31 @@ class OtherTest(Maintenance):
 
 
 @confman_only
+class LevelTest(Maintenance):
+    """The level is held, and rises when it is not; a checkpoint keeps it."""
+    args = ("--hold-level", "3")
+
+    def level(self):
+        return curl(self.node.url + "/v1/cluster").json["level"]
+
+    def restart(self, *args):
+        self.node.stop()
+        self.node.args = list(args)
+        self.node.start()
+
+    def test_level(self):
+        self.assertIsNone(self.put(b"k"))       # it leads, and has done so for a turn
+        self.restart("--hold-level", "3")
+        self.assertEqual(self.level(), 3)
+        self.restart()
+        wait_until(lambda: self.level() > 3, 10, "the level rises")
+        newest = self.level()
+        self.restart("--hold-level", "3")
+        self.assertEqual(self.level(), newest)  # never down
+        self.assertIn(b"confman_level %d\n" % newest, curl(self.node.url + "/metrics").body)
+
+
+@confman_only
 class RangeStreamTest(Maintenance):
     args = ("--range-streams-max", "3")
 

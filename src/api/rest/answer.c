@@ -397,7 +397,8 @@ static void cluster_answer(const struct reply *reply, struct arena *arena, struc
     } numbers[] = { { "term", reply->members.term },
                     { "last_index", reply->members.last_index },
                     { "commit_index", reply->members.commit_index },
-                    { "applied_index", reply->members.applied_index } };
+                    { "applied_index", reply->members.applied_index },
+                    { "level", reply->members.level } };
     struct buf b;
     struct jsonw w;
     buf_open(&b, arena->alloc);

@@ -297,8 +297,17 @@ static enum err apply_limit_delete(struct apply *a)
     return limit_delete(a->machine->limit, a->request->limit.kind, a->request->limit.name);
 }
 
+/* Of two that leaders have proposed, one after the other, the higher counts. */
+static enum err apply_level(struct apply *a)
+{
+    struct machine *m = a->machine;
+    if (m->level < a->request->level)
+        m->level = a->request->level;
+    return ERR_OK;
+}
+
 static enum err (*const handlers[])(struct apply *a) = {
-#define COMMAND(number, NAME, name, text) [number] = apply_##name,
+#define COMMAND(number, NAME, name, since, text) [number] = apply_##name,
 #include "core/machine/command.def"
 #undef COMMAND
 };

@@ -157,6 +157,11 @@ static void encode_lease_expire(struct buf *out, const struct request *r)
     encode_number(out, r->expire.id);
 }
 
+static void encode_level(struct buf *out, const struct request *r)
+{
+    buf_u8(out, r->level);
+}
+
 static void encode_nothing(struct buf *out, const struct request *r)
 {
     (void)out, (void)r;
@@ -439,6 +444,12 @@ static void decode_lease_expire(struct reader *r, struct request *out)
     out->expire.id = take_number(r);
 }
 
+static void decode_level(struct reader *r, struct request *out)
+{
+    out->level = take_byte(r, UINT8_MAX);
+    r->bad = r->bad || out->level <= MACHINE_LEVEL_FIRST;
+}
+
 static void decode_nothing(struct reader *r, struct request *out)
 {
     (void)r, (void)out;
@@ -525,11 +536,12 @@ static void decode_limit_set(struct reader *r, struct request *out)
 
 static const struct codec {
     enum request_type type;
+    uint8_t since;
     void (*encode)(struct buf *out, const struct request *r);
     void (*decode)(struct reader *r, struct request *out);
 } codecs[] = {
-#define COMMAND(number, NAME, name, text)                                                          \
-    [number] = { REQUEST_##NAME, encode_##name, decode_##name },
+#define COMMAND(number, NAME, name, since, text)                                                   \
+    [number] = { REQUEST_##NAME, since, encode_##name, decode_##name },
 #include "core/machine/command.def"
 #undef COMMAND
 };
@@ -568,7 +580,8 @@ static enum err read_number(struct reader *r, uint8_t *number, uint64_t *proven)
     }
     if (r->bad || *number == 0 || *number == COMMAND_PROVEN)
         return ERR_CORRUPT;
-    return *number < CODECS && codecs[*number].decode ? ERR_OK : ERR_FORMAT;
+    bool known = *number < CODECS && codecs[*number].decode;
+    return known && codecs[*number].since <= MACHINE_LEVEL ? ERR_OK : ERR_FORMAT;
 }
 
 bool machine_command_of_auth(struct span command)
@@ -602,5 +615,8 @@ enum err command_decode(struct span bytes, struct arena *arena, struct command *
     out->request.author = take_bytes(&r);
     out->request.auth_revision = proven;
     codecs[number].decode(&r, &out->request);
-    return r.bad || r.rest.len ? ERR_CORRUPT : ERR_OK;
+    if (r.bad || r.rest.len)
+        return ERR_CORRUPT;
+    /* What comes after it may be anything. */
+    return out->number == COMMAND_LEVEL && out->request.level > MACHINE_LEVEL ? ERR_FORMAT : ERR_OK;
 }

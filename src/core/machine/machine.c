@@ -6,6 +6,7 @@ void machine_open(struct machine *m, struct alloc *alloc)
                            .lease = lease_open(alloc),
                            .auth = auth_open(alloc),
                            .limit = limit_open(alloc),
+                           .level = MACHINE_LEVEL_FIRST,
                            .alloc = alloc };
     buf_open(&m->members, alloc);
 }

@@ -23,6 +23,21 @@
 #include "core/lease/lease.h"
 #include "core/limit/limit.h"
 
+/* The level is what may stand in the log and in checkpoints: which commands, rules and formats. A
+ * build knows all up to MACHINE_LEVEL; in force is what every member of the cluster knows, and it
+ * only rises (LEVEL, proposed by the leader: node/level.c). So a member of an older release never
+ * meets what it does not know, and one that comes too late says so instead of guessing. The number
+ * is the version of the peer protocol that came with it: a release has one for both. Only tests
+ * build others (make DEFINES=...). */
+#ifndef MACHINE_LEVEL
+#define MACHINE_LEVEL 4
+#endif
+enum {
+    MACHINE_LEVEL_FIRST = 3, /* of a state that tells none: before there were levels */
+    MACHINE_LEVEL_TOLD = 4,  /* checkpoints tell it from here on */
+};
+_Static_assert(MACHINE_LEVEL_FIRST <= MACHINE_LEVEL && MACHINE_LEVEL <= 255, "a byte");
+
 struct machine {
     struct kv *kv;
     struct lease_table *lease;
@@ -30,6 +45,7 @@ struct machine {
     struct alarms alarms;
     struct limit_table *limit;
     uint64_t applied_index, applied_term;
+    uint8_t level;   /* in force */
     uint32_t digest; /* rolling over all commands applied and what they answered, and members */
     struct buf members; /* machine_members_now */
     struct alloc *alloc;
@@ -82,6 +98,7 @@ enum request_type {
     REQUEST_ALARM,
     REQUEST_LIMIT_SET,
     REQUEST_LIMIT_DELETE,
+    REQUEST_LEVEL, /* the leader's own */
     /* answered by the node itself */
     REQUEST_LEASE_RENEW,
     REQUEST_WATCH_ADD,
@@ -162,6 +179,7 @@ struct request {
             int64_t id;
             uint64_t as_of;
         } expire;
+        uint8_t level;           /* LEVEL */
         struct limit_rule limit; /* LIMIT_SET; LIMIT_DELETE: kind and name alone */
         int64_t hash_revision;
         struct {
@@ -194,6 +212,9 @@ bool request_of_auth(enum request_type type);
 
 /* Whether it goes through the log: puts, deletes, transactions that have one of them, and so on. */
 bool request_writes(const struct request *r);
+
+/* The level that must be in force before its command may be written. */
+unsigned request_since(const struct request *r);
 
 /* As its command is called; NULL: it has none. */
 const char *request_name(enum request_type type);
@@ -265,7 +286,7 @@ struct reply {
             const struct member_info *items;
             size_t n;
             uint64_t id; /* MEMBER_...: whom it was about */
-            uint64_t cluster, self, leader, term, last_index, commit_index, applied_index;
+            uint64_t cluster, self, leader, term, last_index, commit_index, applied_index, level;
         } members;
         struct {
             bool enabled;
@@ -306,7 +327,7 @@ void machine_reset(struct machine *m);
 /* ---- commands ---- */
 
 enum command_number {
-#define COMMAND(number, NAME, name, text) COMMAND_##NAME = number,
+#define COMMAND(number, NAME, name, since, text) COMMAND_##NAME = number,
 #include "core/machine/command.def"
 #undef COMMAND
 };

@@ -69,6 +69,12 @@ static enum err quota(struct bench *b, const char *prefix, int64_t keys)
     return apply(b, &r);
 }
 
+static enum err raise_level(struct bench *b, uint8_t level)
+{
+    struct request r = { .type = REQUEST_LEVEL, .level = level };
+    return apply(b, &r);
+}
+
 static enum err revoke(struct bench *b, int64_t id)
 {
     struct request r = { .type = REQUEST_LEASE_REVOKE, .lease = { .id = id } };
@@ -393,7 +399,7 @@ TEST(machine_checkpoint_must_be_whole)
     EXPECT(machine_load_check(span_of(all.data, ends[0] + 1)) == ERR_CORRUPT);
     EXPECT(machine_load_check(SPAN_NONE) == ERR_CORRUPT);
     EXPECT(machine_load_check(span_of(all.data + ends[0], ends[1] - ends[0])) == ERR_CORRUPT);
-    all.data[1]++; /* the format's number */
+    all.data[1] += 2; /* the format's number: none has it yet */
     EXPECT(machine_load_check(head) == ERR_FORMAT);
     EXPECT(try_load(&all, ends, n) == ERR_FORMAT);
     buf_close(&all);
@@ -444,7 +450,7 @@ TEST(machine_membership_is_state)
 }
 
 /* Format 1 has no piece of members, up to 3 none of users, 4 alarms, 5 limits; up to format 2 a
- * lease had no note and no index of its grant. */
+ * lease had no note and no index of its grant; up to format 6 the head told no level. */
 static enum err load_as_before(struct bench *b, const struct buf *all, const size_t *ends,
                                size_t pieces, uint32_t format)
 {
@@ -457,7 +463,8 @@ static enum err load_as_before(struct bench *b, const struct buf *all, const siz
         if ((kind == 5 && format == 1) || (kind == 6 && format < 4) || (kind == 7 && format < 5) ||
             (kind == 8 && format < 6))
             continue;
-        buf_put(&old, all->data + start, kind == 2 && format < 3 ? size - 2 : size);
+        size -= kind == 2 && format < 3 ? 2 : kind == 1 && format < 7 ? 1 : 0;
+        buf_put(&old, all->data + start, size);
         old.data[1] = (uint8_t)format;
         old_ends[n++] = old.len;
     }
@@ -473,6 +480,38 @@ static enum err load_as_before(struct bench *b, const struct buf *all, const siz
     return err;
 }
 
+/* Nothing that an older member could not read is written before all know it. */
+TEST(machine_level_only_rises)
+{
+    struct bench b;
+    struct buf all;
+    size_t ends[8];
+    bench_open(&b);
+    buf_open(&all, &b.heap);
+    EXPECT(put(&b, "k", "v", 0) == ERR_OK && b.m.level == MACHINE_LEVEL_FIRST);
+    save_all(&b, &all, ends, 8);
+    EXPECT(all.data[1] == 6); /* as those before there were levels read it */
+    uint32_t digest = b.m.digest;
+    EXPECT(raise_level(&b, 0) == ERR_CORRUPT);
+    EXPECT(raise_level(&b, MACHINE_LEVEL_FIRST) == ERR_CORRUPT);
+    EXPECT(raise_level(&b, MACHINE_LEVEL + 1) == ERR_FORMAT);
+    EXPECT(b.m.applied_index == 1 && b.m.level == MACHINE_LEVEL_FIRST && b.m.digest == digest);
+    EXPECT(raise_level(&b, MACHINE_LEVEL) == ERR_OK && b.m.level == MACHINE_LEVEL);
+    EXPECT(b.m.digest != digest && b.n == 0 && b.reply.revision == 2);
+    EXPECT(raise_level(&b, MACHINE_LEVEL_TOLD) == ERR_OK && b.m.level == MACHINE_LEVEL);
+    buf_reset(&all);
+    save_all(&b, &all, ends, 8);
+    uint8_t *level = &all.data[ends[0] - 1];
+    struct span head = span_of(all.data, ends[0]);
+    EXPECT(all.data[1] == 7 && *level == MACHINE_LEVEL && machine_load_check(head) == ERR_OK);
+    *level = MACHINE_LEVEL + 1;
+    EXPECT(machine_load_check(head) == ERR_FORMAT);
+    *level = MACHINE_LEVEL_FIRST;
+    EXPECT(machine_load_check(head) == ERR_CORRUPT);
+    buf_close(&all);
+    EXPECT(bench_close(&b));
+}
+
 TEST(machine_checkpoints_of_older_formats)
 {
     struct bench b;
@@ -483,9 +522,10 @@ TEST(machine_checkpoints_of_older_formats)
     EXPECT(grant(&b, 5, 60) == ERR_OK && put(&b, "k", "v", 5) == ERR_OK);
     EXPECT(quota(&b, "k", 7) == ERR_OK);
     machine_members(&b.m, 4, 1, SPAN("one"));
+    EXPECT(raise_level(&b, 4) == ERR_OK);
     size_t n = save_all(&b, &all, ends, 8);
     uint8_t newest = all.data[1];
-    EXPECT(newest == 6);
+    EXPECT(newest == 7);
     for (uint8_t format = 0; format <= newest + 1; format++) {
         machine_reset(&b.m);
         enum err err = load_as_before(&b, &all, ends, n, format);
@@ -493,7 +533,8 @@ TEST(machine_checkpoints_of_older_formats)
             EXPECT(err == (format == 0 ? ERR_CORRUPT : ERR_FORMAT));
             continue;
         }
-        EXPECT(err == ERR_OK && b.m.applied_index == 4 && lease_keys(&b, 5) == 1);
+        EXPECT(err == ERR_OK && b.m.applied_index == 5 && lease_keys(&b, 5) == 1);
+        EXPECT(b.m.level == (format < 7 ? 3 : 4));
         EXPECT(span_is(machine_members_now(&b.m), format == 1 ? "" : "one"));
         EXPECT(limit_count(b.m.limit) == (format >= 6));
     }

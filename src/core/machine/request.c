@@ -9,7 +9,7 @@ bool request_of_auth(enum request_type type)
 bool request_writes(const struct request *r)
 {
     static const bool writes[REQUEST_TYPE_COUNT] = {
-#define COMMAND(number, NAME, name, text) [REQUEST_##NAME] = true,
+#define COMMAND(number, NAME, name, since, text) [REQUEST_##NAME] = true,
 #include "core/machine/command.def"
 #undef COMMAND
     };
@@ -45,10 +45,21 @@ static enum err check_downgrade(struct span version)
     return good ? ERR_DOWNGRADE_TARGET : ERR_DOWNGRADE_FORMAT;
 }
 
+unsigned request_since(const struct request *r)
+{
+    static const uint8_t levels[REQUEST_TYPE_COUNT] = {
+#define COMMAND(number, NAME, name, since, text) [REQUEST_##NAME] = since,
+#include "core/machine/command.def"
+#undef COMMAND
+    };
+    CHECK(r->type > REQUEST_NONE && r->type < REQUEST_TYPE_COUNT);
+    return levels[r->type];
+}
+
 const char *request_name(enum request_type type)
 {
     static const char *const names[REQUEST_TYPE_COUNT] = {
-#define COMMAND(number, NAME, name, text) [REQUEST_##NAME] = #name,
+#define COMMAND(number, NAME, name, since, text) [REQUEST_##NAME] = #name,
 #include "core/machine/command.def"
 #undef COMMAND
     };

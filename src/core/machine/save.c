@@ -1,6 +1,7 @@
 /* A checkpoint is a row of pieces. A piece is one byte of kind, then (numbers little-endian):
  *
- *   1 HEAD     u32 format, u64 applied index, u64 its term, u32 digest, u64 revision   the first
+ *   1 HEAD     u32 format, u64 applied index, u64 its term, u32 digest, u64 revision,
+ *              from format 7 on u8 level                                            the first
  *   2 LEASES   as lease_save; id and TTL alone before format 3                         the second
  *   5 MEMBERS  the membership's bytes; not in format 1                                 the third
  *   6 AUTH     as auth_save; not before format 4                                       the fourth
@@ -15,7 +16,13 @@
 #include "base/crc.h"
 #include "core/machine/machine.h"
 
-enum { FORMAT = 6, FORMAT_WITHOUT_NOTES = 2, FORMAT_WITHOUT_MEMBERS = 1, ATTACH_PAGE = 1000 };
+enum {
+    FORMAT = 7,
+    FORMAT_WITHOUT_LEVEL = 6, /* written as long as the level in force may be older than format 7 */
+    FORMAT_WITHOUT_NOTES = 2,
+    FORMAT_WITHOUT_MEMBERS = 1,
+    ATTACH_PAGE = 1000
+};
 enum piece_kind {
     PIECE_NONE,
     PIECE_HEAD,
@@ -57,11 +64,14 @@ struct machine_save *machine_save_open(struct machine *m, struct alloc *alloc)
     struct machine_save *s = mem_zero(alloc, sizeof(*s));
     s->alloc = alloc;
     struct buf *head = begin_piece(s, PIECE_HEAD);
-    buf_u32(head, FORMAT);
+    bool told = m->level >= MACHINE_LEVEL_TOLD;
+    buf_u32(head, told ? FORMAT : FORMAT_WITHOUT_LEVEL);
     buf_u64(head, m->applied_index);
     buf_u64(head, m->applied_term);
     buf_u32(head, m->digest);
     buf_u64(head, (uint64_t)kv_revision(m->kv));
+    if (told)
+        buf_u8(head, m->level);
     lease_save(m->lease, begin_piece(s, PIECE_LEASES));
     buf_span(begin_piece(s, PIECE_MEMBERS), machine_members_now(m));
     auth_save(m->auth, begin_piece(s, PIECE_AUTH));
@@ -116,14 +126,18 @@ static enum err load_head(struct machine *m, struct span *s)
     uint64_t revision;
     if (!span_u32(s, &l->format))
         return ERR_CORRUPT;
-    if (l->format > FORMAT)
+    if (l->format > (MACHINE_LEVEL >= MACHINE_LEVEL_TOLD ? FORMAT : FORMAT_WITHOUT_LEVEL))
         return ERR_FORMAT;
     if (l->format < FORMAT_WITHOUT_MEMBERS || !span_u64(s, &m->applied_index) ||
         !span_u64(s, &m->applied_term) || !span_u32(s, &m->digest) || !span_u64(s, &revision) ||
         revision > INT64_MAX)
         return ERR_CORRUPT;
     l->revision = (int64_t)revision;
-    return ERR_OK;
+    m->level = MACHINE_LEVEL_FIRST;
+    if (l->format > FORMAT_WITHOUT_LEVEL &&
+        (!span_u8(s, &m->level) || m->level < MACHINE_LEVEL_TOLD))
+        return ERR_CORRUPT;
+    return m->level > MACHINE_LEVEL ? ERR_FORMAT : ERR_OK;
 }
 
 enum err machine_load_check(struct span first)

@@ -13,7 +13,7 @@
 
 /* The newest that this build speaks, and the oldest. Only tests build others (make DEFINES=...). */
 #ifndef PEER_VERSION
-#define PEER_VERSION 3
+#define PEER_VERSION 4
 #endif
 #ifndef PEER_VERSION_MIN
 #define PEER_VERSION_MIN 1
