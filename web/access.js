@@ -15,7 +15,9 @@ export async function mine() {
   return found;
 }
 
-const OURS = /^confman\/(config|flag|flagset|log|approve|schema|env|secret|seal|draft)\//;
+const VERB_ROOTS = "propose|approve|put|delete|publish";
+const ROOTS = `config|flag|flagset|log|${VERB_ROOTS}|schema|env|secret|seal|draft|draft-due`;
+const OURS = new RegExp(`^confman/(${ROOTS})/`);
 const textOf = (key) => (typeof key === "string" ? key : `base64 ${key.base64}`);
 // What a role permits besides its grants.
 const others = (role) => role.permissions.filter((p) => !OURS.test(textOf(p.prefix ?? p.key)));
@@ -31,8 +33,12 @@ const RIGHTS = { read: "read", write: "write", readwrite: "read and write" };
 const VERBS = {
   environment: {
     read: "read",
-    write: "read and write",
+    propose: "propose drafts",
     approve: "approve drafts",
+    put: "put",
+    delete: "delete",
+    publish: "publish drafts",
+    write: "all of these, read and write",
     admin: "schemas, parents",
   },
   namespace: { reveal: "reveal", write: "read and write", admin: "rotate keys" },

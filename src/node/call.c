@@ -714,7 +714,8 @@ static bool is_watch(const struct request *r)
 static enum err may_take(struct call *call, const struct request *r)
 {
     struct node *n = call->node;
-    bool later = request_writes(r) ? !n->cluster.alone : reads_state(r);
+    bool later = request_writes(r) ? !n->cluster.alone && !(r->plain && machine_publishes(r))
+                                   : reads_state(r);
     bool keys = r->type == REQUEST_RANGE || r->type == REQUEST_PUT || r->type == REQUEST_DELETE ||
                 r->type == REQUEST_TXN;
     enum err e = keys ? request_check(r, &n->turn) : ERR_OK;
@@ -752,6 +753,7 @@ void call_take(struct call *call, struct request *r, struct span message)
         return;
     }
     enum err e = login_of(call, r);
+    r->plain = !call->rest;
     if (is_watch(r)) {
         watching_request(call->watch, r, e);
         return;

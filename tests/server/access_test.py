@@ -1,4 +1,5 @@
 """Users, roles and logins over REST: what the page and confman use, with curl."""
+import base64
 import json
 import subprocess
 import unittest
@@ -166,6 +167,87 @@ class AccessTest(unittest.TestCase):
         self.ask("POST", path + ":publish", {}, 403, user="rev")
         self.ask("POST", path + ":publish", {}, user="ann")
 
+    def people(self, **verbs):
+        for user, words in verbs.items():
+            self.ask("PUT", "roles/" + user, {"grants": [
+                {"environment": "test", "prefix": "v/", "verbs": words}]})
+            self.ask("PUT", "users/" + user, {"roles": [user]})
+            self.ask("POST", "users/%s?action=password" % user, {"password": user + "!"})
+
+    def txn(self, user, *ops, compare=()):
+        def text(s):
+            return base64.b64encode(s.encode()).decode()
+        token = self.ask_of("POST", "login", {"user": user, "password": user + "!"}).json["token"]
+        ops = [{"requestPut": {"key": text(k), "value": text(v)}} if v is not None else
+               {"requestDeleteRange": {"key": text(k)}} for k, v in ops]
+        compare = [{"key": text(k), "target": "MOD", "modRevision": n} for k, n in compare]
+        a = curl(self.node.url + "/v3/kv/txn", "-H", "authorization: Bearer " + token,
+                 body=json.dumps({"compare": compare, "success": ops}).encode())
+        return a.json.get("message", "done")
+
+    def test_verbs(self):
+        self.people(putter=["put"], taker=["delete"], maker=["propose"], issuer=["publish"])
+        denied = "etcdserver: permission denied"
+        config = "config/v/%s?environment=test"
+        self.ask("PUT", config % "a", {"value": 1}, 201, user="putter")
+        self.ask("DELETE", config % "a", status=403, user="putter")
+        self.ask("PUT", config % "a", {"value": 2}, 403, user="taker")
+        self.ask("PUT", "config/w?environment=test", {"value": 2}, 403, user="putter")
+        both = {"changes": [{"key": "v/a", "environment": "test", "op": "delete"},
+                            {"key": "v/b", "environment": "test", "value": 1}]}
+        for user in ("putter", "taker", "maker", "issuer"):
+            self.ask("POST", "txn", both, 403, user=user)
+        # By etcd's door the same: put is not delete, nor is a lease a way around it.
+        at = "confman/config/test/v/a"
+        self.assertEqual(self.txn("putter", (at, "3")), "done")
+        self.assertEqual(self.txn("putter", (at, None)), denied)
+        self.assertEqual(self.txn("taker", (at, "4")), denied)
+        lease = curl(self.node.url + "/v3/lease/grant", "-u", "putter:putter!",
+                     body=b'{"TTL": 60}').json["ID"]
+        a = curl(self.node.url + "/v3/kv/put", "-u", "putter:putter!", body=json.dumps(
+            {"key": base64.b64encode(at.encode()).decode(), "lease": lease}).encode())
+        self.assertEqual(a.json["message"], denied)
+        # Whoever proposes cannot approve or publish, whoever publishes cannot write.
+        draft = self.ask("POST", "drafts?environment=test", {"title": "t", **both}, 201,
+                         user="maker")
+        path = "drafts/%s" % draft["id"]
+        self.ask("POST", path + ":comment", {"text": "look"}, user="maker")
+        for what in ("approve", "publish"):
+            for user in ("maker", "putter", "taker"):
+                self.ask("POST", "%s:%s" % (path, what), {}, 403, user=user)
+        self.ask("POST", path + ":schedule", {"at": "2040-01-01T00:00:00Z"}, 403, user="maker")
+        self.ask("POST", "drafts?environment=prod", {"title": "t", "changes": [
+            {"key": "v/a", "environment": "prod", "value": 1}]}, 403, user="maker")
+        self.assertEqual(self.txn("issuer", (at, "5")), denied)
+        key = "confman/draft/%016d" % draft["id"]
+        self.assertEqual(self.txn("issuer", (key + "/state", "{}"), (at, "5"),
+                                  compare=[(key, draft["id"])]), denied)
+        self.ask("POST", path + ":schedule", {"at": "2040-01-01T00:00:00Z"}, user="issuer")
+        self.ask("POST", path + ":cancel", {}, user="maker")
+        self.ask("POST", path + ":publish", {}, user="issuer")
+        self.ask("GET", config % "a", status=404, user="taker")
+        self.ask("DELETE", config % "b", user="taker")
+        me = self.ask("GET", "me", user="issuer")["roles"][0]["grants"]
+        self.assertEqual(sorted(g["verbs"] for g in me), [["publish"], ["read"]])
+        self.ask("POST", "roles/maker?action=revoke",
+                 {"environment": "test", "prefix": "v/", "verbs": ["propose"]})
+        self.ask("POST", "drafts?environment=test", {"title": "t", "changes": [
+            {"key": "v/c", "environment": "test", "value": 1}]}, 403, user="maker")
+
+    def test_an_approval_past_the_door_counts_for_nothing(self):
+        self.people(boss=["write"], peer=["approve"], sly=["propose"])
+        self.ask("PUT", "guards/v/guarded", {"approvals": 1, "environments": ["test"]}, 201)
+        draft = self.ask("POST", "drafts?environment=test", {"title": "t", "changes": [
+            {"key": "v/guarded", "environment": "test", "value": 1}]}, 201, user="boss")
+        path, key = "drafts/%s" % draft["id"], "confman/draft/%016d" % draft["id"]
+        self.assertEqual(self.txn("sly", (key + "/%016d" % 99999999,
+                                          '{"type": "approve", "edit": 1, "text": ""}')), "done")
+        self.assertEqual(self.ask("GET", path, user="boss")["approvals"]["given"], [])
+        self.ask("POST", path + ":publish", {}, 409, user="boss")
+        self.ask("POST", path + ":approve", {}, user="peer")
+        self.assertEqual(self.ask("GET", path, user="boss")["approvals"]["given"], ["peer"])
+        self.ask("POST", path + ":publish", {}, user="boss")
+
     def test_service_accounts(self):
         made = self.ask("PUT", "service-accounts/ci-1", {"roles": ["dev"]})
         self.assertEqual(made, {"name": "service:ci-1", "roles": ["dev"]})
@@ -230,7 +312,7 @@ class AccessTest(unittest.TestCase):
                            ("roles/x", {"grants": [{"environment": "a", "verbs": []}]}),
                            ("roles/x", {"grants": [{"environment": "a", "verbs": ["reveal"]}]}),
                            ("roles/x", {"grants": [{"namespace": "a", "verbs": ["approve"]}]}),
-                           ("roles/x", {"grants": [{"environment": "a", "verbs": ["delete"]}]})):
+                           ("roles/x", {"grants": [{"environment": "a", "verbs": ["destroy"]}]})):
             self.ask("PUT", path, body, 400)
         self.ask("POST", "roles/dev?action=none", {}, 400)
         self.ask("GET", "me?what=1", status=400)

@@ -112,8 +112,8 @@ static enum err read_grant(struct reading *r, const json_t *value, struct grants
             return refuse(r, why);
     }
     if (!g.verbs)
-        return refuse(r, "a grant wants verbs: read, write, approve, admin; of secrets reveal, "
-                         "write, admin");
+        return refuse(r, "a grant wants verbs: read, propose, approve, put, delete, publish, "
+                         "write, admin; of secrets reveal, write, admin");
     return grant_expand(&g, r->arena, out) ? ERR_OK : refuse(r, GRANTS_RULE);
 }
 

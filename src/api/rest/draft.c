@@ -323,6 +323,7 @@ static void propose(struct rest_call *call, const struct draft *old, const struc
     int64_t id = old ? old->id : kv_revision(kv) + 1;
     all.range_end = kv_prefix_end(all.key, arena);
     change_items_read(c, arena);
+    must(c, draft_may_propose(call, c, arena));
     if (!c->n && !c->n_faults)
         fault(c, ERR_BAD_REQUEST, "a draft wants something to change");
     enum err e = kv_range(kv, &all, arena, &r);
@@ -370,6 +371,7 @@ static void look_at(struct rest_call *call, struct draft *d, const struct kv *kv
     struct span approvers[DRAFT_EVENTS_MAX];
     draft_items(c, d, arena);
     draft_events(kv, d, arena);
+    must(c, draft_may_publish(call, c, arena));
     if (d->state == DRAFT_PUBLISHED || d->state == DRAFT_REJECTED)
         fault(c, ERR_DRAFT_STATE, "it is published, or rejected: it can be proposed anew");
     for (size_t i = 0; i < c->n && i < d->base->n; i++)
@@ -399,7 +401,6 @@ static void schedule(struct rest_call *call, struct draft *d, const struct kv *k
     struct change_call *c = call->change;
     struct buf b;
     look_at(call, d, kv, arena);
-    must(c, draft_may_write(call, c, arena));
     c->n = 0;
     if (c->draft->at_ms <= call->now_ms)
         change_fault(c, ERR_BAD_REQUEST, SPAN("/at"), "must be later than now");

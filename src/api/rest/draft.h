@@ -67,16 +67,21 @@ struct span draft_state_name(enum draft_state s);
 
 /* ---- draft_may.c: ERR_OK, or why not, as machine_permits says ---- */
 
-/* Whether who asks might read, or write, all that c changes. */
+/* Whether who asks might read all that c changes. */
 enum err draft_may_read(const struct rest_call *call, const struct change_call *c,
                         struct arena *arena) MUST_CHECK;
-enum err draft_may_write(const struct rest_call *call, const struct change_call *c,
-                         struct arena *arena) MUST_CHECK;
+/* Whether who asks may publish all of it: whoever may both put and delete it, or has the verb for
+ * that: may write the key of the same name below "confman/publish/". */
+enum err draft_may_publish(const struct rest_call *call, const struct change_call *c,
+                           struct arena *arena) MUST_CHECK;
+/* Whether who asks may propose it: whoever may do any of that to it, or has the verb propose; or
+ * may write all of "confman/draft", not the drafts alone. */
+enum err draft_may_propose(const struct rest_call *call, const struct change_call *c,
+                           struct arena *arena) MUST_CHECK;
 /* Whether who asks might read all that the draft changes. */
 enum err draft_may_see(const struct rest_call *call, const struct draft *d,
                        struct arena *arena) MUST_CHECK;
-/* Whether that user (empty: who asks) may review all of it: write it, or, what the verb approve
- * gives, the key of the same name below "confman/approve/". */
+/* As draft_may_publish, of reviewing, by that user (empty: who asks); the verb is approve. */
 enum err draft_may_review(const struct rest_call *call, struct span as,
                           const struct change_call *c, struct arena *arena) MUST_CHECK;
 /* Whether who asks may edit the draft, delete it or take back its time: who proposed it, and who

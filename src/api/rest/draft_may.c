@@ -12,29 +12,14 @@ static enum err permits(const struct rest_call *call, struct span as, struct req
     return as.len ? w->permits_user(w->context, as, r) : w->permits(w->context, r);
 }
 
-static enum err all(const struct rest_call *call, const struct change_call *c, bool writes,
-                    struct arena *arena)
-{
-    struct kv_op *ops = ARENA_ARRAY(arena, struct kv_op, c->n + 1);
-    for (size_t i = 0; i < c->n; i++)
-        if (writes)
-            ops[i] = (struct kv_op){ .type = KV_OP_PUT, .put = { .key = c->items[i].key } };
-        else
-            ops[i] = (struct kv_op){ .type = KV_OP_RANGE, .range = { .key = c->items[i].key } };
-    struct request r = { .type = REQUEST_TXN, .txn = { .success = ops, .n_success = c->n } };
-    return permits(call, SPAN_NONE, &r);
-}
-
 enum err draft_may_read(const struct rest_call *call, const struct change_call *c,
                         struct arena *arena)
 {
-    return all(call, c, false, arena);
-}
-
-enum err draft_may_write(const struct rest_call *call, const struct change_call *c,
-                         struct arena *arena)
-{
-    return all(call, c, true, arena);
+    struct kv_op *ops = ARENA_ARRAY(arena, struct kv_op, c->n + 1);
+    for (size_t i = 0; i < c->n; i++)
+        ops[i] = (struct kv_op){ .type = KV_OP_RANGE, .range = { .key = c->items[i].key } };
+    struct request r = { .type = REQUEST_TXN, .txn = { .success = ops, .n_success = c->n } };
+    return permits(call, SPAN_NONE, &r);
 }
 
 static bool may_put(const struct rest_call *call, struct span as, struct span key)
@@ -43,27 +28,67 @@ static bool may_put(const struct rest_call *call, struct span as, struct span ke
     return permits(call, as, &r) == ERR_OK;
 }
 
+static bool may_delete(const struct rest_call *call, struct span as, struct span key)
+{
+    struct request r = { .type = REQUEST_DELETE, .del = { .key = key } };
+    return permits(call, as, &r) == ERR_OK;
+}
+
+/* A role's verb is to write the key of the same name below "confman/<verb>/". */
+static bool has_verb(const struct rest_call *call, struct span as, struct span key,
+                     const char *verb, struct arena *arena)
+{
+    static const char *const roots[] = { REST_CONFIGS, "confman/flag/" };
+    struct buf b;
+    bool may = false;
+    for (size_t i = 0; i < 2 && !may; i++) {
+        if (!span_starts(key, span_text(roots[i])))
+            continue;
+        buf_open(&b, arena->alloc);
+        buf_format(&b, "confman/%s/", verb);
+        buf_span(&b, span_from(key, strlen(roots[i])));
+        may = may_put(call, as, arena_copy(arena, buf_all(&b)));
+        buf_close(&b);
+    }
+    return may;
+}
+
+static enum err may_all(const struct rest_call *call, struct span as, const char *verb,
+                        const struct change_call *c, struct arena *arena)
+{
+    bool may = true;
+    for (size_t i = 0; i < c->n && may; i++) {
+        struct span key = c->items[i].key;
+        may = (may_put(call, as, key) && may_delete(call, as, key)) ||
+              has_verb(call, as, key, verb, arena);
+    }
+    return may ? ERR_OK : ERR_PERMISSION_DENIED;
+}
+
 enum err draft_may_review(const struct rest_call *call, struct span as,
                           const struct change_call *c, struct arena *arena)
 {
-    static const char *const roots[] = { REST_CONFIGS, "confman/flag/" };
-    for (size_t i = 0; i < c->n; i++) {
+    return may_all(call, as, "approve", c, arena);
+}
+
+enum err draft_may_publish(const struct rest_call *call, const struct change_call *c,
+                           struct arena *arena)
+{
+    return may_all(call, SPAN_NONE, "publish", c, arena);
+}
+
+enum err draft_may_propose(const struct rest_call *call, const struct change_call *c,
+                           struct arena *arena)
+{
+    static const char *const verbs[] = { "propose", "approve", "publish" };
+    bool may = true, any = may_put(call, SPAN_NONE, SPAN("confman/draft"));
+    for (size_t i = 0; i < c->n && may && !any; i++) {
         struct span key = c->items[i].key;
-        bool may = may_put(call, as, key);
-        for (size_t j = 0; j < 2 && !may; j++) {
-            struct buf b;
-            if (!span_starts(key, span_text(roots[j])))
-                continue;
-            buf_open(&b, arena->alloc);
-            buf_text(&b, "confman/approve/");
-            buf_span(&b, span_from(key, strlen(roots[j])));
-            may = may_put(call, as, arena_copy(arena, buf_all(&b)));
-            buf_close(&b);
-        }
-        if (!may)
-            return ERR_PERMISSION_DENIED;
+        may = may_put(call, SPAN_NONE, key) || may_delete(call, SPAN_NONE, key);
+        for (size_t j = 0; j < sizeof(verbs) / sizeof(verbs[0]) && !may; j++)
+            may = has_verb(call, SPAN_NONE, key, verbs[j], arena);
     }
-    return ERR_OK;
+    return may ? ERR_OK : ERR_PERMISSION_DENIED;
 }
 
 /* The draft's items, beside those of the call. */

@@ -8,8 +8,14 @@ enum verb_bit {
     VERB_WRITE = 2,
     VERB_APPROVE = 4,
     VERB_REVEAL = 8,
-    VERB_ADMIN = 16
+    VERB_ADMIN = 16,
+    VERB_PUT = 32, /* write is these three, and propose */
+    VERB_DELETE = 64,
+    VERB_PUBLISH = 128,
+    VERB_PROPOSE = 256,
 };
+#define VERBS_ALONE (VERB_PUT | VERB_DELETE | VERB_PUBLISH) /* core/machine/permit.c knows them */
+#define VERBS_DRAFT (VERB_APPROVE | VERB_PUBLISH | VERB_PROPOSE)
 
 static const struct {
     const char *name;
@@ -18,7 +24,9 @@ static const struct {
 } words[] = {
     { "read", VERB_READ, true, false },      { "write", VERB_WRITE, true, true },
     { "approve", VERB_APPROVE, true, false }, { "reveal", VERB_REVEAL, false, true },
-    { "admin", VERB_ADMIN, true, true },
+    { "admin", VERB_ADMIN, true, true },     { "put", VERB_PUT, true, false },
+    { "delete", VERB_DELETE, true, false },  { "publish", VERB_PUBLISH, true, false },
+    { "propose", VERB_PROPOSE, true, false },
 };
 enum { WORDS = sizeof(words) / sizeof(words[0]) };
 
@@ -31,18 +39,26 @@ static const struct place {
     bool shared;              /* other grants want it too: it is not taken with one of them */
     unsigned read, write;     /* verbs that give it */
 } places[] = {
-    { "confman/config/", false, true, true, false, VERB_READ | VERB_APPROVE, VERB_WRITE },
-    { "confman/flag/", false, true, true, false, VERB_READ, VERB_WRITE },
-    { "confman/log/", false, true, true, false, VERB_READ | VERB_APPROVE, VERB_WRITE },
+    { "confman/config/", false, true, true, false, VERB_READ | VERBS_ALONE | VERBS_DRAFT,
+      VERB_WRITE },
+    { "confman/flag/", false, true, true, false, VERB_READ | VERBS_ALONE | VERBS_DRAFT,
+      VERB_WRITE },
+    { "confman/log/", false, true, true, false, VERB_READ | VERBS_ALONE | VERBS_DRAFT, VERB_WRITE },
+    { "confman/put/", false, true, true, false, 0, VERB_PUT },
+    { "confman/delete/", false, true, true, false, 0, VERB_DELETE },
+    { "confman/publish/", false, true, true, false, 0, VERB_PUBLISH },
+    { "confman/propose/", false, true, true, false, 0, VERB_PROPOSE },
     { "confman/approve/", false, true, true, false, 0, VERB_APPROVE },
     { "confman/schema/", false, false, true, false, 0, VERB_ADMIN },
-    { "confman/flagset/", false, true, false, false, VERB_READ | VERB_WRITE, VERB_ADMIN },
+    { "confman/flagset/", false, true, false, false,
+      VERB_READ | VERB_WRITE | VERBS_ALONE | VERBS_DRAFT, VERB_ADMIN },
     { "confman/env/", false, true, false, false, 0, VERB_ADMIN },
     { "confman/secret/", true, true, true, false, VERB_REVEAL, VERB_WRITE },
     { "confman/seal/", true, true, false, false, 0, VERB_ADMIN },
     { "confman/env/", false, false, false, true, ~0U, 0 },
     { "confman/schema/", false, false, false, true, ~0U, 0 },
-    { "confman/draft/", false, false, false, true, 0, VERB_WRITE | VERB_APPROVE },
+    { "confman/draft/", false, false, false, true, 0, VERB_WRITE | VERBS_DRAFT },
+    { "confman/draft-due/", false, false, false, true, 0, VERB_WRITE | VERBS_DRAFT },
 };
 enum { PLACES = sizeof(places) / sizeof(places[0]) };
 
@@ -55,11 +71,11 @@ const char *grant_verb(struct grant *g, const char *word)
         if (g->of_secrets ? words[i].of_secrets : words[i].of_configs)
             return NULL;
         return g->of_secrets ? "of a namespace the verbs are reveal, write, admin"
-                             : "of an environment the verbs are read, write, approve, admin";
+                             : "of an environment the verbs are read, propose, approve, put, "
+                               "delete, publish, write, admin";
     }
-    if (word && (strcmp(word, "delete") == 0 || strcmp(word, "publish") == 0))
-        return "delete and publish are part of write: a range of keys knows no more";
-    return "a verb is one of read, write, approve, reveal, admin";
+    return "a verb is one of read, propose, approve, put, delete, publish, write, admin; of "
+           "secrets reveal, write, admin";
 }
 
 bool grants_add(struct grants *list, struct auth_permission p)
@@ -126,6 +142,10 @@ static const struct {
 } shown[] = {
     { "confman/config/", false, "[\"read\"]", "[\"read\",\"write\"]" },
     { "confman/approve/", false, NULL, "[\"approve\"]" },
+    { "confman/put/", false, NULL, "[\"put\"]" },
+    { "confman/delete/", false, NULL, "[\"delete\"]" },
+    { "confman/publish/", false, NULL, "[\"publish\"]" },
+    { "confman/propose/", false, NULL, "[\"propose\"]" },
     { "confman/secret/", true, "[\"reveal\"]", "[\"reveal\",\"write\"]" },
 };
 

@@ -157,6 +157,8 @@ struct request {
     struct span author; /* who asks; "" unknown */
     /* author was proven to be, as of this revision of auth; 0: it was not; REQUEST_BY_NODE */
     uint64_t auth_revision;
+    /* A client wrote it as it is, no door made it: the verb publish lends it nothing. */
+    bool plain;
     union {
         struct kv_range range;
         struct kv_put put;
@@ -227,6 +229,11 @@ enum err request_check(const struct request *r, struct arena *arena) MUST_CHECK;
  * ERR_PERMISSION_DENIED, ERR_AUTH_OLD_REVISION, ERR_USER_NOT_FOUND. */
 struct machine;
 enum err machine_permits(const struct machine *m, const struct request *r) MUST_CHECK;
+
+/* Whether it is of the form that publishes a draft: guarded by the draft's record, it puts its
+ * state. Only the door knows that it writes what the draft says, so what the verb publish lends is
+ * refused where a client wrote the transaction itself (plain). */
+bool machine_publishes(const struct request *r);
 
 /* What etcd's quota counts for it (storage/quota.go): a put's bytes and something for each put and
  * grant; 0: it makes nothing larger. */

@@ -5,29 +5,87 @@
 
 #define OWN_ROOT "confman/"
 #define LOG_ROOT OWN_ROOT "log/"
-enum { LOG_KEY_MAX = 1024 };
+#define DRAFT_ROOT OWN_ROOT "draft/"
+enum { OWN_KEY_MAX = 1024 };
 
-/* The reason of a change stands beside what was changed: "confman/log/X" belongs to "confman/X",
- * and so do the rights to it. */
-static enum err may_log(const struct machine *m, const struct request *r, enum auth_right right,
-                        struct span key)
+/* What may be done to keys. etcd's WRITE is both to put and to delete; of configs and flags these
+ * are verbs of their own, too. */
+enum verb { VERB_READ, VERB_PUT, VERB_DELETE };
+
+/* The same key below another root. False: it is not below that one, or too long to be a config. */
+static bool moved(struct span key, const char *from, const char *to, uint8_t *out, struct span *at)
 {
-    struct span root = SPAN(OWN_ROOT), rest = span_from(key, sizeof(LOG_ROOT) - 1);
-    uint8_t of[LOG_KEY_MAX];
-    if (root.len + rest.len > sizeof(of) || !rest.len)
-        return ERR_PERMISSION_DENIED;
-    memcpy(of, root.data, root.len);
-    memcpy(of + root.len, rest.data, rest.len);
-    return auth_may(m->auth, r->author, r->auth_revision, right,
-                    span_of(of, root.len + rest.len), SPAN_NONE);
+    struct span root = span_text(to), rest = span_from(key, strlen(from));
+    if (!span_starts(key, span_text(from)) || root.len + rest.len > OWN_KEY_MAX || !rest.len)
+        return false;
+    memcpy(out, root.data, root.len);
+    memcpy(out + root.len, rest.data, rest.len);
+    *at = span_of(out, root.len + rest.len);
+    return true;
 }
 
-static enum err may(const struct machine *m, const struct request *r, enum auth_right right,
+/* A verb alone, of "confman/config/X" or "confman/flag/X", is to write "confman/<verb>/X": a key
+ * that is never there. */
+static bool lent(const struct machine *m, const struct request *r, const char *root,
+                 struct span key, struct span range_end)
+{
+    static const char *const of[] = { OWN_ROOT "config/", OWN_ROOT "flag/" };
+    for (size_t i = 0; i < sizeof(of) / sizeof(of[0]); i++) {
+        uint8_t k[OWN_KEY_MAX], e[OWN_KEY_MAX];
+        struct span from, to = SPAN_NONE;
+        if (moved(key, of[i], root, k, &from) &&
+            (!range_end.len || moved(range_end, of[i], root, e, &to)))
+            return auth_may(m->auth, r->author, r->auth_revision, AUTH_WRITE, from, to) == ERR_OK;
+    }
+    return false;
+}
+
+bool machine_publishes(const struct request *r)
+{
+    const struct kv_txn *t = &r->txn;
+    if (r->type != REQUEST_TXN || t->n_failure) /* that would not be guarded */
+        return false;
+    for (size_t i = 0; i < t->n_compares; i++) {
+        const struct kv_compare *c = &t->compares[i];
+        if (c->target != KV_IF_MOD || c->result != KV_IF_EQUAL || c->number <= 0 ||
+            c->range_end.len || !span_starts(c->key, SPAN(DRAFT_ROOT)))
+            continue;
+        for (size_t j = 0; j < t->n_success; j++)
+            if (t->success[j].type == KV_OP_PUT && span_starts(t->success[j].put.key, c->key) &&
+                span_is(span_from(t->success[j].put.key, c->key.len), "/state"))
+                return true;
+    }
+    return false;
+}
+
+static enum err may_key(const struct machine *m, const struct request *r, enum verb verb,
+                        struct span key, struct span range_end)
+{
+    enum auth_right right = verb == VERB_READ ? AUTH_READ : AUTH_WRITE;
+    enum err e = auth_may(m->auth, r->author, r->auth_revision, right, key, range_end);
+    if (e != ERR_PERMISSION_DENIED || verb == VERB_READ)
+        return e;
+    if (lent(m, r, verb == VERB_PUT ? OWN_ROOT "put/" : OWN_ROOT "delete/", key, range_end))
+        return ERR_OK;
+    return !r->plain && machine_publishes(r) && lent(m, r, OWN_ROOT "publish/", key, range_end)
+               ? ERR_OK
+               : e;
+}
+
+/* The reason of a change stands beside what was changed: "confman/log/X" belongs to "confman/X",
+ * and so do the rights to it. A reason is written whatever is done. */
+static enum err may(const struct machine *m, const struct request *r, enum verb verb,
                     struct span key, struct span range_end)
 {
-    enum err e = auth_may(m->auth, r->author, r->auth_revision, right, key, range_end);
-    bool log = e == ERR_PERMISSION_DENIED && !range_end.len && span_starts(key, SPAN(LOG_ROOT));
-    return log ? may_log(m, r, right, key) : e;
+    uint8_t k[OWN_KEY_MAX];
+    struct span of;
+    enum err e = may_key(m, r, verb, key, range_end);
+    if (e != ERR_PERMISSION_DENIED || range_end.len || !moved(key, LOG_ROOT, OWN_ROOT, k, &of))
+        return e;
+    e = may_key(m, r, verb, of, SPAN_NONE);
+    if (e != ERR_PERMISSION_DENIED || verb == VERB_READ)
+        return e;
+    return may_key(m, r, verb == VERB_PUT ? VERB_DELETE : VERB_PUT, of, SPAN_NONE);
 }
 
 static enum err anybody(const struct machine *m, const struct request *r)
@@ -46,30 +104,30 @@ static enum err admin(const struct machine *m, const struct request *r)
     return auth_admin(m->auth, r->author, r->auth_revision);
 }
 
-/* ---- leases: by the keys that hang on them ---- */
+/* ---- leases: by the keys that hang on them, which end with them ---- */
 
 struct key_check {
     const struct machine *machine;
     const struct request *request;
-    enum auth_right right;
+    enum verb verb;
 };
 
 static enum err check_key(void *context, struct span key)
 {
     const struct key_check *c = context;
-    return may(c->machine, c->request, c->right, key, SPAN_NONE);
+    return may(c->machine, c->request, c->verb, key, SPAN_NONE);
 }
 
 static enum err lease_keys(const struct machine *m, const struct request *r, int64_t id,
-                           enum auth_right right)
+                           enum verb verb)
 {
-    struct key_check c = { m, r, right };
+    struct key_check c = { m, r, verb };
     enum err e = login(m, r);
     if (e != ERR_OK || admin(m, r) == ERR_OK)
         return e;
     uint64_t now = auth_revision(m->auth);
     const void *who = auth_who(m->auth, r->author);
-    bool may_last = right == AUTH_WRITE && r->auth_revision >= now;
+    bool may_last = verb == VERB_DELETE && r->auth_revision >= now;
     if (may_last && lease_cleared(m->lease, id, who, now))
         return ERR_OK;
     e = lease_keys_each(m->lease, id, check_key, &c);
@@ -80,17 +138,17 @@ static enum err lease_keys(const struct machine *m, const struct request *r, int
 
 static enum err permit_lease_write(const struct machine *m, const struct request *r)
 {
-    return lease_keys(m, r, r->lease.id, AUTH_WRITE);
+    return lease_keys(m, r, r->lease.id, VERB_DELETE);
 }
 
 static enum err permit_lease_look(const struct machine *m, const struct request *r)
 {
-    return r->lease.keys ? lease_keys(m, r, r->lease.id, AUTH_READ) : login(m, r);
+    return r->lease.keys ? lease_keys(m, r, r->lease.id, VERB_READ) : login(m, r);
 }
 
 static enum err permit_lease_list(const struct machine *m, const struct request *r)
 {
-    struct key_check c = { m, r, AUTH_READ };
+    struct key_check c = { m, r, VERB_READ };
     enum err e = login(m, r);
     if (e != ERR_OK || admin(m, r) == ERR_OK)
         return e;
@@ -131,11 +189,13 @@ static enum err permit_put_op(const struct machine *m, const struct request *r,
                               const struct kv_put *p)
 {
     enum err e = is_reserved(m, p->key, SPAN_NONE) ? admin(m, r)
-                                                : may(m, r, AUTH_WRITE, p->key, SPAN_NONE);
+                                                : may(m, r, VERB_PUT, p->key, SPAN_NONE);
+    if (e == ERR_OK && p->lease) /* it will be deleted with the lease */
+        e = may(m, r, VERB_DELETE, p->key, SPAN_NONE);
     if (e == ERR_OK && p->lease)
-        e = lease_keys(m, r, p->lease, AUTH_WRITE);
+        e = lease_keys(m, r, p->lease, VERB_DELETE);
     if (e == ERR_OK && p->prev_kv)
-        e = may(m, r, AUTH_READ, p->key, SPAN_NONE);
+        e = may(m, r, VERB_READ, p->key, SPAN_NONE);
     return e;
 }
 
@@ -143,8 +203,8 @@ static enum err permit_delete_op(const struct machine *m, const struct request *
                                  const struct kv_delete *d)
 {
     enum err e = is_reserved(m, d->key, d->range_end) ? admin(m, r)
-                                                   : may(m, r, AUTH_WRITE, d->key, d->range_end);
-    return e == ERR_OK && d->prev_kv ? may(m, r, AUTH_READ, d->key, d->range_end) : e;
+                                                   : may(m, r, VERB_DELETE, d->key, d->range_end);
+    return e == ERR_OK && d->prev_kv ? may(m, r, VERB_READ, d->key, d->range_end) : e;
 }
 
 static enum err permit_txn_body(const struct machine *m, const struct request *r,
@@ -154,7 +214,7 @@ static enum err permit_op(const struct machine *m, const struct request *r, cons
 {
     switch (op->type) {
     case KV_OP_RANGE:
-        return may(m, r, AUTH_READ, op->range.key, op->range.range_end);
+        return may(m, r, VERB_READ, op->range.key, op->range.range_end);
     case KV_OP_PUT:
         return permit_put_op(m, r, &op->put);
     case KV_OP_DELETE:
@@ -202,7 +262,7 @@ static enum err permit_txn_body(const struct machine *m, const struct request *r
     enum err e = ERR_OK;
     for (size_t i = 0; i < t->n_compares && e == ERR_OK; i++)
         if (!open_to_all(&t->compares[i]))
-            e = may(m, r, AUTH_READ, t->compares[i].key, t->compares[i].range_end);
+            e = may(m, r, VERB_READ, t->compares[i].key, t->compares[i].range_end);
     if (e == ERR_OK)
         e = permit_ops(m, r, t->success, t->n_success);
     return e == ERR_OK ? permit_ops(m, r, t->failure, t->n_failure) : e;
@@ -210,7 +270,7 @@ static enum err permit_txn_body(const struct machine *m, const struct request *r
 
 static enum err permit_range(const struct machine *m, const struct request *r)
 {
-    return may(m, r, AUTH_READ, r->range.key, r->range.range_end);
+    return may(m, r, VERB_READ, r->range.key, r->range.range_end);
 }
 
 static enum err permit_put(const struct machine *m, const struct request *r)
@@ -234,7 +294,7 @@ static enum err permit_txn(const struct machine *m, const struct request *r)
 static enum err permit_watch(const struct machine *m, const struct request *r)
 {
     const struct watch_request *w = &r->watch;
-    return may(m, r, AUTH_READ, w->key.len ? w->key : SPAN("\0"), w->range_end);
+    return may(m, r, VERB_READ, w->key.len ? w->key : SPAN("\0"), w->range_end);
 }
 
 /* ---- users and roles: one's own may be looked at ---- */

@@ -116,6 +116,85 @@ TEST(permit_keys)
     EXPECT(bench_close(&b));
 }
 
+/* A right to write all below confman/<verb>/a/. */
+static enum err give_verb(struct bench *b, const char *from, const char *to)
+{
+    return give(b, AUTH_WRITE, span_text(from), span_text(to));
+}
+
+static enum err delete_as(struct bench *b, const char *key, const char *end)
+{
+    struct request r = { .type = REQUEST_DELETE,
+                         .del = { .key = span_text(key), .range_end = span_text(end) } };
+    return permits(b, &r, "alice");
+}
+
+TEST(permit_verbs)
+{
+    static const char at[] = "confman/config/a/k";
+    struct bench b;
+    bench_open(&b);
+    EXPECT(give_verb(&b, "confman/put/a/", "confman/put/a0") == ERR_OK);
+    EXPECT(put_as(&b, "alice", at, 0) == ERR_OK);
+    EXPECT(put_as(&b, "alice", "confman/flag/a/k", 0) == ERR_OK);
+    EXPECT(put_as(&b, "alice", "confman/config/b/k", 0) == DENIED);
+    EXPECT(put_as(&b, "alice", "confman/config/", 0) == DENIED);
+    EXPECT(put_as(&b, "alice", "confman/env/a", 0) == DENIED);
+    EXPECT(put_as(&b, "alice", "confman/log/config/a/k", 0) == ERR_OK);
+    EXPECT(delete_as(&b, at, "") == DENIED);
+    EXPECT(delete_as(&b, "confman/log/config/a/k", "") == ERR_OK);
+    EXPECT(put_as(&b, "root", at, 5) == ERR_OK && put_as(&b, "alice", at, 5) == DENIED);
+    EXPECT(put_as(&b, "root", at, 0) == ERR_OK);
+    EXPECT(give_verb(&b, "confman/delete/a/", "confman/delete/a0") == ERR_OK);
+    EXPECT(delete_as(&b, at, "") == ERR_OK);
+    EXPECT(delete_as(&b, "confman/config/a/", "confman/config/a0") == ERR_OK);
+    EXPECT(delete_as(&b, "confman/config/a/", "confman/config/b") == DENIED);
+    EXPECT(delete_as(&b, "confman/config/a/", "confman/flag/a/z") == DENIED);
+    EXPECT(put_as(&b, "alice", at, 5) == DENIED); /* of the lease's other key */
+    char long_key[2048] = "confman/config/a/";
+    memset(long_key + 17, 'x', sizeof(long_key) - 18);
+    EXPECT(put_as(&b, "alice", long_key, 0) == DENIED);
+    EXPECT(bench_close(&b));
+}
+
+/* What publish lends: only a draft's publication, only where a door has made it, only its own. */
+TEST(permit_publish)
+{
+    struct bench b;
+    bench_open(&b);
+    struct kv_compare seen = { .key = SPAN("confman/draft/7"), .target = KV_IF_MOD, .number = 3 };
+    struct kv_op ops[] = {
+        { .type = KV_OP_PUT, .put = { .key = SPAN("confman/config/a/k") } },
+        { .type = KV_OP_DELETE, .del = { .key = SPAN("confman/flag/a/k") } },
+        { .type = KV_OP_PUT, .put = { .key = SPAN("confman/draft/7/state") } },
+    };
+    struct request r = { .type = REQUEST_TXN,
+                         .txn = { .compares = &seen, .n_compares = 1, .success = ops,
+                                  .n_success = 3 } };
+    EXPECT(give_verb(&b, "confman/publish/a/", "confman/publish/a0") == ERR_OK);
+    EXPECT(give(&b, AUTH_READ_WRITE, SPAN("confman/draft/"), SPAN("confman/draft0")) == ERR_OK);
+    EXPECT(machine_publishes(&r) && permits(&b, &r, "alice") == ERR_OK);
+    r.plain = true;
+    EXPECT(permits(&b, &r, "alice") == DENIED && permits(&b, &r, "root") == ERR_OK);
+    r.plain = false;
+    ops[0].put.key = SPAN("confman/config/b/k");
+    EXPECT(permits(&b, &r, "alice") == DENIED);
+    ops[0].put.key = SPAN("confman/config/a/k");
+    seen.number = 0; /* a draft that is not there */
+    EXPECT(!machine_publishes(&r) && permits(&b, &r, "alice") == DENIED);
+    seen.number = 3;
+    seen.result = KV_IF_NOT_EQUAL;
+    EXPECT(!machine_publishes(&r));
+    seen.result = KV_IF_EQUAL;
+    ops[2].put.key = SPAN("confman/draft/8/state");
+    EXPECT(!machine_publishes(&r) && permits(&b, &r, "alice") == DENIED);
+    ops[2].put.key = SPAN("confman/draft/7/state");
+    r.txn.failure = ops; /* what is not guarded by the draft */
+    r.txn.n_failure = 1;
+    EXPECT(!machine_publishes(&r));
+    EXPECT(bench_close(&b));
+}
+
 /* The reason of a change goes with what was changed; a range of reasons is like any range. */
 TEST(permit_reasons)
 {
