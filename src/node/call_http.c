@@ -95,7 +95,7 @@ static bool begin_watch(struct call *call, const struct http_request *r)
                                     push ? on_push_message : on_websocket_message);
     if (push && call->rest->push->ask != PUSH_SUBSCRIBE) {
         call_refuse_http(call, ERR_BAD_REQUEST,
-                         "give key, prefix or flags, or come as a WebSocket");
+                         "give key, prefix, flags or topic, or come as a WebSocket");
         return false;
     }
     if (!call->stream && !http1_can_stream(c->http1)) {
@@ -275,6 +275,8 @@ void call_rest_known(struct call *call)
     } else if (call->rest->kind == REST_PUSH) {
         if (begin_watch(call, r))
             begin_push(call);
+    } else if (call->rest->kind == REST_SAY) {
+        pushing_say(call);
     } else if (call->rest->kind == REST_DELIVERIES) {
         deliveries_begin(call);
     } else if (call->rest->kind == REST_SNAPSHOT) {

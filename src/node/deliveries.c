@@ -147,7 +147,9 @@ static void answered(struct node *n, uint64_t from, const struct peer_delivered 
             g->waiting--;
             break;
         }
-    if (g && !g->waiting)
+    if (!g)
+        pushing_answered(n, from, d);
+    else if (!g->waiting)
         answer_late(g);
 }
 

@@ -2,8 +2,7 @@
 #include "base/check.h"
 #include "node/call_int.h"
 #include "node/peers.h"
-
-struct subscription;
+#include "node/pushing_int.h"
 
 /* The owner of a scope as long as somebody subscribes to it. */
 struct view {
@@ -24,26 +23,6 @@ struct subscription {
     struct delivery_sub *known; /* NULL: its client has no name */
 };
 
-struct push_stream {
-    struct call *call;
-    struct push_stream *next, *prev;
-    struct subscription *first;
-    size_t n;
-    struct delivery_client *client; /* NULL: it has no name, or another has taken it */
-    struct span user;               /* proven to ask, of the call's arena; "": nobody */
-    bool spoke;                     /* since the last interval of progress */
-};
-
-struct pushing {
-    struct watch_hub *hub; /* views' watchers; those of subscriptions that are behind, id 1 */
-    struct delivery_table *table;
-    struct push_stream *streams;
-    int64_t n_streams, n_subscriptions, n_views;
-    struct rest_call rest; /* of all WebSockets that have begun */
-    struct buf text, tail;     /* what is being told; what all of a view hear alike */
-    int64_t next_us, queue_us; /* when the next may come; when who was refused last shall */
-};
-
 enum { OF_VIEW, OF_SUBSCRIPTION }; /* a watcher's id */
 
 void pushing_open(struct node *n)
@@ -54,6 +33,7 @@ void pushing_open(struct node *n)
     p->table =
         delivery_open(&n->alloc, (size_t)n->params.deliveries_max, n->params.deliveries_keep_ms);
     p->rest.kind = REST_PUSH;
+    map_open(&p->by_number, &n->alloc);
     buf_open(&p->text, &n->alloc);
     buf_open(&p->tail, &n->alloc);
 }
@@ -61,7 +41,8 @@ void pushing_open(struct node *n)
 void pushing_close(struct node *n)
 {
     struct pushing *p = n->pushing;
-    CHECK(!p->streams && !p->n_subscriptions);
+    CHECK(!p->streams && !p->n_subscriptions && !p->summaries);
+    map_close(&p->by_number);
     delivery_close(p->table);
     watch_close(p->hub);
     buf_close(&p->text);
@@ -97,9 +78,15 @@ int64_t pushing_behind(const struct node *n)
     return stats.behind;
 }
 
+int64_t pushing_summaries(const struct node *n)
+{
+    return n->pushing->n_summaries;
+}
+
 void pushing_sweep(struct node *n)
 {
     delivery_sweep(n->pushing->table, loop_wall_ms(n->loop));
+    summary_second(n);
 }
 
 /* ---- pacing ---- */
@@ -152,14 +139,13 @@ static struct push_place elsewhere(struct node *n, struct arena *arena)
 
 /* ---- telling ---- */
 
-static bool has_room(const struct push_stream *s)
+bool push_has_room(const struct push_stream *s)
 {
     return call_queued(s->call) < (size_t)s->call->node->params.watch_queue_bytes;
 }
 
-/* A message in two pieces. */
-static void tell(struct push_stream *s, enum push_tell what, int64_t revision, struct span head,
-                 struct span tail)
+void push_send(struct push_stream *s, enum push_tell what, int64_t moves_on, struct span head,
+               struct span tail)
 {
     struct conn *c = s->call->conn;
     if (c->ws) {
@@ -168,8 +154,8 @@ static void tell(struct push_stream *s, enum push_tell what, int64_t revision, s
     }
     struct buf b;
     buf_open(&b, &s->call->node->alloc);
-    if (revision)
-        buf_format(&b, "id: %lld\n", (long long)revision);
+    if (moves_on)
+        buf_format(&b, "id: %lld\n", (long long)moves_on);
     buf_format(&b, "event: %s\ndata: ", rest_push_name(what));
     buf_span(&b, head);
     buf_span(&b, tail);
@@ -178,36 +164,46 @@ static void tell(struct push_stream *s, enum push_tell what, int64_t revision, s
     buf_close(&b);
 }
 
-static struct buf *text(struct push_stream *s)
+struct buf *push_text(struct push_stream *s)
 {
     struct buf *b = &s->call->node->pushing->text;
     buf_shrink(b, KEEP_BYTES);
     return b;
 }
 
-/* id: event streams only tell what is new of one subscription, so it moves their id on. */
-static void tell_plain(struct push_stream *s, enum push_tell what, const int64_t *id,
-                       int64_t revision)
+/* What comes back as events asks again for what its query asked for, which has the id 0. */
+static int64_t moving(const int64_t *id, int64_t revision)
 {
-    struct buf *b = text(s);
-    rest_push_tell(what, id, revision ? &revision : NULL, b);
-    tell(s, what, revision, buf_all(b), SPAN_NONE);
+    return id && *id ? 0 : revision;
 }
 
-static void tell_refused(struct push_stream *s, enum push_tell what, const int64_t *id, enum err e,
-                         const char *detail)
+void push_tell_plain(struct push_stream *s, enum push_tell what, const int64_t *id,
+                     int64_t revision)
 {
-    struct buf *b = text(s);
+    struct buf *b = push_text(s);
+    rest_push_tell(what, id, revision ? &revision : NULL, b);
+    push_send(s, what, moving(id, revision), buf_all(b), SPAN_NONE);
+}
+
+void push_refuse(struct push_stream *s, enum push_tell what, const int64_t *id, enum err e,
+                 const char *detail)
+{
+    struct said *said = s->call->node->pushing->said;
+    struct buf *b = push_text(s);
     s->call->node->metrics.push_errors++;
+    if (said && said->stream == s) {
+        *said = (struct said){ s, e, detail };
+        return;
+    }
     rest_push_refused(what, id, e, detail, b);
-    tell(s, what, 0, buf_all(b), SPAN_NONE);
+    push_send(s, what, 0, buf_all(b), SPAN_NONE);
 }
 
 static void tell_changes(struct subscription *u, int64_t revision, struct span tail)
 {
-    struct buf *b = text(u->stream);
-    rest_push_changes_head(u->id, b);
-    tell(u->stream, PUSH_CHANGES, revision, buf_all(b), tail);
+    struct buf *b = push_text(u->stream);
+    rest_push_head(PUSH_CHANGES, u->id, b);
+    push_send(u->stream, PUSH_CHANGES, moving(&u->id, revision), buf_all(b), tail);
     u->stream->spoke = true;
     u->stream->call->node->metrics.push_changes++;
 }
@@ -351,7 +347,7 @@ static void resume(struct subscription *u, int64_t revision)
         return;
     if (revision + 1 < kv_compact_revision(kv)) {
         n->metrics.push_compacted++;
-        tell_plain(u->stream, PUSH_COMPACTED, &u->id, now);
+        push_tell_plain(u->stream, PUSH_COMPACTED, &u->id, now);
         return;
     }
     size_t count = rest_push_levels(kv, s, revision, &n->turn, levels);
@@ -361,36 +357,51 @@ static void resume(struct subscription *u, int64_t revision)
     if (same)
         fall_behind(u, revision + 1);
     else
-        tell_plain(u->stream, PUSH_ENVIRONMENT, &u->id, now);
+        push_tell_plain(u->stream, PUSH_ENVIRONMENT, &u->id, now);
+}
+
+enum err push_permits(struct push_stream *s, const struct push_range *ranges, size_t count)
+{
+    struct request r;
+    enum err e = ERR_OK;
+    watching_asker(s->call, &s->user, &r);
+    for (size_t i = 0; i < count && e == ERR_OK; i++) {
+        r.watch.key = ranges[i].key;
+        r.watch.range_end = ranges[i].end;
+        e = machine_permits(&s->call->node->machine, &r);
+    }
+    return e;
 }
 
 static enum err permitted(struct push_stream *s, const struct delivery_scope *scope)
 {
-    struct node *n = s->call->node;
     struct push_range ranges[PUSH_RANGES_MAX];
-    struct request r;
     struct arena scratch;
-    enum err e = ERR_OK;
-    arena_open(&scratch, &n->alloc);
-    watching_asker(s->call, &s->user, &r);
-    size_t count = rest_push_ranges(scope, &scratch, ranges);
-    for (size_t i = 0; i < count && e == ERR_OK; i++) {
-        r.watch.key = ranges[i].key;
-        r.watch.range_end = ranges[i].end;
-        e = machine_permits(&n->machine, &r);
-    }
+    arena_open(&scratch, &s->call->node->alloc);
+    enum err e = push_permits(s, ranges, rest_push_ranges(scope, &scratch, ranges));
     arena_close(&scratch);
     return e;
+}
+
+/* Whether one more may begin; else that is told. */
+static bool is_new(struct push_stream *s, int64_t id)
+{
+    bool full = s->n == PUSH_SUBSCRIPTIONS_MAX;
+    if (!full && !find(s, id) && !summary_find(s, id))
+        return true;
+    push_refuse(s, PUSH_ERROR, &id, full ? ERR_OVERLOADED : ERR_CONFLICT,
+                full ? "a connection has at most 256 subscriptions" : "/id: is in use");
+    return false;
 }
 
 static void subscribe(struct push_stream *s, const struct push_message *m)
 {
     struct node *n = s->call->node;
     struct pushing *p = n->pushing;
-    if (find(s, m->id) || s->n == PUSH_SUBSCRIPTIONS_MAX) {
-        bool full = s->n == PUSH_SUBSCRIPTIONS_MAX;
-        tell_refused(s, PUSH_ERROR, &m->id, full ? ERR_OVERLOADED : ERR_CONFLICT,
-                     full ? "a connection has at most 256 subscriptions" : "/id: is in use");
+    if (!is_new(s, m->id))
+        return;
+    if (m->topic == PUSH_OF_DELIVERIES) {
+        summary_subscribe(s, m);
         return;
     }
     struct delivery_scope *scope =
@@ -401,7 +412,7 @@ static void subscribe(struct push_stream *s, const struct push_message *m)
     if (e != ERR_OK) {
         n->metrics.watch_denied++;
         delivery_scope_drop(p->table, scope);
-        tell_refused(s, PUSH_DENIED, &m->id, e, NULL);
+        push_refuse(s, PUSH_DENIED, &m->id, e, NULL);
         return;
     }
     struct subscription *u = mem_zero(&n->alloc, sizeof(*u));
@@ -416,11 +427,12 @@ static void subscribe(struct push_stream *s, const struct push_message *m)
     s->first = u;
     s->n++;
     p->n_subscriptions++;
-    if (s->client)
+    if (s->client && m->topic == PUSH_OF_CONFIGS)
         u->known = delivery_subscribe(p->table, s->client, u->view->scope);
-    if (u->known && m->has_revision)
-        delivery_acknowledge(p->table, u->known, m->revision, SPAN_NONE, loop_wall_ms(n->loop));
-    tell_plain(s, PUSH_SUBSCRIBED, &u->id,
+    int64_t runs = m->has_runs ? m->runs : m->has_revision ? m->revision : 0;
+    if (u->known && runs)
+        delivery_acknowledge(p->table, u->known, runs, SPAN_NONE, loop_wall_ms(n->loop));
+    push_tell_plain(s, PUSH_SUBSCRIBED, &u->id,
                m->has_revision ? m->revision : kv_revision(n->machine.kv));
     if (m->has_revision)
         resume(u, m->revision);
@@ -434,7 +446,7 @@ static void lose_name(struct push_stream *s)
     s->client = NULL;
     for (struct subscription *u = s->first; u; u = u->sibling)
         u->known = NULL;
-    tell_refused(s, PUSH_ERROR, NULL, ERR_CONFLICT,
+    push_refuse(s, PUSH_ERROR, NULL, ERR_CONFLICT,
                  "another connection has this client and instance now: its acknowledgements count");
 }
 
@@ -443,7 +455,7 @@ static void hello(struct push_stream *s, const struct push_message *m)
     struct node *n = s->call->node;
     void *before;
     if (s->client || s->first) {
-        tell_refused(s, PUSH_ERROR, NULL, ERR_CONFLICT,
+        push_refuse(s, PUSH_ERROR, NULL, ERR_CONFLICT,
                      "hello is said once, before the first subscription");
         return;
     }
@@ -452,7 +464,7 @@ static void hello(struct push_stream *s, const struct push_message *m)
     if (before)
         lose_name(before);
     if (!s->client)
-        tell_refused(s, PUSH_ERROR, NULL, ERR_OVERLOADED,
+        push_refuse(s, PUSH_ERROR, NULL, ERR_OVERLOADED,
                      "this node keeps no more clients (deliveries-max): changes are told all the "
                      "same, acknowledgements do not count");
 }
@@ -461,30 +473,33 @@ static void acknowledge(struct push_stream *s, const struct push_message *m)
 {
     struct node *n = s->call->node;
     struct subscription *u = m->has_id ? find(s, m->id) : s->first;
-    if (!s->client || !u) {
-        tell_refused(s, PUSH_ERROR, m->has_id ? &m->id : NULL, ERR_NOT_FOUND,
+    if (!s->client || !u || (m->has_id && !u->known)) {
+        push_refuse(s, PUSH_ERROR, m->has_id ? &m->id : NULL, ERR_NOT_FOUND,
                      s->client ? "there is no such subscription to acknowledge"
-                               : "say hello before you acknowledge");
+                               : "say who you are before you acknowledge: hello, or client=");
         return;
     }
     n->metrics.push_acks++;
     for (; u; u = m->has_id ? NULL : u->sibling)
-        delivery_acknowledge(n->pushing->table, u->known, m->revision, m->error,
-                             loop_wall_ms(n->loop));
+        if (u->known)
+            delivery_acknowledge(n->pushing->table, u->known, m->revision, m->error,
+                                 loop_wall_ms(n->loop));
 }
 
 static void unsubscribe(struct push_stream *s, const struct push_message *m)
 {
     struct subscription *u = find(s, m->id);
-    if (!u) {
-        tell_refused(s, PUSH_ERROR, &m->id, ERR_NOT_FOUND, "there is no such subscription");
+    bool ended = summary_unsubscribe(s, m->id);
+    if (!u && !ended) {
+        push_refuse(s, PUSH_ERROR, &m->id, ERR_NOT_FOUND, "there is no such subscription");
         return;
     }
-    drop(u);
-    tell_plain(s, PUSH_UNSUBSCRIBED, &m->id, 0);
+    if (u)
+        drop(u);
+    push_tell_plain(s, PUSH_UNSUBSCRIBED, &m->id, 0);
 }
 
-static void take(struct push_stream *s, const struct push_message *m)
+void push_take(struct push_stream *s, const struct push_message *m)
 {
     struct node *n = s->call->node;
     switch (m->ask) {
@@ -501,7 +516,7 @@ static void take(struct push_stream *s, const struct push_message *m)
         acknowledge(s, m);
         return;
     case PUSH_PING:
-        tell_plain(s, PUSH_PONG, m->has_id ? &m->id : NULL, kv_revision(n->machine.kv));
+        push_tell_plain(s, PUSH_PONG, m->has_id ? &m->id : NULL, kv_revision(n->machine.kv));
         return;
     case PUSH_ASKS:
         break;
@@ -521,9 +536,9 @@ void pushing_message(struct call *call, struct span text)
     enum err e =
         call_has_state(call->node) ? rest_push_read(text, &scratch, &m, &detail) : ERR_UNHEALTHY;
     if (e == ERR_OK)
-        take(s, &m);
+        push_take(s, &m);
     else
-        tell_refused(s, PUSH_ERROR, e == ERR_BAD_REQUEST && m.has_id ? &m.id : NULL, e,
+        push_refuse(s, PUSH_ERROR, e == ERR_BAD_REQUEST && m.has_id ? &m.id : NULL, e,
                      e == ERR_UNHEALTHY ? NULL : detail);
     arena_close(&scratch);
 }
@@ -544,16 +559,18 @@ void pushing_begin(struct call *call)
     p->streams = s;
     p->n_streams++;
     struct push_place place = elsewhere(n, &n->turn);
-    struct buf *b = text(s);
+    struct buf *b = push_text(s);
+    char name[PUSH_STREAM_NAME];
     if (!call->conn->ws) { /* what an EventSource waits */
+        say_begin(s, name, sizeof(name));
         buf_format(b, "retry: %lld\n", (long long)place.reconnect_ms);
         call_text(call, buf_all(b));
-        b = text(s);
+        b = push_text(s);
     }
     rest_push_welcome(kv_revision(n->machine.kv), n->header.member_id,
-                      n->params.websocket_ping_interval_ms, &place, b);
-    tell(s, PUSH_WELCOME, 0, buf_all(b), SPAN_NONE);
-    if (asked->client.len)
+                      s->number ? name : NULL, n->params.websocket_ping_interval_ms, &place, b);
+    push_send(s, PUSH_WELCOME, 0, buf_all(b), SPAN_NONE);
+    if (asked->client.len && asked->topic != PUSH_OF_DELIVERIES) /* else whom it is about */
         hello(s, asked);
     if (asked->ask == PUSH_SUBSCRIBE)
         subscribe(s, asked);
@@ -584,6 +601,8 @@ void pushing_end(struct call *call)
         u->known = NULL;
     while (s->first)
         drop(s->first);
+    summary_drop_all(s);
+    say_end(s);
     if (s->prev)
         s->prev->next = s->next;
     else
@@ -599,9 +618,9 @@ void pushing_stop_all(struct node *n)
     for (struct push_stream *s = n->pushing->streams, *next; s; s = next) {
         next = s->next;
         struct push_place place = elsewhere(n, &n->turn);
-        struct buf *b = text(s);
+        struct buf *b = push_text(s);
         rest_push_goodbye(&place, b);
-        tell(s, PUSH_GOODBYE, 0, buf_all(b), SPAN_NONE);
+        push_send(s, PUSH_GOODBYE, 0, buf_all(b), SPAN_NONE);
         call_end(s->call, ERR_STOPPED);
     }
 }
@@ -610,12 +629,12 @@ void pushing_progress(struct node *n)
 {
     int64_t revision = kv_revision(n->machine.kv);
     for (struct push_stream *s = n->pushing->streams; s; s = s->next) {
-        bool spoke = s->spoke, all = s->first != NULL;
+        bool spoke = s->spoke, all = s->n > 0;
         for (const struct subscription *u = s->first; u; u = u->sibling)
             all = all && !u->behind && u->seen <= revision;
         s->spoke = false;
-        if (!spoke && all && has_room(s))
-            tell_plain(s, PUSH_PROGRESS, NULL, revision);
+        if (!spoke && all && push_has_room(s))
+            push_tell_plain(s, PUSH_PROGRESS, NULL, revision);
     }
 }
 
@@ -623,7 +642,8 @@ void pushing_judge(struct node *n)
 {
     if (!auth_enabled(n->machine.auth))
         return;
-    for (struct push_stream *s = n->pushing->streams; s; s = s->next)
+    for (struct push_stream *s = n->pushing->streams; s; s = s->next) {
+        summary_judge(s);
         for (struct subscription *u = s->first, *next; u; u = next) {
             next = u->sibling;
             int64_t id = u->id;
@@ -632,8 +652,9 @@ void pushing_judge(struct node *n)
                 continue;
             n->metrics.watch_denied++;
             drop(u);
-            tell_refused(s, PUSH_DENIED, &id, e, NULL);
+            push_refuse(s, PUSH_DENIED, &id, e, NULL);
         }
+    }
 }
 
 /* ---- changes ---- */
@@ -687,14 +708,14 @@ static bool moved(struct node *n, struct view *v, int64_t revision)
         next = u->next;
         catch_up_no_more(u);
         if (permitted(u->stream, s) == ERR_OK) {
-            tell_plain(u->stream, PUSH_ENVIRONMENT, &u->id, revision);
+            push_tell_plain(u->stream, PUSH_ENVIRONMENT, &u->id, revision);
             continue;
         }
         int64_t id = u->id;
         struct push_stream *stream = u->stream;
         bool last = !u->next && v->first == u;
         drop(u);
-        tell_refused(stream, PUSH_DENIED, &id, ERR_PERMISSION_DENIED, NULL);
+        push_refuse(stream, PUSH_DENIED, &id, ERR_PERMISSION_DENIED, NULL);
         if (last)
             break; /* the view has gone with it */
     }
@@ -716,7 +737,7 @@ static void tell_view(struct node *n, struct view *v, const struct watch_batch *
     for (struct subscription *u = v->first; u; u = u->next) {
         if (u->behind || u->seen >= revision)
             continue;
-        if (has_room(u->stream)) {
+        if (push_has_room(u->stream)) {
             tell_changes(u, revision, buf_all(tail));
         } else {
             fall_behind(u, revision);
@@ -773,7 +794,7 @@ static void catch_up(struct subscription *u)
     }
     catch_up_no_more(u);
     n->metrics.push_compacted += compacted;
-    tell_plain(u->stream, compacted ? PUSH_COMPACTED : PUSH_PROGRESS, &u->id,
+    push_tell_plain(u->stream, compacted ? PUSH_COMPACTED : PUSH_PROGRESS, &u->id,
                kv_revision(n->machine.kv));
 }
 
@@ -785,7 +806,7 @@ bool pushing_catch_up(struct node *n)
         if (!w)
             return false;
         struct subscription *u = w->owner;
-        if (!has_room(u->stream))
+        if (!push_has_room(u->stream))
             continue;
         moved_on = true;
         catch_up(u);

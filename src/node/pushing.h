@@ -25,6 +25,7 @@ enum {
     PUSH_RETRY_MAX_MS = 60000,    /* who is refused is not sent away for longer */
     PUSH_RECONNECT_MIN_MS = 500,  /* how far apart clients are told to come back, at least */
     PUSH_ENDPOINTS_MAX = 16,
+    PUSH_SUMMARIES_MAX = 64, /* different questions of who runs what, asked every second */
 };
 
 void pushing_open(struct node *n);
@@ -39,6 +40,10 @@ void pushing_begin(struct call *call);
 void pushing_stands(struct call *call);
 void pushing_message(struct call *call, struct span text); /* a WebSocket's */
 void pushing_end(struct call *call);
+/* A message for a stream of server-sent events, by itself; answers it. */
+void pushing_say(struct call *call);
+struct peer_delivered;
+void pushing_answered(struct node *n, uint64_t from, const struct peer_delivered *d);
 
 void pushing_deliver(struct node *n, const struct kv_change *changes, size_t count);
 bool pushing_catch_up(struct node *n); /* true: more to do at once */
@@ -52,4 +57,5 @@ struct delivery_table *pushing_table(const struct node *n);
 int64_t pushing_streams(const struct node *n); /* for metrics; so below */
 int64_t pushing_subscriptions(const struct node *n);
 int64_t pushing_views(const struct node *n);
+int64_t pushing_summaries(const struct node *n);
 int64_t pushing_behind(const struct node *n);

@@ -288,6 +288,65 @@ class SubscribingTest(Pushing):
         for query in ("", "prefix=a&key=b", "prefix=a&revision=x", "prefix=a&nothing=1"):
             self.assertEqual(self.ask("GET", "/v1/subscribe?" + query)[0], 400, query)
 
+    def test_events_are_acknowledged(self):
+        """What the client of a stream says comes by POST, from curl as well."""
+        events = Events(self.node.port, "/v1/subscribe?prefix=%s&client=%s&instance=sse" % (
+            self.name(), self._testMethodName))
+        self.addCleanup(events.close)
+        path = "/v1/subscribe/" + json.loads(events.next()["data"])["stream"]
+        self.assertEqual(json.loads(events.next()["data"])["type"], "subscribed")
+
+        def runs():
+            one = self.deliveries("client=" + self._testMethodName)["clients"][0]
+            return one["subscriptions"][0]
+
+        def say(**message):
+            return curl(self.node.url + path, "-H", "Content-Type: application/json",
+                        body=json.dumps(message).encode()).status
+        first = self.set("k", 1)["revision"]
+        self.assertEqual(events.next()["id"], str(first))
+        self.assertEqual(say(type="ack", revision=first), 204)
+        self.assertEqual((runs()["state"], runs()["revision"]), ("running", first))
+        self.assertEqual(say(type="ack", revision=first, error="k is odd"), 204)
+        self.assertEqual((runs()["state"], runs()["error"]), ("failed", "k is odd"))
+        self.assertEqual(say(type="subscribe", id=7, key=self.name("k")), 204)
+        self.assertEqual(json.loads(events.next()["data"])["type"], "subscribed")
+        second = self.set("k", 2)["revision"]
+        told = [events.next(), events.next()]
+        # Whoever comes back goes on with what the query asked for.
+        self.assertEqual({(json.loads(e["data"])["id"], e.get("id")) for e in told},
+                         {(0, str(second)), (7, None)})
+        for status, message in ((400, {"type": "jump"}), (404, {"type": "unsubscribe", "id": 9}),
+                                (409, {"type": "subscribe", "id": 7, "prefix": ""}),
+                                (413, {"type": "ack", "revision": 1, "error": "x" * 5000})):
+            self.assertEqual(say(**message), status, message)
+        for other in ("/v1/subscribe/x", path[:-16] + "0" * 16, "/v1/subscribe/" + "0" * 32):
+            self.assertEqual(self.ask("POST", other, {"type": "ping"})[0], 404, other)
+
+    def test_drafts(self):
+        def propose():
+            return self.done("POST", "/v1/drafts", {"title": "t", "changes": [
+                {"key": self.name("k"), "value": 1}]})["id"]
+
+        async def scene(a):
+            await a.subscribe(self, id=1, topic="drafts")
+            draft = await blocking(propose)
+            told = await a.hear(self, "changes", id=1, changes=[{"draft": draft}])
+            await blocking(self.done, "POST", "/v1/drafts/%d:comment" % draft, {"text": "why?"})
+            later = await a.hear(self, "changes", id=1, changes=[{"draft": draft}])
+            await a.subscribe(self, id=2, topic="drafts", revision=told["revision"])
+            await a.hear(self, "changes", id=2, revision=later["revision"])
+            await a.hear(self, "progress", id=2)
+            await blocking(self.ask, "DELETE", "/v1/drafts/%d" % draft)
+            for _ in range(2):
+                await a.hear(self, "changes", changes=[{"draft": draft, "deleted": True}])
+            for wrong in ({"topic": "drafts", "prefix": "a"}, {"topic": "weather"},
+                          {"topic": "deliveries", "key": "a", "prefix": "b"},
+                          {"prefix": "a", "client": "c"}):
+                await a.say("subscribe", id=9, **wrong)
+                await a.hear(self, "error", code="bad_request")
+        self.play(scene)
+
     def test_curl_streams(self):
         item = self.set("k", 1)
         answer = curl("%s/v1/subscribe?key=%s&revision=%d" % (
@@ -343,6 +402,36 @@ class DeliveriesTest(Pushing):
             told = await self.until(lambda d: not d["clients"][1]["connected"] and d)
             self.assertIn("gone_at", told["clients"][1])
             self.assertEqual(told["clients"][1]["subscriptions"][0]["state"], "gone")
+        self.play(scene, clients=2)
+
+    def test_deliveries_are_told_of(self):
+        """At most one message a second, and only when something has changed."""
+        async def scene(a, b):
+            await a.subscribe(self, id=1, topic="deliveries", prefix=self.name())
+            none = {"silent": 0, "running": 0, "behind": 0, "failed": 0}
+            told = await a.hear(self, "deliveries", id=1, complete=True, counts=none)
+            self.assertEqual(len(told["members"]), 1)
+            await self.named(b, "1")
+            await b.subscribe(self, id=1, prefix=self.name())
+            await a.hear(self, "deliveries", counts=dict(none, silent=1))
+            item = await blocking(self.set, "k", 1)
+            await b.say("ack", revision=item["revision"])
+            await a.hear(self, "deliveries", counts=dict(none, running=1))
+            await b.say("ack", revision=item["revision"], error="no")
+            await a.hear(self, "deliveries", counts=dict(none, failed=1))
+            await a.subscribe(self, id=2, topic="deliveries", client="nobody")
+            await a.hear(self, "deliveries", id=2, counts=none)
+            self.assertEqual(self.metric("confman_push_summaries"), 2)
+            await a.say("unsubscribe", id=1)
+            await a.hear(self, "unsubscribed", id=1)
+            await a.say("unsubscribe", id=2)
+            await a.hear(self, "unsubscribed", id=2)
+            self.assertEqual(self.metric("confman_push_summaries"), 0)
+            for i in range(65):
+                await a.say("subscribe", id=i, topic="deliveries", client="c%d" % i)
+            told = [await a.next() for _ in range(129)]
+            self.assertEqual([(t["id"], t["code"]) for t in told if t["type"] == "error"],
+                             [(64, "overloaded")])
         self.play(scene, clients=2)
 
     def confman(self, *words):
@@ -413,6 +502,15 @@ class RightsTest(Pushing):
         subprocess.run(command, check=True, env=dict(os.environ, ETCDCTL_API="3"),
                        capture_output=True)
 
+    def stream_is_its_owners(self, head):
+        events = Events(self.node.port, "/v1/subscribe?prefix=app/&client=e", head)
+        self.addCleanup(events.close)
+        stream = json.loads(events.next()["data"])["stream"]
+        for who, status in (("root:secret", 403), ("ann:ann", 204)):
+            self.assertEqual(curl(self.node.url + "/v1/subscribe/" + stream, "-u", who, "-H",
+                                  "Content-Type: application/json",
+                                  body=b'{"type":"ack","revision":1}').status, status)
+
     def test_rights(self):
         self.enabled = False
         for words in (("user", "add", "root:secret"), ("user", "add", "ann:ann"),
@@ -445,8 +543,16 @@ class RightsTest(Pushing):
                     answer = await blocking(lambda q=query: curl(
                         "%s/v1/deliveries?%s" % (self.node.url, q), "-u", "ann:ann"))
                     self.assertEqual(str(answer.status), status, query)
+                await blocking(self.stream_is_its_owners, head)
+                await a.say("subscribe", id=4, topic="drafts")
+                await a.hear(self, "denied", id=4)
+                await a.say("subscribe", id=5, topic="deliveries")
+                await a.hear(self, "denied", id=5)
+                await a.subscribe(self, id=6, topic="deliveries", prefix="app/")
+                await a.hear(self, "deliveries", id=6)
                 await blocking(self.etcdctl, "user", "revoke-role", "ann", "app")
-                await a.hear(self, "denied", id=1)
+                ended = [await a.hear(self, "denied"), await a.hear(self, "denied")]
+                self.assertEqual({e["id"] for e in ended}, {1, 6})
                 await blocking(self.etcdctl, "put", "confman/config/default/app/k", "2")
                 await a.say("ping")
                 await a.hear(self, "pong")      # and nothing before it

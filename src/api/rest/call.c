@@ -399,6 +399,7 @@ static const struct {
     { REST_SEAL_PATH, true, ROUTE_SEAL_ACTION },
     { "/v1/watch", false, ROUTE_WATCH },
     { "/v1/subscribe", false, ROUTE_SUBSCRIBE },
+    { PUSH_STREAMS, true, ROUTE_SAY },
     { "/v1/deliveries", false, ROUTE_DELIVERIES },
     { "/v1/snapshot", false, ROUTE_SNAPSHOT },
     { "/v1/cluster", false, ROUTE_CLUSTER },

@@ -87,7 +87,9 @@ static enum err take_subscribe(void *context, struct span name, struct span valu
         m->instance = value;
         return ERR_OK;
     }
-    return refuse(a, "unknown query parameter; known are: key prefix flags environment own "
+    if (span_is(name, "topic"))
+        return push_topic(value, m) ? ERR_OK : refuse(a, "topic must be drafts or deliveries");
+    return refuse(a, "unknown query parameter; known are: topic key prefix flags environment own "
                      "revision client instance");
 }
 
@@ -108,8 +110,26 @@ static enum err subscribe_call(struct asking *a)
         if (!number_read(seen, &a->push->revision))
             return refuse(a, "last-event-id must be a revision");
     }
-    a->push->ask = a->wants ? PUSH_SUBSCRIBE : PUSH_PING;
-    return ERR_OK;
+    bool asks = a->wants || a->push->topic != PUSH_OF_CONFIGS;
+    a->push->ask = asks ? PUSH_SUBSCRIBE : PUSH_PING;
+    const char *why = asks ? push_wants(a->push, a->wants) : NULL;
+    return why ? refuse(a, why) : ERR_OK;
+}
+
+/* ---- /v1/subscribe/{stream}: what its client says ---- */
+
+static enum err say_call(struct asking *a)
+{
+    struct rest_call *c = a->call;
+    c->kind = REST_SAY;
+    c->push = a->push;
+    c->request.type = REQUEST_STATUS; /* whose stream it is the node knows */
+    c->key = span_from(a->http->path, sizeof(PUSH_STREAMS) - 1);
+    if (!rest_is_json(a->http))
+        return ERR_MEDIA_TYPE;
+    if (a->http->body.len > PUSH_SAY_MAX)
+        return ERR_BODY_TOO_LARGE;
+    return rest_push_read(a->http->body, a->arena, a->push, a->detail);
 }
 
 /* ---- /v1/deliveries ---- */
@@ -181,7 +201,6 @@ static enum err deliveries_call(struct asking *a)
 {
     struct delivery_query *q = a->query;
     struct kv_range *range = &a->call->request.range;
-    struct push_range ranges[PUSH_RANGES_MAX];
     q->limit = REST_PAGE_DEFAULT;
     a->call->kind = REST_DELIVERIES;
     a->call->deliveries = q;
@@ -194,24 +213,42 @@ static enum err deliveries_call(struct asking *a)
     q->has_text = a->wants > 0;
     q->has_environment = q->has_text || a->has_environment;
     q->environment = a->push->environment;
-    range->key = SPAN("confman/");
-    range->range_end = SPAN("confman0");
-    if (q->has_text) {
-        struct delivery_scope s = { .kind = (enum delivery_kind)q->kind,
-                                    .environment = q->environment,
-                                    .text = q->text,
-                                    .levels = { q->environment },
-                                    .n_levels = 1 };
-        rest_push_ranges(&s, a->arena, ranges);
-        range->key = ranges[0].key;
-        range->range_end = ranges[0].end;
-    }
+    struct push_range whole = rest_push_delivered(q, a->arena);
+    range->key = whole.key;
+    range->range_end = whole.end;
     return ERR_OK;
+}
+
+struct push_range rest_push_delivered(const struct delivery_query *q, struct arena *arena)
+{
+    struct push_range ranges[PUSH_RANGES_MAX];
+    struct delivery_scope s = { .kind = (enum delivery_kind)q->kind,
+                                .environment = q->environment,
+                                .text = q->text,
+                                .levels = { q->environment },
+                                .n_levels = 1 };
+    if (!q->has_text)
+        return (struct push_range){ SPAN("confman/"), SPAN("confman0") };
+    rest_push_ranges(&s, arena, ranges);
+    return ranges[0];
+}
+
+void rest_push_query(const struct push_message *m, struct delivery_query *out)
+{
+    *out = (struct delivery_query){ .summary = true,
+                                    .limit = 1,
+                                    .has_text = m->has_text,
+                                    .has_environment = m->has_text,
+                                    .has_client = m->client.len > 0,
+                                    .kind = m->kind,
+                                    .environment = m->environment,
+                                    .text = m->text,
+                                    .client = m->client };
 }
 
 bool push_takes(int route)
 {
-    return route == ROUTE_SUBSCRIBE || route == ROUTE_DELIVERIES;
+    return route == ROUTE_SUBSCRIBE || route == ROUTE_SAY || route == ROUTE_DELIVERIES;
 }
 
 enum err push_call(const struct http_request *http, struct arena *arena, struct rest_call *out,
@@ -221,7 +258,9 @@ enum err push_call(const struct http_request *http, struct arena *arena, struct 
     a.push = ARENA_NEW(arena, struct push_message);
     a.query = ARENA_NEW(arena, struct delivery_query);
     a.push->environment = SPAN("default");
-    return out->route == ROUTE_SUBSCRIBE ? subscribe_call(&a) : deliveries_call(&a);
+    return out->route == ROUTE_SUBSCRIBE ? subscribe_call(&a)
+           : out->route == ROUTE_SAY     ? say_call(&a)
+                                         : deliveries_call(&a);
 }
 
 /* ---- the answer ---- */
@@ -303,6 +342,29 @@ static void members_write(struct jsonw *w, const struct rest_delivery_member *me
     jsonw_bool(w, all);
 }
 
+static void counts_write(struct jsonw *w, const struct delivery_page *page)
+{
+    jsonw_name(w, "counts");
+    jsonw_object(w);
+    for (unsigned i = 0; i < DELIVERY_GONE; i++) {
+        jsonw_name(w, delivery_state_name(i));
+        jsonw_number(w, page->counts[i]);
+    }
+    jsonw_object_end(w);
+}
+
+void rest_push_deliveries(const struct delivery_page *page,
+                          const struct rest_delivery_member *members, size_t n, int64_t revision,
+                          struct buf *out)
+{
+    struct jsonw w;
+    jsonw_open(&w, out);
+    buf_format(out, "\"revision\":%lld,", (long long)revision);
+    counts_write(&w, page);
+    members_write(&w, members, n);
+    buf_u8(out, '}');
+}
+
 void rest_deliveries(const struct delivery_page *page, const struct rest_delivery_member *members,
                      size_t n, int64_t revision, struct arena *arena, struct rest_answer *out)
 {
@@ -316,13 +378,7 @@ void rest_deliveries(const struct delivery_page *page, const struct rest_deliver
     for (size_t i = 0; i < page->n; i++)
         entry_write(&w, &page->entries[i]);
     jsonw_array_end(&w);
-    jsonw_name(&w, "counts");
-    jsonw_object(&w);
-    for (unsigned i = 0; i < DELIVERY_GONE; i++) {
-        jsonw_name(&w, delivery_state_name(i));
-        jsonw_number(&w, page->counts[i]);
-    }
-    jsonw_object_end(&w);
+    counts_write(&w, page);
     members_write(&w, members, n);
     jsonw_name(&w, "revision");
     jsonw_number(&w, revision);

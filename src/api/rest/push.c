@@ -1,6 +1,6 @@
 /* /v1/subscribe: what is asked on a connection of subscriptions, and told there, as JSON.
  * push.def has all messages. */
-#include "api/rest/rest_int.h"
+#include "api/rest/draft.h"
 #include "base/check.h"
 
 /* ---- what a client says ---- */
@@ -121,7 +121,16 @@ static enum err take_text(struct reading *r, const char *name, struct span text)
         m->instance = text;
     else if (strcmp(name, "error") == 0)
         m->error = text;
+    else if (strcmp(name, "topic") == 0)
+        return push_topic(text, m) ? ERR_OK
+                                   : wrong_member(r, name, "must be drafts or deliveries");
     return ERR_OK;
+}
+
+bool push_topic(struct span word, struct push_message *out)
+{
+    out->topic = span_is(word, "drafts") ? PUSH_OF_DRAFTS : PUSH_OF_DELIVERIES;
+    return out->topic == PUSH_OF_DRAFTS || span_is(word, "deliveries");
 }
 
 static enum err take_member(struct reading *r, const char *name, const json_t *value)
@@ -136,6 +145,8 @@ static enum err take_member(struct reading *r, const char *name, const json_t *v
         return take_number(r, name, value, &m->has_id, &m->id);
     if (strcmp(name, "revision") == 0)
         return take_number(r, name, value, &m->has_revision, &m->revision);
+    if (strcmp(name, "runs") == 0)
+        return take_number(r, name, value, &m->has_runs, &m->runs);
     if (strcmp(name, "labels") == 0)
         return take_labels(r, value);
     if (strcmp(name, "own") == 0) {
@@ -150,19 +161,39 @@ static enum err take_member(struct reading *r, const char *name, const json_t *v
 /* What no member shows alone. */
 static enum err check(struct reading *r)
 {
-    const struct push_message *m = r->out;
+    struct push_message *m = r->out;
     bool long_name = m->client.len > DELIVERY_NAME_MAX || m->instance.len > DELIVERY_NAME_MAX;
-    if (m->ask == PUSH_HELLO && (!m->client.len || long_name))
+    if ((m->ask == PUSH_HELLO && !m->client.len) || long_name)
         return refuse(r, "/client and /instance: names have 1 to 128 bytes");
-    if (m->ask != PUSH_SUBSCRIBE)
-        return ERR_OK;
-    if (r->wants != 1)
-        return refuse(r, "give one of key, prefix and flags (an empty prefix is everything)");
+    if (m->ask == PUSH_SUBSCRIBE && m->client.len && m->topic != PUSH_OF_DELIVERIES)
+        return refuse(r, "/client: belongs to topic deliveries; a client names itself with hello");
+    const char *why = m->ask == PUSH_SUBSCRIBE ? push_wants(m, r->wants) : NULL;
+    return why ? refuse(r, why) : ERR_OK;
+}
+
+/* All drafts are one thing, whoever asks for them. */
+static const char *wants_drafts(struct push_message *m, size_t wants)
+{
+    if (wants)
+        return "drafts are told of all together: without key, prefix and flags";
+    m->kind = DELIVERY_DRAFTS;
+    m->environment = SPAN_NONE;
+    m->own = true;
+    return NULL;
+}
+
+const char *push_wants(struct push_message *m, size_t wants)
+{
+    m->has_text = wants > 0;
     if (!environment_name(m->environment))
-        return refuse(r, REST_ENVIRONMENT_RULE);
+        return REST_ENVIRONMENT_RULE;
+    if (m->topic == PUSH_OF_DRAFTS)
+        return wants_drafts(m, wants);
+    if (wants > 1 || (!wants && m->topic == PUSH_OF_CONFIGS))
+        return "give one of key, prefix and flags (an empty prefix is everything)";
     if (m->text.len > REST_KEY_MAX)
-        return refuse(r, "a key is not longer than 256 bytes");
-    return m->kind == DELIVERY_KEY && !m->text.len ? refuse(r, "/key: is empty") : ERR_OK;
+        return "a key is not longer than 256 bytes";
+    return wants && m->kind == DELIVERY_KEY && !m->text.len ? "/key: is empty" : NULL;
 }
 
 static enum err read_ask(struct reading *r)
@@ -254,6 +285,10 @@ size_t rest_push_ranges(const struct delivery_scope *s, struct arena *arena, str
 {
     size_t n = 0;
     bool flags = s->kind == DELIVERY_FLAGS;
+    if (s->kind == DELIVERY_DRAFTS) {
+        out[0] = (struct push_range){ SPAN(DRAFTS), SPAN("confman/draft0") };
+        return 1;
+    }
     for (size_t i = 0; i < s->n_levels; i++) {
         struct span key = join(arena, flags ? FLAG_ROOT : REST_CONFIGS, s->levels[i], "/", s->text);
         bool one = s->kind == DELIVERY_KEY;
@@ -267,6 +302,7 @@ size_t rest_push_ranges(const struct delivery_scope *s, struct arena *arena, str
 
 struct push_range rest_push_whole(const struct delivery_scope *s)
 {
+    CHECK(s->kind != DELIVERY_DRAFTS); /* that is one range */
     if (s->kind == DELIVERY_FLAGS)
         return (struct push_range){ SPAN("confman/flag"), SPAN("confman/flah") };
     return (struct push_range){ SPAN(REST_CONFIGS), SPAN("confman/config0") };
@@ -371,28 +407,53 @@ static bool flag_change(struct jsonw *w, const struct delivery_scope *s,
     return true;
 }
 
+/* Keys of one draft stand together: it is told once. */
+static bool draft_change(struct jsonw *w, const struct kv_version *now, int64_t *before)
+{
+    struct span digits = span_from(kv_key(now), sizeof(DRAFTS) - 1);
+    const uint8_t *slash = digits.len ? memchr(digits.data, '/', digits.len) : NULL;
+    int64_t id;
+    digits = slash ? span_of(digits.data, (size_t)(slash - digits.data)) : digits;
+    if (!number_read(digits, &id) || id == *before)
+        return false;
+    *before = id;
+    jsonw_object(w);
+    jsonw_name(w, "draft");
+    jsonw_number(w, id);
+    if (now->tombstone && !slash) {
+        jsonw_name(w, "deleted");
+        jsonw_bool(w, true);
+    }
+    jsonw_object_end(w);
+    return true;
+}
+
 bool rest_push_changes(const struct kv *kv, const struct delivery_scope *s,
                        const struct kv_change *const *changes, size_t n, struct arena *arena,
                        struct buf *out)
 {
     struct jsonw w;
+    int64_t draft = -1;
     bool any = false;
     CHECK(n > 0);
     jsonw_open(&w, out);
     buf_format(out, "\"revision\":%lld,\"changes\":", (long long)changes[0]->now->mod_revision);
     jsonw_array(&w);
-    for (size_t i = 0; i < n; i++)
-        any = (s->kind == DELIVERY_FLAGS ? flag_change(&w, s, changes[i]->now, arena)
-                                         : config_change(&w, kv, s, changes[i]->now, arena)) ||
+    for (size_t i = 0; i < n; i++) {
+        const struct kv_version *now = changes[i]->now;
+        any = (s->kind == DELIVERY_DRAFTS  ? draft_change(&w, now, &draft)
+               : s->kind == DELIVERY_FLAGS ? flag_change(&w, s, now, arena)
+                                           : config_change(&w, kv, s, now, arena)) ||
               any;
+    }
     jsonw_array_end(&w);
     buf_u8(out, '}');
     return any;
 }
 
-void rest_push_changes_head(int64_t id, struct buf *out)
+void rest_push_head(enum push_tell tell, int64_t id, struct buf *out)
 {
-    buf_format(out, "{\"type\":\"changes\",\"id\":%lld,", (long long)id);
+    buf_format(out, "{\"type\":\"%s\",\"id\":%lld,", tells[tell], (long long)id);
 }
 
 /* ---- what else the server says ---- */
@@ -451,7 +512,7 @@ static void places_write(struct jsonw *w, const struct push_place *p)
     jsonw_array_end(w);
 }
 
-void rest_push_welcome(int64_t revision, uint64_t member, int64_t ping_ms,
+void rest_push_welcome(int64_t revision, uint64_t member, const char *stream, int64_t ping_ms,
                        const struct push_place *p, struct buf *out)
 {
     struct jsonw w;
@@ -459,6 +520,10 @@ void rest_push_welcome(int64_t revision, uint64_t member, int64_t ping_ms,
     jsonw_name(&w, "revision");
     jsonw_number(&w, revision);
     write_id(&w, "member", member);
+    if (stream) {
+        jsonw_name(&w, "stream");
+        jsonw_text(&w, span_text(stream));
+    }
     jsonw_name(&w, "ping_ms");
     jsonw_number(&w, ping_ms);
     places_write(&w, p);

@@ -44,6 +44,7 @@ enum rest_kind {
     REST_UNARY, /* one answer */
     REST_SNAPSHOT, /* a file, as it comes; the node does it all */
     REST_PUSH,  /* WebSocket, or one subscription as server-sent events */
+    REST_SAY,   /* what such a stream's client says, by itself */
     REST_DELIVERIES, /* the node gathers the answer */
     REST_WATCH, /* server-sent events, or WebSocket when the request asks to upgrade */
 };
@@ -177,7 +178,8 @@ struct change_call;
 struct diff_call;
 
 struct rest_call {
-    struct push_message *push; /* of REST_PUSH: what its query says. Else NULL */
+    struct push_message *push; /* of REST_PUSH: what its query says; of REST_SAY, which has the
+                                * stream in key: the message. Else NULL */
     struct delivery_query *deliveries; /* of REST_DELIVERIES. Else NULL */
     struct flag_call *flag; /* of a route of flags; else NULL */
     struct change_call *change; /* of one that changes several keys: see rest_change. Else NULL */
@@ -358,11 +360,15 @@ enum push_tell {
     PUSH_TELLS
 };
 
+enum push_topic { PUSH_OF_CONFIGS, PUSH_OF_DRAFTS, PUSH_OF_DELIVERIES };
+
 struct push_message {
     enum push_ask ask;
-    bool has_id, has_revision, own;
-    uint8_t kind; /* enum delivery_kind */
-    int64_t id, revision;
+    bool has_id, has_revision, has_runs, own;
+    uint8_t topic; /* enum push_topic */
+    uint8_t kind;  /* enum delivery_kind */
+    bool has_text; /* of PUSH_OF_DELIVERIES: kind and text were given, else it is of all */
+    int64_t id, revision, runs;
     struct span environment, text;       /* of SUBSCRIBE */
     struct span client, instance, labels; /* of HELLO; labels: JSON */
     struct span error;                   /* of ACK */
@@ -392,11 +398,11 @@ struct push_range rest_push_environments(void);
 bool rest_push_of_environments(struct span key);
 
 /* Appends what some changes, all of one revision, mean for a scope; false: nothing. What stands
- * before it is the subscriber's own: rest_push_changes_head. */
+ * before it is the subscriber's own: rest_push_head. */
 bool rest_push_changes(const struct kv *kv, const struct delivery_scope *s,
                        const struct kv_change *const *changes, size_t n, struct arena *arena,
                        struct buf *out);
-void rest_push_changes_head(int64_t id, struct buf *out);
+void rest_push_head(enum push_tell tell, int64_t id, struct buf *out);
 
 /* Where to go on, and when. */
 struct push_place {
@@ -411,7 +417,8 @@ void rest_push_tell(enum push_tell tell, const int64_t *id, const int64_t *revis
 /* ERROR, DENIED. */
 void rest_push_refused(enum push_tell tell, const int64_t *id, enum err e, const char *detail,
                        struct buf *out);
-void rest_push_welcome(int64_t revision, uint64_t member, int64_t ping_ms,
+/* stream: of server-sent events; NULL of a WebSocket. */
+void rest_push_welcome(int64_t revision, uint64_t member, const char *stream, int64_t ping_ms,
                        const struct push_place *p, struct buf *out);
 void rest_push_goodbye(const struct push_place *p, struct buf *out);
 
@@ -423,3 +430,11 @@ struct rest_delivery_member {
 };
 void rest_deliveries(const struct delivery_page *page, const struct rest_delivery_member *members,
                      size_t n, int64_t revision, struct arena *arena, struct rest_answer *out);
+/* What DELIVERIES tells behind rest_push_head. */
+void rest_push_deliveries(const struct delivery_page *page,
+                          const struct rest_delivery_member *members, size_t n, int64_t revision,
+                          struct buf *out);
+/* The range that who asks of deliveries must be allowed to read. */
+struct push_range rest_push_delivered(const struct delivery_query *q, struct arena *arena);
+/* The query of a subscription to them. */
+void rest_push_query(const struct push_message *m, struct delivery_query *out);

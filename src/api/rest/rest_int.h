@@ -280,7 +280,12 @@ void problem_end(struct jsonw *w, struct buf *b, enum err e, const char *detail,
                  struct arena *arena, struct rest_answer *out);
 
 /* Subscriptions and deliveries: ERR_BAD_REQUEST. */
+#define PUSH_STREAMS "/v1/subscribe/"
+enum { PUSH_SAY_MAX = 4096 }; /* bytes of one message, as over a WebSocket */
 bool push_takes(int route);
+bool push_topic(struct span word, struct push_message *out); /* false: there is none so named */
+/* Of a subscription with so many of key, prefix and flags: NULL, or what is wrong with it. */
+const char *push_wants(struct push_message *m, size_t wants);
 enum err push_call(const struct http_request *http, struct arena *arena, struct rest_call *out,
                    const char **detail) MUST_CHECK;
 /* The members version, revision and definition. */

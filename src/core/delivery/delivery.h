@@ -33,7 +33,14 @@ enum {
     DELIVERY_PAGES_MAX = 32,       /* put together at once */
 };
 
-enum delivery_kind { DELIVERY_KEY, DELIVERY_PREFIX, DELIVERY_FLAGS, DELIVERY_KINDS };
+enum delivery_kind {
+    DELIVERY_KEY,
+    DELIVERY_PREFIX,
+    DELIVERY_FLAGS,
+    DELIVERY_KINDS,
+    /* Drafts are told of, not run: no client's subscription here. */
+    DELIVERY_DRAFTS = DELIVERY_KINDS
+};
 
 /* On the wire between members: for ever. */
 enum delivery_state {
@@ -112,6 +119,7 @@ void delivery_acknowledge(struct delivery_table *t, struct delivery_sub *sub, in
 
 struct delivery_query {
     bool has_environment, has_text, has_client, has_state, has_after;
+    bool summary; /* no clients: counts and mark alone */
     uint8_t kind;            /* enum delivery_kind, with has_text */
     uint8_t state;           /* enum delivery_state */
     struct span environment; /* who reads it: also by inheritance */
@@ -143,6 +151,8 @@ struct delivery_page {
     bool more;
     /* Connected clients that match, on all pages, each by the worst of its subscriptions. */
     int64_t counts[DELIVERY_STATES];
+    /* Of a summary: another one when anything that a page would tell has changed; else 0. */
+    uint64_t mark;
 };
 
 void delivery_query_write(const struct delivery_query *q, struct buf *out);

@@ -236,6 +236,34 @@ TEST(delivery_pages_of_members_become_one)
     EXPECT(drive_close(&a) && drive_close(&b));
 }
 
+TEST(delivery_a_summary_changes_its_mark)
+{
+    struct drive d;
+    struct delivery_query q = { .summary = true };
+    drive_open(&d, 10, 1000);
+    EXPECT(ask(&d, q) == 0);
+    struct one a = come(&d, "app", "1", "web/", 5);
+    EXPECT(ask(&d, q) == 0 && d.page.counts[DELIVERY_SILENT] == 1);
+    uint64_t mark = d.page.mark;
+    EXPECT(ask(&d, q) == 0 && d.page.mark == mark);
+    delivery_acknowledge(d.t, a.sub, 7, SPAN_NONE, 20);
+    EXPECT(ask(&d, q) == 0 && d.page.mark != mark);
+    mark = d.page.mark;
+    a.scope->due = 9;
+    delivery_acknowledge(d.t, a.sub, 9, SPAN_NONE, 20); /* the counts are as before */
+    EXPECT(ask(&d, q) == 0 && d.page.counts[DELIVERY_RUNNING] == 1 && d.page.mark != mark);
+    mark = d.page.mark;
+    struct one b = come(&d, "other", "1", "", 5);
+    q.has_client = true;
+    q.client = SPAN("other");
+    EXPECT(ask(&d, q) == 0 && d.page.counts[DELIVERY_RUNNING] == 0);
+    q.client = SPAN("app");
+    EXPECT(ask(&d, q) == 0 && d.page.mark == mark); /* it is about that one alone */
+    go(&d, &b, 8);
+    go(&d, &a, 8);
+    EXPECT(drive_close(&d));
+}
+
 TEST(delivery_bytes_of_others_are_checked)
 {
     struct drive d;

@@ -1,5 +1,6 @@
 /* Pages: the table as bytes, for the member that was asked. */
 #include "base/check.h"
+#include "base/hash.h"
 #include "core/delivery/delivery_int.h"
 
 /* The bytes of both kinds begin with it; another build may have another. */
@@ -11,7 +12,8 @@ enum query_flag {
     HAS_CLIENT = 4,
     HAS_STATE = 8,
     HAS_AFTER = 16,
-    QUERY_FLAGS = 31
+    IS_SUMMARY = 32,
+    QUERY_FLAGS = 63
 };
 
 static void put_text(struct buf *out, struct span s)
@@ -48,7 +50,7 @@ void delivery_query_write(const struct delivery_query *q, struct buf *out)
 {
     int flags = (q->has_environment ? HAS_ENVIRONMENT : 0) | (q->has_text ? HAS_TEXT : 0) |
                 (q->has_client ? HAS_CLIENT : 0) | (q->has_state ? HAS_STATE : 0) |
-                (q->has_after ? HAS_AFTER : 0);
+                (q->has_after ? HAS_AFTER : 0) | (q->summary ? IS_SUMMARY : 0);
     buf_u8(out, QUERY_FORMAT);
     buf_u8(out, (uint8_t)flags);
     buf_u8(out, q->kind);
@@ -69,7 +71,8 @@ enum err delivery_query_read(struct span bytes, struct delivery_query *out)
                                     .has_text = flags & HAS_TEXT,
                                     .has_client = flags & HAS_CLIENT,
                                     .has_state = flags & HAS_STATE,
-                                    .has_after = flags & HAS_AFTER };
+                                    .has_after = flags & HAS_AFTER,
+                                    .summary = flags & IS_SUMMARY };
     out->kind = (uint8_t)take_number(&r, DELIVERY_KINDS - 1);
     out->state = (uint8_t)take_number(&r, DELIVERY_STATES - 1);
     out->limit = (uint32_t)take_number(&r, DELIVERY_PAGE_MAX);
@@ -175,8 +178,24 @@ struct walk {
     struct buf *out;
     size_t start, n;
     bool more;
-    uint64_t counts[DELIVERY_STATES];
+    uint64_t counts[DELIVERY_STATES], mark;
 };
+
+/* A thing that has changed is another one: its time says so, or its revision. */
+static uint64_t mark_of(const struct delivery_client *c, const struct delivery_query *q,
+                        uint64_t mark)
+{
+    mark = hash_bytes(c->instance, hash_bytes(c->client, mark ^ (uint64_t)c->since_ms));
+    mark = hash_bytes(c->labels, mark ^ (c->owner != NULL));
+    for (const struct delivery_sub *s = c->subs; s; s = s->next) {
+        const int64_t numbers[] = { s->revision, s->failed, s->scope->due, state_of(c, s) };
+        if (!hears(s->scope, q))
+            continue;
+        mark = hash_bytes(span_of(numbers, sizeof(numbers)), mark);
+        mark = hash_bytes(span_of(s->memory.data, s->memory.size), mark);
+    }
+    return mark;
+}
 
 static bool passed(const struct delivery_client *c, const struct delivery_query *q)
 {
@@ -193,6 +212,10 @@ static void visit(struct tree_node *node, void *context)
     if (!judge(c, w->q, &state))
         return;
     w->counts[state] += state != DELIVERY_GONE;
+    if (w->q->summary) {
+        w->mark = mark_of(c, w->q, w->mark);
+        return;
+    }
     if ((w->q->has_state && state != w->q->state) || passed(c, w->q))
         return;
     if (w->n >= w->q->limit || w->out->len - w->start >= DELIVERY_PAGE_BYTES) {
@@ -215,6 +238,8 @@ void delivery_page_write(const struct delivery_table *t, const struct delivery_q
     buf_u8(out, w.more);
     for (int i = 0; i < DELIVERY_STATES; i++)
         buf_varint(out, w.counts[i]);
+    if (q->summary)
+        buf_varint(out, w.mark ? w.mark : 1);
 }
 
 /* ---- reading ---- */
@@ -263,6 +288,10 @@ enum err delivery_page_read(struct span bytes, struct arena *arena, struct deliv
     out->more = take_number(&r, 1);
     for (int i = 0; i < DELIVERY_STATES; i++)
         out->counts[i] = (int64_t)take_number(&r, INT32_MAX);
+    if (r.rest.len) {
+        out->mark = take_number(&r, UINT64_MAX);
+        r.bad = r.bad || !out->mark;
+    }
     return r.bad || r.rest.len ? ERR_CORRUPT : ERR_OK;
 }
 

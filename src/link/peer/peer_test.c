@@ -396,11 +396,12 @@ TEST(peer_versions)
     for (unsigned type = 1; type < PEER_TYPES; type++) {
         bool greeting = peer_is_greeting(type);
         kinds[type].make(&b, &f);
-        for (uint8_t version = greeting ? 0 : peer_since(type); version < 4; version++) {
+        uint8_t first = greeting ? 0 : peer_since(type);
+        for (uint8_t version = first; version <= PEER_VERSION; version++) {
             buf_reset(&b.bytes);
             peer_encode(&f, version, &b.bytes);
             EXPECT(b.bytes.data[4] == (greeting ? PEER_GREETING : version));
-            for (uint8_t other = 0; other < 4; other++) {
+            for (uint8_t other = 0; other <= PEER_VERSION; other++) {
                 enum err want = greeting || other == version ? ERR_OK : ERR_FORMAT;
                 EXPECT(peer_decode(buf_all(&b.bytes), other, &b.arena, &g) == want);
                 peer_reader_open(&r, &b.heap);
