@@ -121,7 +121,9 @@ static void take(struct call *call, struct span json)
     char why[JSONR_WHY_MAX];
     struct buf message;
     buf_open(&message, &n->alloc);
-    enum err e = gateway_read(call->method, json, &message, why);
+    enum err e = login_may_send(call, json.len);
+    if (e == ERR_OK)
+        e = gateway_read(call->method, json, &message, why);
     if (e == ERR_BODY_NOT_JSON)
         call_finish(call, err_grpc(e), why);
     else if (e != ERR_OK)

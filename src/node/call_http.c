@@ -252,8 +252,13 @@ void call_rest_known(struct call *call)
 {
     const struct http_request *r = &call->http;
     const char *detail = NULL;
+    enum err e = login_may_send(call, r->body.len);
+    if (e != ERR_OK) {
+        call_refuse_http(call, e, NULL);
+        return;
+    }
     call->rest = ARENA_NEW(&call->arena, struct rest_call);
-    enum err e = rest_call(r, &call->arena, call->rest, &detail);
+    e = rest_call(r, &call->arena, call->rest, &detail);
     if (call->rest->secret)
         call->conn->secret = call->node->secrets_came = true;
     call->rest->flags = call->node->flagsets;

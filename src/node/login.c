@@ -433,6 +433,17 @@ static struct span certified(const struct call *call)
     return counts ? buf_all(&call->conn->author) : SPAN_NONE;
 }
 
+enum err login_may_send(const struct call *call, size_t bytes)
+{
+    const struct caller *c = &call->caller;
+    bool small = bytes <= LOGIN_UNPROVEN_BYTES_MAX;
+    if (small || !auth_enabled(call->node->machine.auth) || c->who)
+        return ERR_OK;
+    if (c->err != ERR_OK)
+        return c->err;
+    return certified(call).len ? ERR_OK : ERR_USER_EMPTY;
+}
+
 enum err login_of(struct call *call, struct request *r)
 {
     struct node *n = call->node;

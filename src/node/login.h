@@ -84,6 +84,13 @@ void login_close(struct node *n); /* when all calls are gone */
 void login_head(struct call *call, const struct http_request *head);
 bool login_waits(const struct call *call);
 
+/* What nobody has proven to have sent is not even read where it is larger than this: reading JSON
+ * costs a hundred times what sending it does. */
+enum { LOGIN_UNPROVEN_BYTES_MAX = 64 << 10 };
+/* Of so many bytes, when login_waits does not hold. ERR_USER_EMPTY, ERR_AUTH_TOKEN,
+ * ERR_AUTH_FAILED. */
+enum err login_may_send(const struct call *call, size_t bytes) MUST_CHECK;
+
 /* The token that the call has shown stands for nobody any more, on this node. */
 void login_end(struct call *call);
 

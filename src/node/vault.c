@@ -130,9 +130,9 @@ void vault_known(struct call *call)
 {
     struct vault_work *w = call->vault;
     const char *detail = NULL;
-    enum err e = ERR_OK;
+    enum err e = login_may_send(call, call->http.body.len);
     call->rest = &w->call.rest;
-    if (!w->known)
+    if (e == ERR_OK && !w->known)
         e = vault_call(&call->http, &call->arena, &w->call, &detail);
     w->known = true;
     call_lend(call);

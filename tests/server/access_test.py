@@ -65,6 +65,21 @@ class AccessTest(unittest.TestCase):
         self.ask("DELETE", "roles/copy")
         self.ask("GET", "roles/copy", status=404)
 
+    def test_nobody_sends_much(self):
+        """Nothing large is read of whom nobody knows, at no door of HTTP."""
+        much = {"value": "x" * 100000}
+        self.ask("PUT", "config/app/much?environment=test", much, 201, user="ann")
+        self.ask("PUT", "config/app/much?environment=test", much, 401, user=None)
+        self.ask("PUT", "config/app/much?environment=test", {"value": "x"}, 401, user=None)
+        self.ask("POST", "login", {"user": "ann", "password": "ann!", "more": much}, 401, user=None)
+        wrong = curl(self.node.url + "/v1/config/app/much", "-u", "ann:wrong", "-X", "PUT", *JSON,
+                     body=json.dumps(much).encode())
+        self.assertEqual(wrong.status, 401)
+        put = json.dumps({"key": "YQ==", "value": "eHh4" * 30000}).encode()
+        gate = curl(self.node.url + "/v3/kv/put", body=put)
+        self.assertEqual((gate.status, gate.json["error"]),
+                         (400, "etcdserver: user name is empty"))
+
     def test_users_are_reached(self):
         self.ask("PUT", "users/new%20one", {"roles": ["dev"]})
         self.assertIn({"name": "new one", "roles": ["dev"]}, self.ask("GET", "users")["users"])

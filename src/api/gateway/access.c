@@ -29,7 +29,9 @@ static struct span host_of(struct span authority)
 {
     if (authority.len && authority.data[0] == '[') {
         const uint8_t *end = memchr(authority.data, ']', authority.len);
-        return end ? span_of(authority.data + 1, (size_t)(end - authority.data - 1)) : authority;
+        size_t n = end ? (size_t)(end - authority.data) : 0;
+        bool whole = n && (n + 1 == authority.len || end[1] == ':');
+        return whole ? span_of(authority.data + 1, n - 1) : authority;
     }
     const uint8_t *colon = authority.len ? memchr(authority.data, ':', authority.len) : NULL;
     return colon ? span_of(authority.data, (size_t)(colon - authority.data)) : authority;

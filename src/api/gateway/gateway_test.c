@@ -119,6 +119,7 @@ TEST(gateway_access_by_name_and_by_origin)
         { "", "", "evil.example:2379", NULL, false, ERR_HOST, 0 },
         { "", "", "1.2.3.4.example", NULL, false, ERR_HOST, 0 },
         { "", "", "[::1.evil.example]", NULL, false, ERR_HOST, 0 },
+        { "", "", "[::1].evil.example", NULL, false, ERR_HOST, 0 },
         { "", "", "evil.example:2379", NULL, true, ERR_OK, 0 },
         { "", "a.example, b.example", "B.Example:2379", NULL, false, ERR_OK, 0 },
         { "", "a.example,b.example", "c.a.example", NULL, false, ERR_HOST, 0 },

@@ -59,6 +59,10 @@ enum err jsonr_read(struct span text, json_t **out, char *why)
         tell(why, 1, 1, "there is a NUL byte in the text");
         return ERR_BODY_NOT_JSON;
     }
+    if (!text.len) {
+        tell(why, 1, 1, "there is no text");
+        return ERR_BODY_NOT_JSON;
+    }
     *out = json_loadb((const char *)text.data, text.len,
                       JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
     if (*out)
