@@ -57,10 +57,24 @@ bool listen_self_signed(const struct params *p, const char *kind, const char *ad
     return true;
 }
 
+/* What of a client's certificate its user is. */
+static bool read_name(const char *text, enum tls_name *out)
+{
+    static const char *const names[TLS_NAMES] = { "cn", "uri", "dns", "email" };
+    enum tls_name i = TLS_NAME_CN;
+    while (i < TLS_NAMES && strcmp(text, names[i]) != 0)
+        i++;
+    *out = i;
+    return i < TLS_NAMES;
+}
+
 bool listen_open_tls(struct node *n)
 {
     char why[TLS_WHY_MAX];
+    enum tls_name named_by;
     struct params *p = &n->params;
+    if (!read_name(p->client_cert_user, &named_by))
+        return refuse("client-cert-user", "it is cn, uri, dns or email");
     if (p->auto_tls && !p->cert_file[0] && !p->key_file[0] &&
         !listen_self_signed(p, "client", p->listen, p->cert_file, p->key_file))
         return false;
@@ -72,9 +86,9 @@ bool listen_open_tls(struct node *n)
                                     "key-file")
                     : true;
     if (!asks && (p->client_crl_file[0] || p->client_cert_allowed_cn[0] ||
-                  p->client_cert_allowed_hostname[0]))
-        return refuse("TLS", "client-crl-file and client-cert-allowed-... need trusted-ca-file: "
-                             "clients are not asked for certificates");
+                  p->client_cert_allowed_hostname[0] || named_by != TLS_NAME_CN))
+        return refuse("TLS", "client-crl-file, client-cert-allowed-... and client-cert-user need "
+                             "trusted-ca-file: clients are not asked for certificates");
     struct tls_options o = { .cert_file = p->cert_file,
                              .key_file = p->key_file,
                              .ca_file = p->trusted_ca_file,
@@ -84,7 +98,8 @@ bool listen_open_tls(struct node *n)
                              .ciphers = p->cipher_suites,
                              .version_min = p->tls_min_version,
                              .version_max = p->tls_max_version,
-                             .ask = p->client_cert_auth };
+                             .ask = p->client_cert_auth,
+                             .named_by = named_by };
     return tls_context_open(&o, &n->tls, why) == ERR_OK ? true : refuse("TLS", why);
 }
 

@@ -479,10 +479,13 @@ class Certificates(unittest.TestCase):
             openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
                     "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-days", "2",
                     "-subj", "/CN=ca")
-            for name in ("root", "ann", "127.0.0.1"):
+            spiffe = ",URI:spiffe://prod/ns/shop"
+            for name, more in (("root", ""), ("ann", ""), ("127.0.0.1", ""), ("uri", spiffe),
+                               ("two", spiffe + ",URI:spiffe://prod/ns/root"),
+                               ("dns", ",DNS:shop.example,email:ann@shop.example")):
                 openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
                         "-keyout", name + ".key", "-out", name + ".csr", "-subj", "/CN=" + name,
-                        "-addext", "subjectAltName=IP:127.0.0.1")
+                        "-addext", "subjectAltName=IP:127.0.0.1" + more)
                 openssl("x509", "-req", "-in", name + ".csr", "-CA", "ca.pem", "-CAkey", "ca.key",
                         "-out", name + ".pem", "-days", "2", "-copy_extensions", "copy")
 
@@ -513,13 +516,27 @@ class Certificates(unittest.TestCase):
                 self.assertEqual(answer.json["message"], NOBODY[1])
                 root.channel.close()
                 ann.channel.close()
+            # An alternative name may be the user instead; never one of several, nor another kind.
+            for kind, users in (("uri", {"uri": "spiffe://prod/ns/shop", "two": "anonymous",
+                                         "root": "anonymous"}),
+                                ("dns", {"dns": "shop.example", "uri": "anonymous"}),
+                                ("email", {"dns": "ann@shop.example", "root": "anonymous"})):
+                with Certified(path, "--client-cert-user", kind) as node:
+                    for name, user in users.items():
+                        curl(node.url + "/v1/config/" + name, "-X", "PUT", "-H",
+                             "content-type: application/json", "--cacert", path + "ca.pem",
+                             "--cert", path + name + ".pem", "--key", path + name + ".key",
+                             body=b'{"value": 1}')
+                        by = curl(node.url + "/v1/config/" + name, "--cacert", path + "ca.pem",
+                                  "--cert", path + name + ".pem", "--key", path + name + ".key")
+                        self.assertEqual(by.json["updated_by"], user, (kind, name))
 
 
 class Certified(Node):
     """Clients must show a certificate of the folder's authority."""
 
-    def __init__(self, path):
-        super().__init__(kind="confman", args=CHEAP + (
+    def __init__(self, path, *more):
+        super().__init__(kind="confman", args=CHEAP + more + (
             "--cert-file", path + "127.0.0.1.pem", "--key-file", path + "127.0.0.1.key",
             "--trusted-ca-file", path + "ca.pem", "--client-cert-auth"))
         self.path = path

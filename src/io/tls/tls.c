@@ -10,6 +10,7 @@
 struct tls {
     SSL *ssl;
     BIO *in, *out; /* owned by ssl */
+    enum tls_name named_by;
     char why[256];
 };
 
@@ -17,6 +18,7 @@ struct tls *tls_open(struct tls_context *c, const char *host)
 {
     struct tls *t = calloc(1, sizeof(*t));
     CHECK(t != NULL);
+    t->named_by = c->o.named_by;
     t->ssl = SSL_new(c->ctx);
     t->in = BIO_new(BIO_s_mem());
     t->out = BIO_new(BIO_s_mem());
@@ -153,18 +155,57 @@ const char *tls_why(const struct tls *t)
     return t->why;
 }
 
-void tls_peer_name(const struct tls *t, struct buf *out)
+/* "root" and "root", a zero byte, "@evil" are two names. */
+static void tell_name(const unsigned char *text, int len, struct buf *out)
 {
-    X509 *cert = SSL_get0_peer_certificate(t->ssl);
-    const X509_NAME *subject = cert ? X509_get_subject_name(cert) : NULL;
-    int at = subject ? X509_NAME_get_index_by_NID(subject, NID_commonName, -1) : -1;
+    if (len > 0 && len <= TLS_NAME_MAX && !memchr(text, 0, (size_t)len))
+        buf_put(out, text, (size_t)len);
+}
+
+static void common_name(const X509 *cert, struct buf *out)
+{
+    const X509_NAME *subject = X509_get_subject_name(cert);
+    int at = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
     unsigned char *text = NULL;
     if (at < 0)
         return;
     const ASN1_STRING *name = X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at));
     int len = ASN1_STRING_to_UTF8(&text, name);
-    /* "root" and "root", a zero byte, "@evil" are two names. */
-    if (len > 0 && len <= TLS_NAME_MAX && !memchr(text, 0, (size_t)len))
-        buf_put(out, text, (size_t)len);
+    tell_name(text, len, out);
     OPENSSL_free(text);
+}
+
+/* All three kinds are IA5Strings (RFC 5280 4.2.1.6): ASCII. */
+static void alternative_name(X509 *cert, int kind, struct buf *out)
+{
+    GENERAL_NAMES *names = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
+    const ASN1_IA5STRING *one = NULL;
+    int found = 0;
+    for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
+        int type;
+        const void *value = GENERAL_NAME_get0_value(sk_GENERAL_NAME_value(names, i), &type);
+        if (type == kind) {
+            one = value;
+            found++;
+        }
+    }
+    const unsigned char *text = one ? ASN1_STRING_get0_data(one) : NULL;
+    int len = one ? ASN1_STRING_length(one) : 0, ascii = 0;
+    while (ascii < len && text[ascii] < 0x80)
+        ascii++;
+    if (found == 1 && ascii == len)
+        tell_name(text, len, out);
+    GENERAL_NAMES_free(names);
+}
+
+void tls_peer_name(const struct tls *t, struct buf *out)
+{
+    static const int kinds[TLS_NAMES] = { [TLS_NAME_URI] = GEN_URI,
+                                          [TLS_NAME_DNS] = GEN_DNS,
+                                          [TLS_NAME_EMAIL] = GEN_EMAIL };
+    X509 *cert = SSL_get0_peer_certificate(t->ssl);
+    if (cert && t->named_by == TLS_NAME_CN)
+        common_name(cert, out);
+    else if (cert)
+        alternative_name(cert, kinds[t->named_by], out);
 }

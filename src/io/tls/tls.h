@@ -9,6 +9,7 @@ struct tls_context; /* certificates and rules; for many connections of one threa
 struct tls;         /* one connection */
 
 enum { TLS_WHY_MAX = 400, TLS_NAME_MAX = 256 };
+enum tls_name { TLS_NAME_CN, TLS_NAME_URI, TLS_NAME_DNS, TLS_NAME_EMAIL, TLS_NAMES };
 
 /* Any text may be NULL, which is "". They are copied. */
 struct tls_options {
@@ -27,6 +28,7 @@ struct tls_options {
     const char *version_min, *version_max; /* "TLS1.2", "TLS1.3"; "": 1.2, and the newest */
     bool client;
     bool ask;         /* server: clients must show a certificate, also without ca_file */
+    enum tls_name named_by; /* which of a certificate's names tls_peer_name tells */
     bool skip_verify; /* client: trust anybody */
 };
 
@@ -63,6 +65,7 @@ void tls_goodbye(struct tls *t, struct buf *wire);
 bool tls_ready(const struct tls *t);      /* the handshake is over */
 bool tls_is_h2(const struct tls *t);      /* ALPN chose HTTP/2 */
 const char *tls_why(const struct tls *t); /* after an error: OpenSSL's words */
-/* The common name of the peer's certificate, in UTF-8; nothing when there is none, or one that has
- * zero bytes or more than TLS_NAME_MAX. */
+/* The name of the peer's certificate, in UTF-8: its common name, or the one of its alternative names
+ * that is of the kind named_by. Nothing when there is none, or several of that kind (which of them
+ * was meant?), or it has zero bytes or more than TLS_NAME_MAX. */
 void tls_peer_name(const struct tls *t, struct buf *out);
