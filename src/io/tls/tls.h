@@ -65,7 +65,7 @@ void tls_goodbye(struct tls *t, struct buf *wire);
 bool tls_ready(const struct tls *t);      /* the handshake is over */
 bool tls_is_h2(const struct tls *t);      /* ALPN chose HTTP/2 */
 const char *tls_why(const struct tls *t); /* after an error: OpenSSL's words */
-/* The name of the peer's certificate, in UTF-8: its common name, or the one of its alternative names
- * that is of the kind named_by. Nothing when there is none, or several of that kind (which of them
- * was meant?), or it has zero bytes or more than TLS_NAME_MAX. */
+/* The name of the peer's certificate, in UTF-8: its common name, or, of its alternative names, the
+ * one of the kind named_by. Nothing when there is none, or several of that kind (which of them was
+ * meant?), or it has zero bytes or more than TLS_NAME_MAX. */
 void tls_peer_name(const struct tls *t, struct buf *out);
