@@ -17,7 +17,7 @@
 # make bench       ./confman beside Debian's etcd on this machine; NODES=3: clusters of both
 # make cover       line coverage of the unit tests and of the black-box suite
 # make libconfman  the C client library: build/lib/libconfman.so and .a
-# make install     binary, library, systemd unit and man page under DESTDIR and PREFIX (/usr/local)
+# make install     binary, library, systemd unit, man page, completions under DESTDIR and PREFIX (/usr/local)
 # make docs        what is made from tables: docs/reference, the man page
 # make format      lay out the C code by .clang-format
 # make clean       delete what was built
@@ -223,6 +223,10 @@ install: all libconfman
 	sed 's:/usr/bin/:$(PREFIX)/bin/:' contrib/confman.service \
 		>$(DESTDIR)$(PREFIX)/lib/systemd/system/confman.service
 	install -m 644 docs/confman.1 $(DESTDIR)$(PREFIX)/share/man/man1/confman.1
+	@for s in bash:bash-completion/completions/confman zsh:zsh/site-functions/_confman \
+		fish:fish/vendor_completions.d/confman.fish; do \
+		./confman completion $${s%%:*} | \
+			install -D -m 644 /dev/stdin $(DESTDIR)$(PREFIX)/share/$${s#*:}; done
 DOCS = parameters metrics rest errors peer push cli etcd-flags
 docs: all
 	@mkdir -p docs/reference

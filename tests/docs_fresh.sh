@@ -12,7 +12,7 @@ check() {
         bad=$((bad + 1))
     fi
 }
-for d in parameters metrics rest errors peer push cli; do
+for d in parameters metrics rest errors peer push cli etcd-flags; do
     check $d docs/reference/$d.md
 done
 check man docs/confman.1

@@ -67,17 +67,15 @@ static void print_names(const struct auth_call *c, const char *title, const stru
     print_json(&b);
 }
 
-static int run_verb(const struct options *o, struct arena *arena, const char *command,
-                    const struct verb *verbs, size_t n)
+static int run_verb(const struct options *o, struct arena *arena, const struct verb *verbs,
+                    size_t n)
 {
     struct auth_call c = { .o = o, .arena = arena };
     for (size_t i = 0; i < n; i++) {
         if (strcmp(o->args[0], verbs[i].name) != 0)
             continue;
         if (o->n_args != verbs[i].args)
-            return cli_complain(EXIT_USAGE,
-                                "%s %s: wants %d words behind it; see confman %s --help", command,
-                                verbs[i].name, verbs[i].args - 1, command);
+            break;
         if (o->n_args > 1)
             c.name = span_text(o->args[1]);
         if (o->n_args > 2)
@@ -85,11 +83,9 @@ static int run_verb(const struct options *o, struct arena *arena, const char *co
         buf_open(&c.request, &cli_heap);
         return verbs[i].run(&c);
     }
-    return cli_complain(EXIT_USAGE, "%s: there is no \"%s\"; see confman %s --help", command,
-                        o->args[0], command);
+    return cli_usage(o);
 }
-#define RUN_VERB(o, arena, command, verbs)                                                         \
-    run_verb(o, arena, command, verbs, sizeof(verbs) / sizeof((verbs)[0]))
+#define RUN_VERB(o, arena, verbs) run_verb(o, arena, verbs, sizeof(verbs) / sizeof((verbs)[0]))
 
 /* ---- auth ---- */
 
@@ -121,7 +117,7 @@ int run_auth(const struct options *o, struct arena *arena)
     static const struct verb verbs[] = { { "enable", 1, auth_enable },
                                          { "disable", 1, auth_disable },
                                          { "status", 1, auth_status } };
-    return RUN_VERB(o, arena, "auth", verbs);
+    return RUN_VERB(o, arena, verbs);
 }
 
 /* ---- user ---- */
@@ -229,7 +225,7 @@ int run_user(const struct options *o, struct arena *arena)
         { "passwd", 2, user_password },   { "grant-role", 3, user_grant },
         { "revoke-role", 3, user_revoke }
     };
-    return RUN_VERB(o, arena, "user", verbs);
+    return RUN_VERB(o, arena, verbs);
 }
 
 /* ---- role ---- */
@@ -352,5 +348,5 @@ int run_role(const struct options *o, struct arena *arena)
                                          { "revoke-permission", 3, role_revoke } };
     if (strcmp(o->args[0], "grant") == 0 || strcmp(o->args[0], "revoke") == 0)
         return cli_grant(o);
-    return RUN_VERB(o, arena, "role", verbs);
+    return RUN_VERB(o, arena, verbs);
 }

@@ -53,6 +53,10 @@ static const struct command commands[] = {
       "configs of an environment, with what they inherit; history has the versions that the store "
       "still keeps, newest first",
       "confman config set app/timeout 30 --type number --environment prod", 1, 3, run_config },
+    { "environment", "list|get NAME|set NAME|delete NAME", "parent " COMMON,
+      "environments, and which one each inherits from: a config that one does not have is its "
+      "parent's; set without --parent: from none; delete forgets the parent, and no config",
+      "confman environment set prod --parent base", 1, 2, run_environment },
     { "deliveries", "[KEY]", "prefix flags environment client state limit " COMMON,
       "which clients that subscribe (/v1/subscribe) run which revision, on all members, and what "
       "they could not use",
@@ -104,7 +108,7 @@ static const struct command commands[] = {
       "whether this server has the key that opens secrets; init cuts a new one into shares, unseal "
       "takes one of them, seal forgets the key, rotate makes a new root key",
       "confman seal init --shares 5 --threshold 3", 1, 1, run_seal },
-    { "approle", "list|put|get|role-id|secret-id|delete [NAME]", "ttl " COMMON,
+    { "approle", "list|put NAME|get NAME|role-id NAME|secret-id NAME|delete NAME", "ttl " COMMON,
       "what programs log in with at the door for Vault's clients, as the user of that name",
       "confman approle secret-id billing", 1, 2, run_approle },
     { "diff", "[KEY]", "prefix from to environment to-environment " COMMON,
@@ -151,11 +155,12 @@ static const struct command commands[] = {
       "ask for it",
       "confman user add ann --user root", 1, 3, run_user },
     { "role",
-      "add NAME|delete NAME|get NAME|list|grant-permission NAME read|write|readwrite KEY|"
+      "add NAME|delete NAME|get NAME|list|grant-permission NAME RIGHT KEY|"
       "revoke-permission NAME KEY|grant NAME [PREFIX]|revoke NAME [PREFIX]",
       RANGE " environment namespace verbs " COMMON,
-      "what those may do who have the role: permissions are of keys; grants, with --verbs, of the "
-      "configs and flags of an environment, or the secrets of a namespace, below PREFIX",
+      "what those may do who have the role: permissions are of keys, to read, write or "
+      "readwrite; grants, with --verbs, of the configs and flags of an environment, or the secrets "
+      "of a namespace, below PREFIX",
       "confman role grant dev app/ --environment prod --verbs read,write", 1, 4, run_role },
     { "login", "", COMMON,
       "log in, and keep the session for the commands that follow: by a page of the issuer that the "
@@ -194,6 +199,9 @@ static const struct command commands[] = {
       "confman status --output json", 0, 0, run_status },
     { "compact", "REVISION", "physical " COMMON, "forget what is older than a revision",
       "confman compact 1000", 1, 1, run_compact },
+    { "completion", "bash|zsh|fish", "help",
+      "what completes the words of commands in a shell, to be read at its start",
+      "source <(confman completion bash)", 1, 1, run_completion },
 };
 enum { COUNT = sizeof(commands) / sizeof(commands[0]) };
 
@@ -216,15 +224,57 @@ static const struct command *find(const char *name)
     return NULL;
 }
 
+const struct command *cli_command(int i)
+{
+    return i < COUNT ? &commands[i] : NULL;
+}
+
+size_t cli_summary(const char *text)
+{
+    enum { LONG = 60 }; /* bytes, beyond which a lesser pause will do */
+    size_t n = 0;
+    while (text[n] && text[n] != ';' && strncmp(text + n, ": ", 2) != 0 &&
+           strncmp(text + n, ". ", 2) != 0 &&
+           (n < LONG || (text[n] != ',' && strncmp(text + n, " (", 2) != 0)))
+        n++;
+    return n;
+}
+
+size_t cli_alternative(const char *arguments)
+{
+    size_t n = 0;
+    for (bool open = false; arguments[n] && (open || arguments[n] != '|'); n++)
+        open = arguments[n] == '[' || (open && arguments[n] != ']');
+    return n;
+}
+
+int cli_usage(const struct options *o)
+{
+    const char *verb = o->n_args ? o->args[0] : "";
+    size_t n = strlen(verb);
+    for (const char *at = o->of->arguments; n && *at;) {
+        size_t len = cli_alternative(at);
+        if (len >= n && strncmp(at, verb, n) == 0 && (len == n || at[n] == ' '))
+            return cli_complain(EXIT_USAGE, "%s %s: wants %.*s; see confman %s --help",
+                                o->of->name, verb, len > n ? (int)(len - n - 1) : 7,
+                                len > n ? at + n + 1 : "nothing", o->of->name);
+        at += len + (at[len] == '|');
+    }
+    return cli_complain(EXIT_USAGE, "%s: \"%s\" is none of %s; see confman %s --help",
+                        o->of->name, verb, o->of->arguments, o->of->name);
+}
+
 static int help(void)
 {
     printf("confman: configuration, coordination and discovery in one server\n\n"
-           "  confman server        run a node (confman server --help)\n");
+           "  confman server        run a node\n"
+           "  confman etcd          the same, told by etcd's flags and variables\n");
     for (int i = 0; i < COUNT; i++)
-        printf("  confman %-13s %s\n", commands[i].name, commands[i].text);
+        printf("  confman %-13s %.*s\n", commands[i].name, (int)cli_summary(commands[i].text),
+               commands[i].text);
     printf(
         "  confman version       what this is\n\n"
-        "confman COMMAND --help tells its options and an example. Every command takes --endpoint\n"
+        "confman COMMAND --help tells all of it, and an example. Every command takes --endpoint\n"
         "HOST:PORT (or CONFMAN_ENDPOINT; 127.0.0.1:2379 when neither is there), --output json,\n"
         "--timeout SECONDS, --user NAME. Exit status: 0 done, 1 refused or not found, 2 wrong\n"
         "usage, 3 the server cannot be reached or did not answer in time.\n");
@@ -233,10 +283,11 @@ static int help(void)
 
 static int unknown(const char *name)
 {
-    const char *names[COUNT + 3] = { "server", "help", "version" };
+    enum { MORE = 4 };
+    const char *names[COUNT + MORE] = { "server", "etcd", "help", "version" };
     for (int i = 0; i < COUNT; i++)
-        names[i + 3] = commands[i].name;
-    const char *near = nearest_word(name, names, COUNT + 3);
+        names[i + MORE] = commands[i].name;
+    const char *near = nearest_word(name, names, COUNT + MORE);
     return near ? cli_complain(EXIT_USAGE, "unknown command \"%s\"; did you mean \"%s\"?", name,
                                near)
                 : cli_complain(EXIT_USAGE, "unknown command \"%s\"; see confman help", name);

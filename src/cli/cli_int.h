@@ -18,7 +18,10 @@ struct option_list { /* of an option that may be given many times */
     int n;
 };
 
+struct command;
+
 struct options {
+    const struct command *of; /* whose they are */
     const char *endpoint, *output, *cacert, *cert, *key;
     const char *range_end, *sort_by, *order;
     const char *peer, *data_dir;
@@ -44,7 +47,7 @@ struct options {
     const char *args[34];
     int n_args;
     bool stream, own;
-    const char *environment, *type, *verbs;
+    const char *environment, *parent, *type, *verbs;
     const char *client, *state;
     bool flags;
     int64_t ttl;
@@ -60,6 +63,12 @@ struct command {
     int (*run)(const struct options *o, struct arena *arena);
 };
 
+const struct command *cli_command(int i); /* the table's i-th; NULL: there are no more */
+size_t cli_summary(const char *text);     /* how much of a command's text says what it does */
+size_t cli_alternative(const char *arguments); /* how long the first of "get KEY|list [KEY|-]" is */
+/* The i-th of all options; *name NULL: not one of the command's. False: there are no more. */
+bool options_at(int i, const struct command *c, const char **name, const char **value,
+                const char **text);
 /* Reads options of the command and the words between them. EXIT_DONE or EXIT_USAGE (then told). */
 int options_read(const struct command *c, int argc, char **argv, struct options *out);
 /* Of whom an import asks: those of `status`. */
@@ -67,6 +76,8 @@ int cli_source_options(int argc, char **argv, struct options *out);
 void options_help(const struct command *c, bool markdown);
 bool options_number(const char *text, int64_t *out);
 
+/* Tells what the word that stands first wants behind it, or which words there are. EXIT_USAGE. */
+int cli_usage(const struct options *o);
 int cli_complain(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* ---- the connection: one call at a time, blocking ---- */
@@ -187,6 +198,7 @@ int run_member(const struct options *o, struct arena *arena);
 int run_cluster(const struct options *o, struct arena *arena);
 int run_snapshot(const struct options *o, struct arena *arena);
 int run_config(const struct options *o, struct arena *arena);
+int run_environment(const struct options *o, struct arena *arena);
 int run_run(const struct options *o, struct arena *arena);
 int run_secret(const struct options *o, struct arena *arena);
 int run_seal(const struct options *o, struct arena *arena);
@@ -214,6 +226,7 @@ int run_hash(const struct options *o, struct arena *arena);
 int run_lock(const struct options *o, struct arena *arena);
 int run_elect(const struct options *o, struct arena *arena);
 int run_status(const struct options *o, struct arena *arena);
+int run_completion(const struct options *o, struct arena *arena);
 int run_compact(const struct options *o, struct arena *arena);
 bool get_request(const struct options *o, struct span key, struct arena *arena,
                  struct pb_range_request *out); /* false: a bad --sort-by or --order, told */

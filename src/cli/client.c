@@ -447,26 +447,46 @@ static int begin_http(struct client *c, const char *method, const char *path, bo
                      : cli_complain(EXIT_UNREACHABLE, "%s: takes no more calls", c->endpoint);
 }
 
-/* What the problem says (RFC 9457), or all of an answer that is none. */
-static int complain_of_problem(int http, struct span answer)
+/* What is wrong and where, but for what the headline has said already. */
+static void complain_of_errors(const json_t *errors, const char *headline)
 {
-    char why[JSONR_WHY_MAX];
-    json_t *json = NULL;
-    const char *detail = jsonr_read(answer, &json, why) == ERR_OK
-                             ? json_string_value(json_object_get(json, "detail"))
-                             : NULL;
     size_t i;
     json_t *one;
-    int status = detail ? cli_complain(EXIT_REFUSED, "%s", detail)
-                        : cli_complain(EXIT_REFUSED, "the server answered HTTP %d: %.*s", http,
-                                       (int)answer.len, (const char *)answer.data);
-    json_array_foreach(json_object_get(json, "errors"), i, one)
+    json_array_foreach(errors, i, one)
     {
         const char *at = json_string_value(json_object_get(one, "pointer"));
         const char *what = json_string_value(json_object_get(one, "detail"));
-        if (what)
+        size_t n = at ? strlen(at) : 0;
+        bool told = at && what && strncmp(headline, at, n) == 0 &&
+                    strncmp(headline + n, ": ", 2) == 0 && strcmp(headline + n + 2, what) == 0;
+        if (what && !told)
             fprintf(stderr, "  %s: %s\n", at ? at : "", what);
     }
+}
+
+/* What the problem says (RFC 9457), the door for Vault's clients ({"errors": [...]}), or all of an
+ * answer that is neither. A list with nothing in it is 404 without errors there: that is done. */
+static int complain_of_problem(int http, struct span *answer)
+{
+    char why[JSONR_WHY_MAX];
+    json_t *json = NULL;
+    if (jsonr_read(*answer, &json, why) != ERR_OK)
+        return cli_complain(EXIT_REFUSED, "the server answered HTTP %d: %.*s", http,
+                            (int)answer->len, (const char *)answer->data);
+    const json_t *errors = json_object_get(json, "errors");
+    const char *detail = json_string_value(json_object_get(json, "detail"));
+    int status = EXIT_DONE;
+    if (!detail)
+        detail = json_string_value(json_array_get(errors, 0));
+    if (detail)
+        status = cli_complain(EXIT_REFUSED, "%s", detail);
+    else if (http == 404 && json_is_array(errors) && !json_array_size(errors))
+        *answer = SPAN("{}");
+    else
+        status = cli_complain(EXIT_REFUSED, "the server answered HTTP %d: %.*s", http,
+                              (int)answer->len, (const char *)answer->data);
+    if (detail)
+        complain_of_errors(errors, detail);
     json_decref(json);
     return status;
 }
@@ -486,7 +506,7 @@ int client_http(struct client *c, const char *method, const char *path, struct s
     if (!c->whole)
         return cli_complain(EXIT_UNREACHABLE, "%s: the answer was cut off", c->endpoint);
     *answer = buf_all(&c->in);
-    return c->http < 300 ? EXIT_DONE : complain_of_problem(c->http, *answer);
+    return c->http < 300 ? EXIT_DONE : complain_of_problem(c->http, answer);
 }
 
 int client_download(struct client *c, const char *path, int (*take)(void *, struct span),
@@ -497,9 +517,9 @@ int client_download(struct client *c, const char *path, int (*take)(void *, stru
         status = download(c, take, context);
     if (status != EXIT_DONE)
         return status;
+    struct span answer = buf_all(&c->in);
     if (c->http != 200 && c->http != 0)
-        return cli_complain(EXIT_REFUSED, "the server answered HTTP %d: %.*s", c->http,
-                            (int)c->in.len, (const char *)c->in.data);
+        return complain_of_problem(c->http, &answer);
     return c->whole ? EXIT_DONE
                     : cli_complain(EXIT_UNREACHABLE, "%s: the answer was cut off", c->endpoint);
 }

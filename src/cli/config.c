@@ -191,10 +191,8 @@ int run_config(const struct options *o, struct arena *arena)
         if (strcmp(o->args[0], verbs[i].name) != 0)
             continue;
         if (o->n_args < verbs[i].min || o->n_args > verbs[i].max)
-            return cli_complain(EXIT_USAGE, "config %s: wrong number of words; see confman config "
-                                            "--help", verbs[i].name);
+            break;
         return verbs[i].run(o, arena);
     }
-    return cli_complain(EXIT_USAGE, "config: \"%s\" is not get, set, list, delete or history",
-                        o->args[0]);
+    return cli_usage(o);
 }

@@ -8,13 +8,16 @@
 
 enum { PASSWORD_MAX = 1024 };
 
-/* The line without its end; false: too long, or nothing came. */
-static bool take_line(FILE *f, struct buf *out)
+/* The line without its end; false: too long, nothing came, or it ended with an interrupt. */
+static bool take_line(FILE *f, int interrupt, struct buf *out)
 {
     int c;
     buf_reset(out);
-    while ((c = getc(f)) != EOF && c != '\n' && out->len <= PASSWORD_MAX)
+    while ((c = getc(f)) != EOF && c != '\n' && out->len <= PASSWORD_MAX) {
+        if (c == interrupt)
+            return false;
         buf_u8(out, (uint8_t)c);
+    }
     if (out->len && out->data[out->len - 1] == '\r')
         out->len--;
     return out->len <= PASSWORD_MAX && (c == '\n' || out->len);
@@ -26,7 +29,7 @@ static int from_file(const char *file, struct buf *out)
     FILE *f = input ? stdin : fopen(file, "r");
     if (!f)
         return cli_complain(EXIT_USAGE, "%s: the password cannot be read", file);
-    bool ok = take_line(f, out);
+    bool ok = take_line(f, EOF, out);
     if (!input)
         fclose(f);
     return ok ? EXIT_DONE
@@ -39,11 +42,14 @@ static bool ask(FILE *terminal, const char *prompt, struct buf *out)
     if (tcgetattr(fileno(terminal), &before) != 0)
         return false;
     quiet = before;
-    quiet.c_lflag &= ~(tcflag_t)ECHO;
+    /* An interrupt ends the line instead of us: the terminal would stay without echo. */
+    cc_t interrupt = before.c_cc[VINTR];
+    quiet.c_lflag &= ~(tcflag_t)(ECHO | ISIG);
+    quiet.c_cc[VEOL] = interrupt;
     if (tcsetattr(fileno(terminal), TCSAFLUSH, &quiet) != 0)
         return false;
     fprintf(terminal, "%s: ", prompt); /* only now: what is typed from here on does not show */
-    bool ok = take_line(terminal, out);
+    bool ok = take_line(terminal, interrupt, out);
     tcsetattr(fileno(terminal), TCSAFLUSH, &before);
     fputc('\n', terminal);
     return ok;

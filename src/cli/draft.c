@@ -134,13 +134,8 @@ int run_draft(const struct options *o, struct arena *arena)
     for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
         if (strcmp(verbs[i].name, o->args[0]) == 0)
             v = &verbs[i];
-    if (!v)
-        return cli_complain(EXIT_USAGE, "draft: \"%s\" is not one of list, propose, show, edit, "
-                                        "delete, comment, approve, reject, publish, schedule, "
-                                        "cancel", o->args[0]);
-    if (o->n_args < v->min || o->n_args > v->max)
-        return cli_complain(EXIT_USAGE, "draft %s: wrong number of words; see confman draft --help",
-                            v->name);
+    if (!v || o->n_args < v->min || o->n_args > v->max)
+        return cli_usage(o);
     buf_open(&path, arena->alloc);
     buf_open(&body, arena->alloc);
     int status = run_verb(o, v, &path, &body);

@@ -1,4 +1,5 @@
 /* `confman flag`: over the REST door. */
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include "cli/cli_int.h"
@@ -340,17 +341,17 @@ static int run_import_file(const struct options *o, struct arena *arena)
 static const struct verb {
     const char *name;
     int (*run)(const struct options *o, struct arena *arena);
-    bool wants_name;
+    int min, max; /* words, this one too */
 } verbs[] = {
-    { "list", run_list, false },
-    { "get", run_get_one, true },
-    { "set", run_set, true },
-    { "delete", run_delete, true },
-    { "eval", run_eval, true },
-    { "explain", run_explain, true },
-    { "enable", run_enable, true },
-    { "disable", run_disable, true },
-    { "import", run_import_file, false },
+    { "list", run_list, 1, 1 },
+    { "get", run_get_one, 2, 2 },
+    { "set", run_set, 2, 3 },
+    { "delete", run_delete, 2, 2 },
+    { "eval", run_eval, 2, INT_MAX },
+    { "explain", run_explain, 2, INT_MAX },
+    { "enable", run_enable, 2, 2 },
+    { "disable", run_disable, 2, 2 },
+    { "import", run_import_file, 1, 2 },
 };
 
 int run_flag(const struct options *o, struct arena *arena)
@@ -358,12 +359,9 @@ int run_flag(const struct options *o, struct arena *arena)
     for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
         if (strcmp(verbs[i].name, o->args[0]) != 0)
             continue;
-        if (verbs[i].wants_name && o->n_args < 2)
-            return cli_complain(EXIT_USAGE, "flag %s: wants a flag's name", verbs[i].name);
+        if (o->n_args < verbs[i].min || o->n_args > verbs[i].max)
+            break;
         return verbs[i].run(o, arena);
     }
-    return cli_complain(EXIT_USAGE,
-                        "flag: \"%s\" is not one of list, get, set, delete, eval, "
-                        "explain, enable, disable, import",
-                        o->args[0]);
+    return cli_usage(o);
 }

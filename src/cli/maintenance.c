@@ -46,7 +46,7 @@ int run_alarm(const struct options *o, struct arena *arena)
     struct pb_alarm_response r, gone;
     bool disarm = strcmp(o->args[0], "disarm") == 0;
     if (!disarm && strcmp(o->args[0], "list") != 0)
-        return cli_complain(EXIT_USAGE, "alarm: \"%s\" is not list or disarm", o->args[0]);
+        return cli_usage(o);
     int status = ask_alarm(o, arena, &(struct pb_alarm_request){ .action = 0 }, &r);
     for (size_t i = 0; status == EXIT_DONE && disarm && i < r.n_alarms; i++) {
         struct pb_alarm_request m = { .action = PB_ALARM_REQUEST_DEACTIVATE,

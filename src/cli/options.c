@@ -129,6 +129,7 @@ static const struct option {
     OPTION("until", until, TEXT, "TIME", "before"),
     OPTION("all-members", all_members, FLAG, "", "ask every member of the cluster"),
     OPTION("environment", environment, TEXT, "NAME", "which one (default)"),
+    OPTION("parent", parent, TEXT, "NAME", "set: which one it inherits from"),
     OPTION("verbs", verbs, TEXT, "VERB,...",
            "grant, revoke: read, write, approve, admin; of a namespace reveal, write, admin"),
     OPTION("own", own, FLAG, "", "without what is inherited from the environment's parents"),
@@ -155,6 +156,17 @@ static const struct option *find(const struct command *c, const char *name, size
             lists(c->options, table[i].listed))
             return &table[i];
     return NULL;
+}
+
+bool options_at(int i, const struct command *c, const char **name, const char **value,
+                const char **text)
+{
+    if (i == COUNT)
+        return false;
+    *name = lists(c->options, table[i].listed) ? table[i].name : NULL;
+    *value = table[i].value;
+    *text = table[i].text;
+    return true;
 }
 
 static int unknown(const struct command *c, const char *word)
@@ -243,7 +255,7 @@ static bool take_command(const struct command *c, char **rest, struct options *o
 int options_read(const struct command *c, int argc, char **argv, struct options *out)
 {
     const char *endpoint = variable("CONFMAN_ENDPOINT");
-    *out = (struct options){ .output = "table", .timeout = 5 };
+    *out = (struct options){ .of = c, .output = "table", .timeout = 5 };
     out->endpoint = endpoint ? endpoint : "127.0.0.1:2379";
     out->user = variable("CONFMAN_USER");
     out->token = variable("CONFMAN_TOKEN");

@@ -3,11 +3,11 @@
 #include "cli/cli_int.h"
 
 struct rule_kind {
-    const char *word, *path, *member;
+    const char *path, *member;
 };
 
-static const struct rule_kind schemas = { "schema", "/v1/schemas", "schema" };
-static const struct rule_kind guards = { "guard", "/v1/guards", "guard" };
+static const struct rule_kind schemas = { "/v1/schemas", "schema" };
+static const struct rule_kind guards = { "/v1/guards", "guard" };
 
 static void open_path(struct buf *path, const struct rule_kind *kind, const char *name)
 {
@@ -128,12 +128,10 @@ static int run(const struct options *o, const struct rule_kind *kind)
         if (strcmp(o->args[0], verbs[i].name) != 0 || (verbs[i].only && verbs[i].only != kind))
             continue;
         if (o->n_args < verbs[i].min || o->n_args > verbs[i].max)
-            return cli_complain(EXIT_USAGE, "%s %s: wrong number of words; see confman %s --help",
-                                kind->word, verbs[i].name, kind->word);
+            break;
         return verbs[i].run(o, kind);
     }
-    return cli_complain(EXIT_USAGE, "%s: \"%s\" is none of its words; see confman %s --help",
-                        kind->word, o->args[0], kind->word);
+    return cli_usage(o);
 }
 
 int run_schema(const struct options *o, struct arena *arena)

@@ -165,14 +165,8 @@ int run_approle(const struct options *o, struct arena *arena)
     for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
         if (strcmp(verbs[i].name, o->args[0]) == 0)
             v = &verbs[i];
-    if (!v)
-        return cli_complain(EXIT_USAGE,
-                            "approle: \"%s\" is not one of list, put, get, role-id, "
-                            "secret-id, delete",
-                            o->args[0]);
-    if (v->wants_name != (o->n_args == 2))
-        return cli_complain(EXIT_USAGE, "approle %s: wants %s", v->name,
-                            v->wants_name ? "a name" : "no name");
+    if (!v || v->wants_name != (o->n_args == 2))
+        return cli_usage(o);
     buf_open(&path, arena->alloc);
     buf_open(&body, arena->alloc);
     int status = approle_verb(o, v, &path, &body);

@@ -1,4 +1,5 @@
 /* `confman secret`: over the REST door. */
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include "cli/cli_int.h"
@@ -152,17 +153,18 @@ static void print_answer(const char *verb, const json_t *answer)
 static const struct verb {
     const char *name, *method, *query;
     bool wants_path, wants_versions;
+    int max; /* words, this one too */
 } verbs[] = {
-    { "get", "GET", "", true, false },
-    { "put", "PUT", "", true, false },
-    { "list", "GET", "", false, false },
-    { "versions", "GET", "?metadata=true", true, false },
-    { "delete", "DELETE", "", true, false },
-    { "undelete", "POST", "?action=undelete", true, true },
-    { "destroy", "POST", "?action=destroy", true, true },
-    { "remove", "DELETE", "?all=true", true, false },
-    { "rotate", "POST", "?action=rotate", false, false },
-    { "configure", "POST", "?action=configure", false, false },
+    { "get", "GET", "", true, false, 2 },
+    { "put", "PUT", "", true, false, INT_MAX },
+    { "list", "GET", "", false, false, 2 },
+    { "versions", "GET", "?metadata=true", true, false, 2 },
+    { "delete", "DELETE", "", true, false, 2 },
+    { "undelete", "POST", "?action=undelete", true, true, 2 },
+    { "destroy", "POST", "?action=destroy", true, true, 2 },
+    { "remove", "DELETE", "?all=true", true, false, 2 },
+    { "rotate", "POST", "?action=rotate", false, false, 1 },
+    { "configure", "POST", "?action=configure", false, false, INT_MAX },
 };
 
 static int run_verb(const struct options *o, const struct verb *v, struct buf *path,
@@ -203,13 +205,8 @@ int run_secret(const struct options *o, struct arena *arena)
     for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
         if (strcmp(verbs[i].name, o->args[0]) == 0)
             v = &verbs[i];
-    if (!v)
-        return cli_complain(EXIT_USAGE,
-                            "secret: \"%s\" is not one of get, put, list, versions, "
-                            "delete, undelete, destroy, remove, configure, rotate",
-                            o->args[0]);
-    if (v->wants_path && o->n_args < 2)
-        return cli_complain(EXIT_USAGE, "secret %s: wants a path", v->name);
+    if (!v || o->n_args > v->max || (v->wants_path && o->n_args < 2))
+        return cli_usage(o);
     if (v->wants_versions && !o->versions)
         return cli_complain(EXIT_USAGE, "secret %s: wants --versions N,...", v->name);
     buf_open(&path, arena->alloc);

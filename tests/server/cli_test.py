@@ -36,6 +36,54 @@ class CliTest(ServerTest):
         self.cli("del", k)
         self.assertNotIn("some value", self.run_cli("get", k).stdout)
 
+    def refused(self, *args, status, text):
+        done = self.run_cli(*args)
+        self.assertEqual((done.returncode, done.stdout), (status, ""), done.stderr)
+        self.assertIn(text, done.stderr)
+        self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
+
+    def test_what_a_word_wants(self):
+        self.refused("config", "get", status=2, text="config get: wants KEY;")
+        self.refused("schema", "check", status=2, text="schema check: wants NAME [FILE|-];")
+        self.refused("seal", "unsel", status=2, text='"unsel" is n')
+        self.refused("role", "grant-permission", "a", status=2, text="wants NAME RIGHT KEY;")
+        # One word too many is nothing to pass over.
+        self.refused("secret", "delete", "a", "b", status=2, text="secret delete: wants PATH;")
+        self.refused("flag", "delete", "a", "b", status=2, text="flag delete: wants NAME;")
+
+    def test_what_the_server_says(self):
+        self.refused("config", "set", "a", "12", "--type", "wrong", status=1,
+                     text="/type: must be string")
+        self.refused("export", "--format", "xml", status=1, text="confman: format must be")
+        self.refused("run", "--", "/nowhere/program", status=127,
+                     text="confman: /nowhere/program: No such file")
+        self.refused("run", "--", "/tmp", status=126, text="confman: /tmp: ")
+
+    def test_environments(self):
+        self.cli("environment", "set", "cli-base")
+        self.cli("environment", "set", "cli-prod", "--parent", "cli-base")
+        self.assertEqual(self.cli("environment", "get", "cli-prod"), "cli-prod\tcli-base\n")
+        self.assertIn("cli-base\t-\n", self.cli("environment", "list"))
+        self.assertEqual(self.json("environment", "get", "cli-prod")["parent"], "cli-base")
+        self.cli("environment", "delete", "cli-prod")
+        self.refused("environment", "delete", "cli-prod", status=1, text="no such")
+
+    def test_completion(self):
+        script = """PATH=%s:$PATH; source <(confman completion bash)
+            COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)); _confman; echo "${COMPREPLY[@]}" """
+
+        def words(*typed):
+            return subprocess.run(
+                ["bash", "-c", script % os.path.dirname(confman_bin()), "confman", "confman",
+                 *typed], text=True, check=True, capture_output=True).stdout.split()
+
+        self.assertIn("config", words("c"))
+        self.assertEqual(words("config", "h"), ["history"])
+        self.assertEqual(words("put", "k", "v", "--le"), ["--lease"])
+        self.assertEqual(words("server", "--vault-l"), ["--vault-listen"])
+        for shell in ("zsh", "fish"):
+            self.assertIn("history", self.cli("completion", shell))
+
     def test_get_stream(self):
         names = [self.name("k%03d" % i) for i in range(30)]
         for k in names:

@@ -14,7 +14,7 @@ PARTS = ("door", "hostile", "full", "etcdctl", "npm", "rest", "gateway", "python
          "tls", "http", "cli", "snapshot", "moving", "maintenance", "lock", "reflection",
          "limits", "ui", "etcd_start", "login", "auth", "secret", "vault", "marker", "flag",
          "flag_import", "flagd", "schema", "access", "oidc", "history", "draft", "audit", "import",
-         "push", "client", "run")
+         "push", "client", "run", "docs")
 PART_SECONDS = 400
 SUM = re.compile(r"^(\d+) passed, (\d+) failed$", re.M)
 

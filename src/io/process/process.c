@@ -1,4 +1,4 @@
-#include "io/process/process.h"
+#include "io/process/process_int.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -28,6 +28,17 @@ static void listen_for(int number)
 {
     struct sigaction a = { .sa_handler = on_signal }; /* no SA_RESTART: waiting is interrupted */
     sigaction(number, &a, NULL);
+}
+
+void process_missing(const char *name)
+{
+    int why = errno;
+    const char *const parts[] = { "confman: ", name, ": ", strerrordesc_np(why), "\n" };
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        ssize_t n = write(2, parts[i], strlen(parts[i])); /* no stdio between fork and exec */
+        (void)n;
+    }
+    _exit(why == ENOENT ? 127 : 126);
 }
 
 static void become(char *const argv[], int log)
@@ -74,7 +85,7 @@ enum err process_run(char *const argv[], int *id)
         signal(SIGINT, SIG_DFL);
         signal(SIGTERM, SIG_DFL);
         execvp(argv[0], argv);
-        _exit(127);
+        process_missing(argv[0]);
     }
     return *id < 0 ? ERR_IO : ERR_OK;
 }

@@ -11,7 +11,7 @@ enum err process_start(char *const argv[], const char *log_path, int *id) MUST_C
  * when we are. ERR_IO. */
 enum err process_fork(int (*run)(void *context), void *context, int *id) MUST_CHECK;
 /* A command of the user's, found by PATH, with our own input and output. ERR_IO: no process could
- * be made; a command that is not there ends with status 127. */
+ * be made; a command that cannot be run says so, and ends with status 127 (126: it is there). */
 enum err process_run(char *const argv[], int *id) MUST_CHECK;
 void process_catch_stop(void); /* SIGINT and SIGTERM are for process_wait from now on */
 void process_end(int id);      /* asks it to stop (SIGTERM) */

@@ -9,7 +9,7 @@
 #include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include "io/process/process.h"
+#include "io/process/process_int.h"
 
 static const struct {
     const char *name;
@@ -62,7 +62,7 @@ enum err process_spawn(char *const argv[], char *const environment[], int *id)
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, NULL);
         execvpe(argv[0], argv, environment);
-        _exit(127);
+        process_missing(argv[0]);
     }
     return *id < 0 ? ERR_IO : ERR_OK;
 }
