@@ -142,9 +142,8 @@ class Names(unittest.TestCase):
         rest = generated("rest")
         routes = []
         for path in re.findall(r"^\| [A-Z, ]+ \| `([^`]+)`", rest, re.M):
-            routes.append(re.compile(re.sub(r"\\\{(key|path|prefix)\\\}", ".+",
-                                            re.escape(path)).replace(r"\{name\}", "[^/]+")
-                                     .replace(r"\{id\}", "[^/]+").replace(r"\{action\}", "[^/]+")))
+            path = re.sub(r"\\\{(key|path|prefix)\\\}", ".+", re.escape(path))
+            routes.append(re.compile(re.sub(r"\\\{[a-z]+\\\}", "[^/]+", path)))
         bad = []
         for path in pages():
             if "/formats/" in path:
