@@ -40,6 +40,7 @@ tools="build/release/linear build/release/subscribers"
 step build make $jobs --no-print-directory confman objects $tools libconfman
 step tidy tools/tidy.sh
 step docs tests/docs_fresh.sh
+step deps /usr/bin/python3 tools/deps_check.py
 step tidy_test tests/tidy_test.sh
 asan="build/asan/unit build/asan/confman build/asan/driver"
 if step build_asan make $jobs --no-print-directory MODE=asan $asan; then
