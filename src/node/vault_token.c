@@ -324,11 +324,12 @@ static void login_by_role(struct call *call)
     (void)bearer_role_prune(&r, loop_wall_ms(n->loop));
     vault_hash(b->secret_id, hash);
     struct bearer_secret_id *id = bearer_find(&r, hash);
-    bool user = !auth_enabled(n->machine.auth) || auth_who(n->machine.auth, name);
-    if (e != ERR_OK || !id || !span_equal(r.role_id, b->role_id) || !user) {
+    bool proven = e == ERR_OK && id && span_equal(r.role_id, b->role_id);
+    /* Which users there are is told to nobody else. */
+    if (!proven || (auth_enabled(n->machine.auth) && !auth_who(n->machine.auth, name))) {
         n->metrics.logins_failed++;
         vault_refuse(call, ERR_AUTH_FAILED,
-                     user ? "invalid role or secret ID" : "there is no user of the role's name");
+                     proven ? "there is no user of the role's name" : "invalid role or secret ID");
         return;
     }
     struct bearer_token t = { .user = name,
@@ -364,7 +365,7 @@ static void role_configure(struct call *call, struct bearer_role *r, bool there)
         r->created_ms = loop_wall_ms(n->loop);
         struct span random = vault_random_text(call, "");
         buf_open(&b, &n->alloc);
-        buf_span(&b, span_of(random.data, 16));
+        buf_span(&b, span_of(random.data, BEARER_ROLE_RANDOM));
         buf_u8(&b, '.');
         buf_span(&b, v->name);
         r->role_id = arena_copy(&call->arena, buf_all(&b));

@@ -355,6 +355,19 @@ class TokenTest(unittest.TestCase):
         with self.assertRaises(hvac.exceptions.InvalidPath):
             role.read_role_id("app")
 
+    def test_approle_of_no_user(self):
+        """Its name is as long as it may be. That there is no such user hears who has its secret."""
+        role, name = self.root.auth.approle, "n" * 128
+        role.create_or_update_approle(name)
+        role_id = role.read_role_id(name)["data"]["role_id"]
+        secret_id = role.generate_secret_id(name)["data"]["secret_id"]
+        client = hvac.Client(url=self.node.vault)
+        for shown, text in (((role_id, secret_id), "no user of the role's name"),
+                            ((role_id, "x"), "invalid role"), (("x.none", "x"), "invalid role")):
+            with self.assertRaisesRegex(hvac.exceptions.InvalidRequest, text):
+                client.auth.approle.login(*shown)
+        role.delete_role(name)
+
     def test_keys_of_tokens_are_roots_alone(self):
         """A role that may write everything may still not make itself anybody."""
         self.as_root("role/add", name="all")

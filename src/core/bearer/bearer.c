@@ -101,7 +101,7 @@ bool bearer_text(struct span text, struct span *hashed, uint64_t *index)
 
 void bearer_role_write(const struct bearer_role *r, struct buf *out)
 {
-    CHECK(r->n <= BEARER_SECRET_IDS_MAX);
+    CHECK(r->n <= BEARER_SECRET_IDS_MAX && r->role_id.len <= BEARER_ROLE_ID_MAX);
     buf_u8(out, ROLE_FORMAT);
     put_text(out, r->role_id);
     put_number(out, r->created_ms);
@@ -137,7 +137,7 @@ enum err bearer_role_read(struct span in, struct bearer_role *out)
     enum err e = take_format(&in, ROLE_FORMAT);
     if (e != ERR_OK)
         return e;
-    if (!take_text(&in, BEARER_ID_MAX, &out->role_id) || !take_number(&in, &out->created_ms) ||
+    if (!take_text(&in, BEARER_ROLE_ID_MAX, &out->role_id) || !take_number(&in, &out->created_ms) ||
         !take_number(&in, &out->token_ttl_ms) || !take_number(&in, &out->token_max_ttl_ms) ||
         !take_number(&in, &out->secret_id_ttl_ms) || !take_number(&in, &out->secret_id_uses) ||
         !take_number(&in, &n) || n > BEARER_SECRET_IDS_MAX)

@@ -22,8 +22,10 @@ enum {
     BEARER_HASH = 32,            /* SHA-256 */
     BEARER_RANDOM = 18,          /* bytes that are drawn for a token or secret id: 144 bits */
     BEARER_TEXT_MAX = 100,       /* of a token */
-    BEARER_ID_MAX = 64,          /* of accessors and role ids */
+    BEARER_ID_MAX = 64,          /* of accessors */
     BEARER_NAME_MAX = 128,       /* of an AppRole, a display name */
+    BEARER_ROLE_RANDOM = 16,     /* letters of a role id before the dot and the AppRole's name */
+    BEARER_ROLE_ID_MAX = BEARER_ROLE_RANDOM + 1 + BEARER_NAME_MAX,
     BEARER_TOKENS_MAX = 65536,   /* that are kept; more are refused */
     BEARER_SECRET_IDS_MAX = 100, /* of one AppRole */
     BEARER_TTL_DEFAULT_S = 32 * 24 * 3600, /* Vault's: 32 days */
