@@ -27,11 +27,19 @@ struct span vault_random_text(struct call *call, const char *prefix)
     return out;
 }
 
+/* Also when its user is gone: the sweep takes it away, so that it is not good again for whoever
+ * gets that name later. */
+static bool has_ended(struct node *n, const struct bearer_token *t)
+{
+    return (t->expires_ms && t->expires_ms <= loop_wall_ms(n->loop)) ||
+           (t->user.len && !auth_who(n->machine.auth, t->user));
+}
+
 static enum err token_at(struct node *n, struct span key, struct bearer_token *out)
 {
     const struct kv_version *v = seal_stored(n, key);
     enum err e = v ? bearer_token_read(kv_value(v), out) : ERR_AUTH_TOKEN;
-    if (e == ERR_OK && out->expires_ms && out->expires_ms <= loop_wall_ms(n->loop))
+    if (e == ERR_OK && has_ended(n, out))
         e = ERR_AUTH_TOKEN;
     return e;
 }
@@ -279,7 +287,7 @@ void vault_sweep(struct node *n)
         return;
     for (size_t i = 0; i < page.n && c.n_ops < CHANGE_MAX; i++) {
         bool good = bearer_token_read(kv_value(page.items[i]), &t) == ERR_OK;
-        if (good && t.expires_ms && t.expires_ms <= loop_wall_ms(n->loop)) {
+        if (good && has_ended(n, &t)) {
             change_if(&c, kv_key(page.items[i]), page.items[i]->mod_revision);
             change_delete(&c, kv_key(page.items[i]), SPAN_NONE);
         }

@@ -324,6 +324,21 @@ class TokenTest(unittest.TestCase):
         before = self.metric("confman_vault_tokens_ended_total")
         wait_until(lambda: self.metric("confman_vault_tokens_ended_total") > before - 1, 5, "swept")
 
+    def test_a_token_ends_with_its_user(self):
+        """And is not good again for the next one of that name."""
+        def add():
+            self.as_root("user/add", name="old", password="opw")
+            self.as_root("user/grant", user="old", role="apps")
+        add()
+        old = self.login("old", "opw")
+        self.assertTrue(old.is_authenticated())
+        ended = self.metric("confman_vault_tokens_ended_total")
+        self.as_root("user/delete", name="old")
+        self.assertFalse(old.is_authenticated())
+        wait_until(lambda: self.metric("confman_vault_tokens_ended_total") > ended, 10, "swept")
+        add()
+        self.assertFalse(old.is_authenticated())
+
     def metric(self, name):
         for line in curl(self.node.url + "/metrics").body.decode().splitlines():
             if line.startswith(name + " "):
