@@ -169,6 +169,7 @@ int run_rollback(const struct options *o, struct arena *arena)
     buf_text(&path, "/v1/rollback");
     path_query(&path, "dry_run", o->dry_run ? "true" : NULL);
     path_query(&path, "confirm", o->confirm ? "true" : NULL);
+    path_query(&path, "force", o->force ? "true" : NULL);
     rollback_body(o, revision, &body);
     int status = door_ask(o, "POST", &path, buf_all(&body), &a);
     if (status == EXIT_DONE && a) {
@@ -217,6 +218,7 @@ static int bring(const struct options *o, const char *format, const struct buf *
         path_query(&path, "partial", o->partial ? "true" : NULL);
         path_query(&path, "dry_run", o->dry_run ? "true" : NULL);
         path_query(&path, "confirm", o->confirm ? "true" : NULL);
+        path_query(&path, "force", o->force ? "true" : NULL);
         status = door_ask(o, "POST", &path, buf_all(file), &a);
         left = (long long)json_integer_value(json_object_get(a, "left"));
         if (status == EXIT_DONE && a) {

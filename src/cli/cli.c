@@ -49,7 +49,7 @@ static const struct command commands[] = {
       "--initial-cluster, --initial-cluster-token, once for each member",
       "confman snapshot save backup.snap", 2, 2, run_snapshot },
     { "config", "get KEY|set KEY VALUE|list [PREFIX]|delete KEY|history KEY",
-      "environment own revision type " COMMON,
+      "environment own revision type force " COMMON,
       "configs of an environment, with what they inherit; history has the versions that the store "
       "still keeps, newest first",
       "confman config set app/timeout 30 --type number --environment prod", 1, 3, run_config },
@@ -78,7 +78,7 @@ static const struct command commands[] = {
     { "secret",
       "get PATH|put PATH NAME=VALUE...|list [PATH]|versions PATH|delete PATH|undelete PATH|"
       "destroy PATH|remove PATH|configure [PATH] NAME=VALUE...|rotate",
-      "namespace version versions reason " COMMON,
+      "namespace version versions reason force " COMMON,
       "secrets, sealed before they are stored; put takes NAME=VALUE, NAME=- (standard input is the "
       "value) or - (it is a JSON object); delete can be undone, destroy and remove (all versions) "
       "cannot; rotate makes a new key for the namespace, and what is in it is sealed by it anew; "
@@ -98,7 +98,7 @@ static const struct command commands[] = {
     { "flag",
       "list|get NAME|set NAME [DEFINITION|-]|delete NAME|eval NAME [MEMBER=VALUE...]|"
       "explain NAME [MEMBER=VALUE...]|enable NAME|disable NAME|import [FILE|-]",
-      "environment format dry-run " COMMON,
+      "environment format dry-run force " COMMON,
       "feature flags of an environment; eval and explain tell what somebody gets who is known by "
       "members such as targetingKey=ann (a value that is JSON is taken so); import takes a file of "
       "flagd's, or another system's export, so that nobody changes sides",
@@ -116,7 +116,7 @@ static const struct command commands[] = {
       "environments",
       "confman diff app/ --prefix --environment staging --to-environment prod", 0, 1, run_diff },
     { "rollback", "REVISION [KEY...]",
-      "prefix everything environment change-log dry-run confirm " COMMON,
+      "prefix everything environment change-log dry-run confirm force " COMMON,
       "configs as they were at a revision, written anew as one transaction: these keys, all below "
       "a prefix, or everything",
       "confman rollback 120 app/ --prefix --environment prod --dry-run", 1, 34, run_rollback },
@@ -127,7 +127,7 @@ static const struct command commands[] = {
     { "draft",
       "list|propose FILE|show ID|edit ID FILE|comment ID TEXT|approve ID [TEXT]|"
       "reject ID [TEXT]|publish ID|schedule ID TIME|cancel ID|delete ID",
-      "draft-state environment confirm " COMMON,
+      "draft-state environment confirm force " COMMON,
       "changes that are proposed, reviewed, and published as one transaction, now or at a time; "
       "FILE is {\"title\", \"change_log\", \"changes\"} as JSON, - is standard input",
       "confman draft schedule 17 2026-12-01T04:00:00Z", 1, 3, run_draft },
@@ -137,7 +137,7 @@ static const struct command commands[] = {
       "confman audit confman/config/prod/ --by ann --since 2026-11-20T00:00:00Z", 0, 1,
       run_audit },
     { "import", "FILE|etcd",
-      "format below environment nested replace partial change-log dry-run confirm "
+      "format below environment nested replace partial change-log dry-run confirm force "
       "from-endpoint from-snapshot from-data-dir " SOURCE " " COMMON,
       "bring in configs of a YAML, JSON or .env file, as one transaction; or (import etcd) "
       "make a data directory of all that an etcd has, with its revisions: from a live one, its "

@@ -43,7 +43,7 @@ struct options {
     bool renew;
     const char *to_environment, *change_log, *format, *by, *since, *until;
     int64_t from, to;
-    bool dry_run, confirm, everything, nested, replace, partial, inherited, all_members;
+    bool dry_run, confirm, force, everything, nested, replace, partial, inherited, all_members;
     const char *args[34];
     int n_args;
     bool stream, own;

@@ -125,7 +125,8 @@ static int set(const struct options *o, struct arena *arena)
 static int delete(const struct options *o, struct arena *arena)
 {
     json_t *answer;
-    int status = ask(o, "DELETE", path_of(o, "config", o->args[1], "", arena), SPAN_NONE, &answer);
+    const char *path = path_of(o, "config", o->args[1], o->force ? "&force=true" : "", arena);
+    int status = ask(o, "DELETE", path, SPAN_NONE, &answer);
     if (answer)
         puts("OK");
     json_decref(answer);

@@ -112,6 +112,7 @@ static int run_verb(const struct options *o, const struct verb *v, struct buf *p
         path_query(path, "state", o->state);
     if (strcmp(v->name, "publish") == 0)
         path_query(path, "confirm", o->confirm ? "true" : NULL);
+    path_query(path, "force", o->force ? "true" : NULL);
     if (v->word && !v->word[0]) {
         path_query(path, "environment", o->environment);
         status = door_file(o->args[last], body);

@@ -108,6 +108,7 @@ static int run_delete(const struct options *o, struct arena *arena)
     json_t *f;
     buf_open(&path, arena->alloc);
     path_of(&path, o, o->args[1], "");
+    path_query(&path, "force", o->force ? "true" : NULL);
     int status = door_ask(o, "DELETE", &path, SPAN_NONE, &f);
     buf_close(&path);
     if (status == EXIT_DONE && f)

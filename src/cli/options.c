@@ -114,6 +114,7 @@ static const struct option {
     OPTION("change-log", change_log, TEXT, "TEXT", "why: it is kept beside every change"),
     OPTION("dry-run", dry_run, FLAG, "", "tell what would change, and change nothing"),
     OPTION("confirm", confirm, FLAG, "", "also when a guard asks whether it is meant"),
+    OPTION("force", force, FLAG, "", "also what others refer to"),
     OPTION("everything", everything, FLAG, "",
            "configs of all environments, what inherits from what, and flags"),
     OPTION("below", below, TEXT, "PREFIX", "what its names stand behind"),

@@ -186,6 +186,7 @@ static int run_verb(const struct options *o, const struct verb *v, struct buf *p
     path_query(path, "version", o->version);
     path_query(path, "versions", o->versions);
     path_query(path, "reason", o->reason);
+    path_query(path, "force", o->force ? "true" : NULL);
     int status = put ? put_body(o, body) : EXIT_DONE;
     if (strcmp(v->name, "configure") == 0)
         status = settings_body(o, body);

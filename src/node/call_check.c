@@ -37,6 +37,7 @@ void call_lend(struct call *call)
 {
     struct rest_world *world = ARENA_NEW(&call->arena, struct rest_world);
     *world = (struct rest_world){ .schemas = call->node->schemas,
+                                   .links = call->node->links,
                                    .permits = permits,
                                    .permits_user = permits_user,
                                    .secret = secret,

@@ -214,6 +214,7 @@ struct node {
     struct rewrap rewrap;
     struct buf vault_swept; /* the token to go on with */
     struct rest_schemas *schemas;
+    struct rest_links *links;
 };
 
 /* ---- pump.c ---- */

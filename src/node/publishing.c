@@ -55,7 +55,7 @@ static bool put_on_its_way(struct node *n, const struct kv_version *due)
 {
     struct asker asker = { .node = n };
     struct rest_world world = {
-        .schemas = n->schemas,
+        .schemas = n->schemas, .links = n->links,
         .permits = permits,
         .permits_user = permits_user,
         .context = &asker,

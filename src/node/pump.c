@@ -169,6 +169,7 @@ static void apply_command(struct node *n, const struct raft_entry *e, struct pro
     audit_end(n, p.note, reply.err, &reply, changes, count);
     if (count) {
         flagsets_changed(n->flagsets, changes, count);
+        rest_links_changed(n->links, changes, count);
         locking_changed(n, changes, count);
         watching_deliver(n, changes, count);
         pushing_deliver(n, changes, count);
@@ -513,6 +514,7 @@ void pump_installed(struct node *n)
         proposal_failed(n, &a.proposal, ERR_LEADER_FAILED);
     }
     flagsets_forget(n->flagsets);
+    rest_links_begin(n->links, n->machine.kv);
     login_forget(n);
     watching_judge(n);
     pushing_judge(n);

@@ -301,6 +301,26 @@ static enum err patch_custom(struct call *call, const struct secret *s, struct s
     return e;
 }
 
+/* Whether what is asked leaves no newest version to those who refer to it. */
+static bool takes_newest(const struct secret *s, const struct secret_ask *a)
+{
+    bool some = a->verb == SECRET_DELETE || a->verb == SECRET_DESTROY;
+    bool newest = a->verb == SECRET_REMOVE || (some && !a->n_numbers);
+    for (size_t i = 0; i < a->n_numbers; i++)
+        newest = newest || (some && a->numbers[i] == s->current);
+    return newest;
+}
+
+static bool may_go(struct call *call, const struct secret *s, const struct secret_ask *a)
+{
+    struct rest_answer out;
+    if (!takes_newest(s, a) || rest_secret_free(call->rest, &call->arena, &out))
+        return true;
+    call->node->metrics.secrets_refused++;
+    call_answer_http(call, &out);
+    return false;
+}
+
 static void change(struct call *call, struct secret_work *w)
 {
     struct secret_ask now = *call->rest->secret, *a = &now;
@@ -312,6 +332,8 @@ static void change(struct call *call, struct secret_work *w)
     }
     if (!w->mod_revision && (a->verb != SECRET_CONFIGURE || a->must_exist)) {
         refuse(call, ERR_SECRET_NOT_FOUND);
+    } else if (!may_go(call, &w->secret, a)) {
+        return;
     } else if (a->verb == SECRET_REMOVE) {
         w->step = STEP_WRITE;
         change_if(&c, call->rest->request.range.key, w->mod_revision);

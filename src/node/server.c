@@ -346,6 +346,7 @@ static void open_parts(struct node *n)
                                     &n->metrics.flag_sets_evicted };
     n->flagsets = flagsets_open(&n->flag_alloc, (size_t)n->params.flag_cache_bytes, flags);
     n->schemas = rest_schemas_open(&n->alloc);
+    n->links = rest_links_open(&n->alloc);
     pushing_open(n);
     locking_open(n);
     n->raft = raft_open(&n->store_alloc);
@@ -452,6 +453,7 @@ static void close_parts(struct node *n)
     rewrap_close(n);
     buf_close(&n->vault_swept);
     rest_schemas_close(n->schemas);
+    rest_links_close(n->links);
     peers_close(n);
     thread_drain(n->disk);
     while (transfer_busy(n) || download_busy(n)) {
@@ -526,6 +528,7 @@ static int begin(struct node *n)
     buf_close(&infos);
     if (failed || wait)
         return failed;
+    rest_links_begin(n->links, n->machine.kv);
     n->disk = thread_open(&n->alloc, n->loop, "confman-disk", THREAD_NORMAL);
     n->writer = thread_open(&n->alloc, n->loop, "confman-writer", THREAD_BACKGROUND);
     upkeep_open(n);

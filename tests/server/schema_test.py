@@ -189,7 +189,8 @@ class SchemaTest(Door):
         self.assertEqual((told["values"]["checked"], told["values"]["broken"]), (2, 1))
         self.assertEqual(self.ask("GET", "schemas/dry/")["schema"], {"type": "number"})
         self.ask("PUT", "environments/dry-x?dry_run=true", {})
-        self.ask("DELETE", "environments/dry-eu?dry_run=true", status=501)
+        told = self.ask("DELETE", "environments/dry-eu?dry_run=true")
+        self.assertEqual((told["change"], told["dry_run"]), ("removed", True))
         self.ask("GET", "environments/dry-eu")
 
     def test_who_would_see_it(self):
@@ -488,7 +489,10 @@ class ReferenceTest(Door):
         told = self.put("w/c", "${w/a}", 409)
         self.assertIn("default:w/c -> default:w/a -> default:w/b -> default:w/c",
                       told["errors"][0]["detail"])
-        self.ask("DELETE", "config/w/c")
+        told = self.ask("DELETE", "config/w/c", status=409)
+        self.assertEqual((told["code"], [e["referred_by"] for e in told["errors"]]),
+                         ("referred", ["config default:w/b"]))
+        self.ask("DELETE", "config/w/c?force=true")
         self.assertEqual(self.get("w/a", status=422)["code"], "reference_unknown")
         items = self.ask("GET", "config?prefix=w/&resolve=true")["items"]
         self.assertEqual([i["value"] for i in items], ["${w/b}", "${w/c}"])
@@ -523,6 +527,68 @@ class ReferenceTest(Door):
         self.assertEqual(told["code"], "cycle")
         self.put("h/e", 3, more="?environment=heir")
         self.ask("DELETE", "config/h/d?environment=heir")
+
+    def referred(self, path, *by, force=True):
+        """It is refused, all who refer to it are told, and it goes when it is meant."""
+        query = "&" if "?" in path else "?"
+        method, _, path = path.partition(" ")
+        told = self.ask(method, path, status=409)
+        self.assertEqual(told["code"], "referred", told)
+        self.assertEqual(sorted(e["referred_by"] for e in told["errors"]), sorted(by))
+        if force:
+            self.ask(method, path + query + "force=true")
+
+    def test_what_is_referred_to_stays(self):
+        self.ask("PUT", "environments/g-eu", {"parent": "g"}, (200, 201))
+        self.ask("PUT", "environments/g-fr", {"parent": "g-eu"}, (200, 201))
+        self.put("host", "x", more="?environment=g")
+        self.put("url", {"u": "http://${host}"}, more="?environment=g")
+        self.put("other", "${g:host}")
+        self.referred("DELETE config/host?environment=g", "config g:url", "config default:other",
+                      force=False)
+        # What a parent has too is not missed; but who has it nowhere else misses it.
+        self.put("host", "y", more="?environment=g-eu")
+        self.ask("DELETE", "config/host?environment=g-eu")
+        self.put("name", "y", more="?environment=g-eu")
+        self.put("text", "${name}", more="?environment=g-fr")
+        self.referred("DELETE config/name?environment=g-eu", "config g-fr:text", force=False)
+        # In one transaction: it and who refers to it.
+        gone = [{"key": "name", "environment": "g-eu", "op": "delete"},
+                {"key": "text", "environment": "g-fr", "op": "delete"}]
+        self.txn(409, gone[0], more="?dry_run=true")
+        self.txn(200, *gone)
+        told = self.ask("DELETE", "environments/g-eu", status=409)
+        self.assertIn("g-fr inherits from it", told["detail"])
+        self.ask("DELETE", "environments/g-eu?force=true")
+        self.ask("DELETE", "environments/g-eu", status=404)
+        self.referred("DELETE config/host?environment=g", "config g:url", "config default:other")
+
+    def test_secrets_and_flags_that_are_referred_to_stay(self):
+        for data in ({"a": "1"}, {"a": "2"}):
+            self.ask("PUT", "secrets/ref/one", {"data": data})
+        self.put("of-secret", ["${secret:secret/ref/one#a}"])
+        by = "config default:of-secret"
+        self.ask("DELETE", "secrets/ref/one?versions=1")
+        self.referred("POST secrets/ref/one?action=destroy&versions=2", by, force=False)
+        self.referred("DELETE secrets/ref/one", by)
+        self.referred("DELETE secrets/ref/one?all=true", by)
+        self.txn(200, {"kind": "flagset", "environment": "fl",
+                       "value": {"$evaluators": {"staff": True, "free": True}}})
+        flag = {"variants": {"on": True, "off": False}, "defaultVariant": "off"}
+        self.ask("PUT", "flags/need?environment=fl", flag, 201)
+        flag["prerequisites"] = [{"flag": "need", "variant": "on"}]
+        flag["targeting"] = {"if": [{"$ref": "staff"}, "on", "off"]}
+        self.ask("PUT", "flags/user?environment=fl", flag, 201)
+        self.referred("DELETE flags/need?environment=fl", "flag fl:user")
+        only = {"kind": "flagset", "environment": "fl", "value": {"$evaluators": {"staff": True}}}
+        self.txn(200, only)
+        only["value"]["$evaluators"] = {}
+        told = self.txn(409, only)
+        self.assertEqual([(e["key"], e["referred_by"]) for e in told["errors"]],
+                         [("staff", "flag fl:user")])
+        self.ask("DELETE", "flags/user?environment=fl")
+        self.txn(200, only)
+        self.assertGreater(self.metric("confman_references"), 0)
 
     def test_two_writers_make_no_circle(self):
         """Each is fine alone, and both are judged before either is written."""

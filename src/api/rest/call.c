@@ -38,7 +38,7 @@ bool number_read(struct span s, int64_t *out)
 
 static const char *const known[] = { "prefix", "key",     "environment", "own",       "consistency",
                                      "revision", "limit", "version",     "page_token", "confirm",
-                                     "resolve",  "dry_run" };
+                                     "resolve",  "dry_run", "force" };
 
 static enum err take_number(struct parsing *p, struct span value, int64_t low, int64_t high,
                             int64_t *out, const char *detail)
@@ -55,6 +55,7 @@ static bool *yes_of(struct rest_call *c, struct span name)
            : span_is(name, "resolve") ? &c->resolve
            : span_is(name, "dry_run") ? &c->dry_run
            : span_is(name, "confirm") ? &c->leave.confirmed
+           : span_is(name, "force")   ? &c->leave.forced
                                       : NULL;
 }
 
@@ -66,7 +67,7 @@ static enum err take_pair(void *context, struct span name, struct span value)
         *yes = span_is(value, "true");
         if (!*yes && !span_is(value, "false"))
             return refuse(p, ERR_BAD_REQUEST,
-                          "own, resolve, dry_run and confirm must be true or false");
+                          "own, resolve, dry_run, confirm and force must be true or false");
     } else if (span_is(name, "prefix")) {
         p->prefix = value;
         p->has_prefix = true;

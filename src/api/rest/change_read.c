@@ -360,9 +360,11 @@ static enum err take_pair(void *context, struct span name, struct span value)
         return read_yes(a, value, &a->c->dry_run);
     if (span_is(name, "confirm"))
         return read_yes(a, value, &a->call->leave.confirmed);
+    if (span_is(name, "force"))
+        return read_yes(a, value, &a->call->leave.forced);
     if (a->call->route == ROUTE_DRAFTS)
         return take_of_list(a, name, value);
-    *a->detail = "unknown query parameter; known are environment, dry_run and confirm";
+    *a->detail = "unknown query parameter; known are environment, dry_run, confirm and force";
     return ERR_BAD_REQUEST;
 }
 

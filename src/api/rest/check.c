@@ -19,6 +19,7 @@ struct checking {
     struct seen seen; /* by references */
     struct arena kept; /* of rounds, which are opened when they are needed */
     struct rounds *rounds;
+    struct missed missed;
 };
 
 /* ---- faults ---- */
@@ -230,6 +231,31 @@ static bool check_references(struct checking *c, struct config *config)
     return false;
 }
 
+static void tell_missed(void *context, enum link_kind kind, struct span key,
+                        struct span environment, struct span name)
+{
+    struct checking *c = context;
+    struct rest_fault f = { .environment = c->missed.environment,
+                            .key = arena_copy(c->arena, c->missed.name) };
+    missed_fault(c->world, kind, key, environment, name, c->arena, &f);
+    add_fault(c, ERR_REFERRED, &f);
+}
+
+/* What others refer to stays, unless it is meant. now: what stands there. */
+static void check_taken(struct checking *c, struct span key, struct span after)
+{
+    const struct kv_version *now = kv_get(c->kv, key, 0);
+    enum link_kind kind;
+    struct span environment, name;
+    if (c->leave->forced || !now || !link_of_key(key, &kind, &environment, &name))
+        return;
+    c->missed.scratch = c->scratch;
+    if (kind == LINK_RULE)
+        missed_rules(&c->missed, environment, kv_value(now), after);
+    else
+        missed_look(&c->missed, kind, environment, name);
+}
+
 static bool check_config(struct checking *c, struct config *config)
 {
     struct rule_walk walk = { .key = config->key };
@@ -380,7 +406,7 @@ static bool check_change(struct checking *c, struct span key, struct span value,
     config_split(key, &config.environment, &config.key);
     if (c->guards)
         guard_config(c, &config, deletes);
-    if (deletes)
+    if (deletes && !c->leave->forced)
         (void)check_rounds(c, &config); /* of what stands above */
     return deletes || check_config(c, &config);
 }
@@ -392,6 +418,8 @@ static bool check_op(struct checking *c, const struct kv_op *op, bool *configs)
     struct span key = deletes ? op->del.key : op->put.key;
     if (op->type != KV_OP_PUT && !deletes)
         return true;
+    if (deletes || span_starts(key, SPAN(REST_FLAGSETS)))
+        check_taken(c, key, deletes ? SPAN_NONE : op->put.value);
     if (span_starts(key, SPAN(REST_SCHEMAS)) && !deletes)
         check_schema(c, &op->put);
     if (span_starts(key, SPAN(REST_GUARDS)) && !deletes)
@@ -411,6 +439,8 @@ enum err rest_check_txn(const struct rest_world *world, const struct rest_leave 
     struct checking c = { .world = world, .leave = leave, .kv = kv, .arena = arena,
                           .scratch = &scratch, .faults = faults };
     c.seen.arena = arena;
+    c.missed = (struct missed){ .world = world, .kv = kv, .txn = txn, .tell = tell_missed,
+                                .context = &c };
     c.resolving = (struct resolving){ .world = world, .kv = kv, .txn = txn, .seen = &c.seen };
     bool configs = false, go_on = true;
     arena_open(&scratch, arena->alloc);

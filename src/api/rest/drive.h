@@ -19,6 +19,7 @@ struct drive {
     uint64_t counted;
     struct buf command, events; /* events: told by the newest request, as server-sent events */
     struct rest_world world;
+    struct rest_links *links;
     struct rest_call call;      /* the newest, and its answer unless it was a watch */
     struct rest_answer answer;
     size_t watchers;
@@ -37,6 +38,8 @@ static inline void drive_open(struct drive *d)
     struct flagset_counts counts = { &d->counted, &d->counted, &d->counted };
     d->flags = flagsets_open(&d->heap, 1 << 20, counts);
     d->world.schemas = rest_schemas_open(&d->heap);
+    d->links = rest_links_open(&d->heap);
+    d->world.links = d->links;
     buf_open(&d->command, &d->heap);
     buf_open(&d->events, &d->heap);
 }
@@ -47,6 +50,7 @@ static inline bool drive_close(struct drive *d)
     watch_close(d->hub);
     flagsets_close(d->flags);
     rest_schemas_close(d->world.schemas);
+    rest_links_close(d->links);
     machine_close(&d->m);
     arena_close(&d->arena);
     buf_close(&d->command);
@@ -154,6 +158,7 @@ static inline void drive_apply(struct drive *d, const struct request *r, struct 
     if (!n)
         return;
     flagsets_changed(d->flags, changes, n);
+    rest_links_changed(d->links, changes, n);
     watch_match(d->hub, changes, n, &d->arena, &batches, &count);
     for (size_t i = 0; i < count; i++)
         drive_batch(d, &batches[i]);

@@ -94,7 +94,7 @@ void dry_answer(const struct rest_call *call, const struct kv *kv, struct arena 
     int64_t version = now ? now->version : 0;
     struct buf b;
     struct jsonw w;
-    if (!kv_compares_hold(kv, &call->request.txn)) {
+    if (!kv_compares_hold(kv, &call->request.txn) || (!puts && !now)) {
         bool asked = call->has_version || call->must_exist || call->create_only;
         if (asked)
             problem(ERR_PRECONDITION, "the member version is what it has now; 0: there is none",

@@ -4,6 +4,8 @@
 #include "api/rest/rest_int.h"
 #include "base/check.h"
 
+enum { HEIRS_TOLD_MAX = 20 };
+
 bool environment_name(struct span s)
 {
     static const char others[] = "-_.";
@@ -153,15 +155,33 @@ static bool too_deep(const struct kv *kv, struct span from, struct span name, st
     return n > REST_DEPTH_MAX + 1;
 }
 
+static struct kv_range records(struct arena *arena)
+{
+    struct kv_range all = { .key = SPAN(REST_ENVIRONMENTS), .limit = REST_ENVIRONMENT_COUNT_MAX };
+    all.range_end = kv_prefix_end(all.key, arena);
+    return all;
+}
+
+/* That none is put after what is seen now. */
+static struct kv_compare *unchanged(const struct kv *kv, const struct kv_range *all,
+                                    struct arena *arena)
+{
+    struct kv_compare *guard = ARENA_NEW(arena, struct kv_compare);
+    *guard = (struct kv_compare){ .key = all->key,
+                                  .range_end = all->range_end,
+                                  .target = KV_IF_MOD,
+                                  .result = KV_IF_LESS,
+                                  .number = kv_revision(kv) + 1 };
+    return guard;
+}
+
 /* If no record has changed since it was looked at Then <put, get>. */
 static enum err plan_put(struct rest_call *c, const struct kv *kv, struct arena *arena,
                          const char **detail)
 {
-    struct kv_range all = { .key = SPAN(REST_ENVIRONMENTS) };
+    struct kv_range all = records(arena);
     struct kv_range_result r;
     struct span key = record_key(arena, c->key);
-    all.range_end = kv_prefix_end(all.key, arena);
-    all.limit = REST_ENVIRONMENT_COUNT_MAX;
     enum err e = kv_range(kv, &all, arena, &r);
     CHECK(e == ERR_OK);
     *detail = "there are as many environments as this server takes: 200";
@@ -184,20 +204,62 @@ static enum err plan_put(struct rest_call *c, const struct kv *kv, struct arena 
         jsonw_text(&w, c->parent);
     }
     jsonw_object_end(&w);
-    struct kv_compare *guard = ARENA_NEW(arena, struct kv_compare);
     struct kv_op *ops = ARENA_ARRAY(arena, struct kv_op, 2);
-    *guard = (struct kv_compare){ .key = all.key,
-                                  .range_end = all.range_end,
-                                  .target = KV_IF_MOD,
-                                  .result = KV_IF_LESS,
-                                  .number = kv_revision(kv) + 1 };
     ops[0] = (struct kv_op){ .type = KV_OP_PUT, .put = { .key = key, .type = KV_JSON } };
     ops[0].put.value = arena_copy(arena, buf_all(&b));
     ops[1] = (struct kv_op){ .type = KV_OP_RANGE, .range = { .key = key } };
     c->request.type = REQUEST_TXN;
-    c->request.txn =
-        (struct kv_txn){ .compares = guard, .success = ops, .n_compares = 1, .n_success = 2 };
+    c->request.txn = (struct kv_txn){ .compares = unchanged(kv, &all, arena),
+                                      .success = ops,
+                                      .n_compares = 1,
+                                      .n_success = 2 };
     buf_close(&b);
+    return ERR_OK;
+}
+
+/* Those that inherit from it straight. */
+static const char *heirs_of(const struct rest_call *c, const struct kv_range_result *r,
+                            struct arena *arena)
+{
+    struct buf b;
+    size_t n = 0;
+    buf_open(&b, arena->alloc);
+    for (size_t i = 0; i < r->n; i++) {
+        if (!span_equal(parent_in(kv_value(r->items[i]), arena), c->key))
+            continue;
+        if (n++ < HEIRS_TOLD_MAX) {
+            buf_text(&b, n > 1 ? ", " : "");
+            buf_span(&b, span_from(kv_key(r->items[i]), sizeof(REST_ENVIRONMENTS) - 1));
+        }
+    }
+    if (n > HEIRS_TOLD_MAX)
+        buf_format(&b, " and %zu more", n - HEIRS_TOLD_MAX);
+    buf_text(&b, n == 1 ? " inherits from it" : " inherit from it");
+    buf_text(&b, "; ?force=true takes it away all the same");
+    const char *out = n ? arena_text(arena, buf_all(&b)) : NULL;
+    buf_close(&b);
+    return out;
+}
+
+/* What others inherit from stays, unless it is meant. */
+static enum err plan_delete(struct rest_call *c, const struct kv *kv, struct arena *arena,
+                            const char **detail)
+{
+    struct kv_range all = records(arena);
+    struct kv_range_result r;
+    struct kv_op *ops = ARENA_NEW(arena, struct kv_op);
+    enum err e = kv_range(kv, &all, arena, &r);
+    CHECK(e == ERR_OK);
+    bool there = kv_get(kv, record_key(arena, c->key), 0) != NULL;
+    *detail = there && !c->leave.forced ? heirs_of(c, &r, arena) : NULL;
+    if (*detail)
+        return ERR_REFERRED;
+    *ops = (struct kv_op){ .type = KV_OP_DELETE, .del = { .key = record_key(arena, c->key) } };
+    c->request.type = REQUEST_TXN;
+    c->request.txn = (struct kv_txn){ .compares = unchanged(kv, &all, arena),
+                                      .success = ops,
+                                      .n_compares = 1,
+                                      .n_success = 1 };
     return ERR_OK;
 }
 
@@ -207,11 +269,8 @@ enum err environment_plan(struct rest_call *c, const struct kv *kv, struct arena
     struct span root = SPAN(REST_ENVIRONMENTS);
     if (c->writes)
         return plan_put(c, kv, arena, detail);
-    if (c->deletes) {
-        c->request.type = REQUEST_DELETE;
-        c->request.del = (struct kv_delete){ .key = record_key(arena, c->key) };
-        return ERR_OK;
-    }
+    if (c->deletes)
+        return plan_delete(c, kv, arena, detail);
     c->request.type = REQUEST_RANGE;
     c->request.range = (struct kv_range){ .limit = REST_ENVIRONMENT_COUNT_MAX };
     if (c->route == ROUTE_ENVIRONMENT) {
@@ -276,7 +335,9 @@ enum err environment_write(const struct rest_call *c, const struct kv *kv,
             return ERR_CONFLICT;
         record_write(w, reply->txn.ops[1].range.items[0], arena);
     } else if (c->deletes) {
-        if (!reply->del.deleted)
+        if (!reply->txn.succeeded)
+            return ERR_CONFLICT;
+        if (!reply->txn.ops[0].del.deleted)
             return ERR_NOT_FOUND;
         jsonw_raw(w, SPAN("{\"deleted\":true}"));
     } else if (c->route == ROUTE_ENVIRONMENT) {

@@ -52,9 +52,12 @@ static enum err take_pair(void *context, struct span name, struct span value)
         a->flag->environment = value;
     else if (span_is(name, "after") && a->flag->ask == FLAG_LIST)
         a->after = value;
+    else if (span_is(name, "force") && a->flag->ask == FLAG_DELETE)
+        a->call->leave.forced = span_is(value, "true");
     else if (!ofrep) /* OFREP: what a later version adds is passed over */
         return refuse(a, ERR_BAD_REQUEST,
-                      "unknown query parameter; known are environment, and after for lists");
+                      "unknown query parameter; known are environment, after for lists, and "
+                      "force to delete");
     return ERR_OK;
 }
 

@@ -45,16 +45,17 @@ static enum err take_yes(struct asking *a, struct span name, struct span value)
                 { "partial", &c->partial },
                 { "nested", &a->import->nested },
                 { "replace", &a->import->replace },
-                { "confirm", &a->call->leave.confirmed } };
+                { "confirm", &a->call->leave.confirmed },
+                { "force", &a->call->leave.forced } };
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
         if (!span_is(name, all[i].name))
             continue;
         *all[i].out = span_is(value, "true");
-        *a->detail = "dry_run, partial, nested, replace and confirm must be true or false";
+        *a->detail = "dry_run, partial, nested, replace, confirm and force must be true or false";
         return *all[i].out || span_is(value, "false") ? ERR_OK : ERR_BAD_REQUEST;
     }
     *a->detail = "unknown query parameter; known are: format environment prefix change_log dry_run "
-                 "partial nested replace confirm";
+                 "partial nested replace confirm force";
     return ERR_BAD_REQUEST;
 }
 

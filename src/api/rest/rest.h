@@ -84,9 +84,20 @@ struct rest_schemas_stats {
 };
 void rest_schemas_stats(const struct rest_schemas *s, struct rest_schemas_stats *out);
 
+/* Who refers to what: configs to configs and secrets, flags to flags and to what they share. Kept
+ * in memory; whoever applies changes tells them here. */
+struct rest_links;
+struct rest_links *rest_links_open(struct alloc *alloc);
+void rest_links_close(struct rest_links *l);
+/* Anew, from all that the store has: once it was loaded. Costs a look at each config and flag. */
+void rest_links_begin(struct rest_links *l, const struct kv *kv);
+void rest_links_changed(struct rest_links *l, const struct kv_change *changes, size_t n);
+size_t rest_links_count(const struct rest_links *l);
+
 /* What the node lends to a call. */
 struct rest_world {
     struct rest_schemas *schemas;
+    const struct rest_links *links; /* NULL: nobody refers to anything */
     /* Whether who asks may do this; NULL: everybody may do all. */
     enum err (*permits)(void *context, struct request *r);
     /* The same of another user, by the rights that he has now; there when permits is. */
@@ -103,6 +114,7 @@ struct rest_world {
 /* What was seen to before: of a call, or of a draft that is published. */
 struct rest_leave {
     bool confirmed;    /* ?confirm=true: deleting so much is meant */
+    bool forced;       /* ?force=true: so is deleting what others refer to */
     int64_t approvals; /* of the draft that this is */
 };
 
@@ -110,8 +122,8 @@ struct rest_leave {
  * top level of its success branch, by the state as it is, and adds compares that fail when what
  * was looked at is no longer so, KV_OPS_MAX in all (guards: where they stand, in the arena).
  * ERR_SCHEMA_VIOLATED, ERR_SCHEMA_STEPS, ERR_SCHEMA_INVALID, ERR_GUARD_INVALID, ERR_RULES_TOO_MANY,
- * ERR_BODY_NOT_JSON, ERR_BODY_TOO_LARGE, ERR_GUARD_SIZE, ERR_GUARD_DELETES, ERR_GUARD_APPROVALS;
- * faults says what. */
+ * ERR_BODY_NOT_JSON, ERR_BODY_TOO_LARGE, ERR_GUARD_SIZE, ERR_GUARD_DELETES, ERR_GUARD_APPROVALS,
+ * ERR_REFERRED, those of references; faults says what. */
 enum err rest_check_txn(const struct rest_world *world, const struct rest_leave *leave,
                         const struct kv *kv, struct kv_txn *txn, struct arena *arena,
                         struct kv_txn *guards, struct rest_faults *faults) MUST_CHECK;
@@ -294,6 +306,10 @@ void rest_problem(enum err e, const char *detail, struct arena *arena, struct re
 
 /* What the core is asked for a secret_ask: whether it may be, and for what it rests on. */
 void rest_secret_request(const struct secret_ask *a, struct arena *arena, struct request *out);
+
+/* Whether the newest version of the secret that is asked for may go; false: others refer to it, and
+ * they are the answer. */
+bool rest_secret_free(const struct rest_call *call, struct arena *arena, struct rest_answer *out);
 
 /* The answer to one of secrets that went well. What it wrote the data to is wiped, but the body. */
 void rest_secret(const struct secret_answer *a, struct arena *arena, struct rest_answer *out);

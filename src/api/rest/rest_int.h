@@ -14,6 +14,7 @@ enum rest_route {
 #define REST_CONFIGS "confman/config/"
 #define REST_ENVIRONMENTS "confman/env/"
 #define REST_FLAGS "confman/flag/"
+#define REST_FLAGSETS "confman/flagset/" /* what the flags of an environment share */
 
 /* ---- environment.c ---- */
 
@@ -172,13 +173,55 @@ struct rounds *rounds_open(const struct kv *kv, const struct kv_txn *txn, struct
 enum err rounds_look(struct rounds *r, struct span environment, struct span key,
                      struct span *seen_by) MUST_CHECK;
 
+/* ---- links.c: who refers to what ---- */
+
+enum link_kind {
+    LINK_CONFIG,
+    LINK_FLAG, /* another needs it */
+    LINK_RULE, /* one of the $evaluators that the flags of an environment share */
+    LINK_SECRET,
+};
+/* Whether it is a key that may refer to others; name: empty for what flags share (LINK_RULE). */
+bool link_of_key(struct span key, enum link_kind *kind, struct span *environment,
+                 struct span *name);
+/* Keys that refer to it until tell says that it is enough. place: the environment that they look
+ * from, or, exactly, the one that they name; of a secret, its namespace. */
+size_t links_each(const struct rest_links *l, enum link_kind kind, bool exactly, struct span place,
+                  struct span name, struct arena *arena,
+                  bool (*tell)(void *context, struct span key), void *context);
+
+/* ---- referrers.c ---- */
+
+/* What a transaction takes away. */
+struct missed {
+    const struct rest_world *world;
+    const struct kv *kv;
+    const struct kv_txn *txn;
+    struct arena *scratch;
+    void (*tell)(void *context, enum link_kind kind, struct span key, struct span environment,
+                 struct span name); /* of one that would refer to nothing */
+    void *context;
+    size_t looked; /* so far */
+    struct span environment, name; /* what is taken, that tell is told of */
+    struct span told[REST_FAULTS_MAX]; /* each once */
+    size_t n_told;
+};
+void missed_look(struct missed *m, enum link_kind kind, struct span environment, struct span name);
+/* Shared rules that are in one value and not in the other. */
+void missed_rules(struct missed *m, struct span environment, struct span before,
+                  struct span after);
+/* By whom, of a key that was told; no more than who asks may know. */
+void missed_fault(const struct rest_world *world, enum link_kind kind, struct span key,
+                  struct span environment, struct span name, struct arena *arena,
+                  struct rest_fault *out);
+
 /* ---- resolve.c ---- */
 
 struct found {
     struct span value;
     uint8_t type;
 };
-/* A config as it will be with the transaction (NULL: none); fresh: that writes it. seen (may be
+/* A key as it will be with the transaction (NULL: none); fresh: that writes it. seen (may be
  * NULL) is told of what was there. */
 bool config_found(const struct kv *kv, const struct kv_txn *txn, struct seen *seen,
                   struct span key, int64_t revision, bool *fresh, struct found *out);

@@ -7,6 +7,7 @@
 struct reading {
     const struct http_request *http;
     struct arena *arena;
+    struct rest_call *call;
     struct secret_ask *ask;
     const char **detail;
     struct span action;
@@ -50,11 +51,13 @@ static enum err take_pair(void *context, struct span name, struct span value)
         r->metadata = span_is(value, "true");
     else if (span_is(name, "all"))
         r->all = span_is(value, "true");
+    else if (span_is(name, "force"))
+        r->call->leave.forced = span_is(value, "true");
     else if (span_is(name, "versions"))
         return read_numbers(r, value);
     else if (!span_is(name, "version"))
         return refuse(r, "unknown query parameter; known are: namespace prefix version versions "
-                         "reason action metadata all");
+                         "reason action metadata all force");
     else if (!number_read(value, &r->ask->version))
         return refuse(r, "version must be a whole number, 0 or more");
     else
@@ -279,7 +282,7 @@ enum err secret_call(const struct http_request *http, struct arena *arena, struc
                      const char **detail)
 {
     struct secret_ask *a = ARENA_NEW(arena, struct secret_ask);
-    struct reading r = { .http = http, .arena = arena, .ask = a, .detail = detail };
+    struct reading r = { .http = http, .arena = arena, .call = out, .ask = a, .detail = detail };
     bool of_one = out->route == ROUTE_SECRET;
     out->secret = a;
     a->name_space = SPAN(SECRET_NAMESPACE);
