@@ -25,11 +25,14 @@ static bool moved(struct span key, const char *from, const char *to, uint8_t *ou
 }
 
 /* A verb alone, of "confman/config/X" or "confman/flag/X", is to write "confman/<verb>/X": a key
- * that is never there. */
+ * that is never there. A member that does not know this rule would refuse what is permitted by it:
+ * nobody has such a right before all know it. */
 static bool lent(const struct machine *m, const struct request *r, const char *root,
                  struct span key, struct span range_end)
 {
     static const char *const of[] = { OWN_ROOT "config/", OWN_ROOT "flag/" };
+    if (m->level < MACHINE_LEVEL_VERBS)
+        return false;
     for (size_t i = 0; i < sizeof(of) / sizeof(of[0]); i++) {
         uint8_t k[OWN_KEY_MAX], e[OWN_KEY_MAX];
         struct span from, to = SPAN_NONE;

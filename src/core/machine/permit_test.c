@@ -73,7 +73,9 @@ static void bench_open(struct bench *b)
         { .type = REQUEST_USER_GRANT, .auth = { .user = SPAN("alice"), .role = SPAN("r") } },
         { .type = REQUEST_AUTH_ENABLE },
     };
+    struct request level = { .type = REQUEST_LEVEL, .level = MACHINE_LEVEL };
     bool ok = apply(b, &grant) == ERR_OK && put_as(b, NULL, "secret", 5) == ERR_OK;
+    ok = ok && apply(b, &level) == ERR_OK;
     for (size_t i = 0; i < sizeof(start) / sizeof(start[0]); i++)
         ok = ok && apply(b, &start[i]) == ERR_OK;
     ok = ok && give(b, AUTH_READ, SPAN("r"), SPAN("s")) == ERR_OK;
@@ -135,6 +137,9 @@ TEST(permit_verbs)
     struct bench b;
     bench_open(&b);
     EXPECT(give_verb(&b, "confman/put/a/", "confman/put/a0") == ERR_OK);
+    b.m.level = MACHINE_LEVEL_VERBS - 1; /* one member would refuse what the others permit */
+    EXPECT(put_as(&b, "alice", at, 0) == DENIED);
+    b.m.level = MACHINE_LEVEL;
     EXPECT(put_as(&b, "alice", at, 0) == ERR_OK);
     EXPECT(put_as(&b, "alice", "confman/flag/a/k", 0) == ERR_OK);
     EXPECT(put_as(&b, "alice", "confman/config/b/k", 0) == DENIED);
