@@ -18,6 +18,12 @@ static enum err permits_user(void *context, struct span user, struct request *r)
     return machine_permits(&call->node->machine, r);
 }
 
+static enum err would(void *context, const struct request *r)
+{
+    struct call *call = context;
+    return pump_would(call->node, r, call);
+}
+
 static enum err secret(void *context, struct span name_space, struct span path, struct span *data)
 {
     struct secret_ask ask = { .verb = SECRET_GET,
@@ -39,6 +45,7 @@ void call_lend(struct call *call)
     *world = (struct rest_world){ .schemas = call->node->schemas,
                                    .links = call->node->links,
                                    .permits = permits,
+                                   .would = would,
                                    .permits_user = permits_user,
                                    .secret = secret,
                                    .watchers = watchers,

@@ -224,6 +224,9 @@ struct node {
  * proposal. ERR_STOPPED, ERR_NOSPACE, ERR_TOO_MANY_REQUESTS: nothing was taken. */
 enum err pump_propose(struct node *n, const struct request *r, struct call *call,
                       int64_t lease) MUST_CHECK;
+/* What of all that would be answered, if it came now; nothing is taken. Also ERR_QUOTA_EXCEEDED,
+ * ERR_CORRUPT_CLUSTER. */
+enum err pump_would(struct node *n, const struct request *r, const struct call *call) MUST_CHECK;
 /* The same for a command that another member has made; also ERR_NO_LEADER, and what is wrong with
  * the command. */
 enum err pump_propose_bytes(struct node *n, struct span command, struct proposal p) MUST_CHECK;

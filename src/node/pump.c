@@ -57,6 +57,14 @@ enum err pump_propose(struct node *n, const struct request *r, struct call *call
     return ERR_OK;
 }
 
+enum err pump_would(struct node *n, const struct request *r, const struct call *call)
+{
+    enum err e = may_propose(n, r, call);
+    if (e == ERR_OK)
+        e = request_barred(&n->machine.alarms, r);
+    return e == ERR_OK ? machine_would(&n->machine, r, &n->turn) : e;
+}
+
 /* Nothing comes into the log that could not be applied, nor what only a leader may propose. */
 static enum err check_foreign(struct node *n, struct span command)
 {

@@ -85,6 +85,39 @@ class TxnTest(History):
         self.assertEqual((gone["change"], "from" in gone), ("added", False))
         self.assertEqual(self.call("GET", "/v1/status").json["revision"], before)
 
+    def test_dry_run_refuses_what_the_real_one_does(self):
+        """Whatever keeps a change from being written keeps it from being tried, by every way."""
+        at = self.name("room/")
+        name = urllib.parse.quote("confman/config/default/" + at, safe="")
+        self.assertEqual(self.call("PUT", "/v1/quotas/prefix/" + name,
+                                   body=dict(max_keys=1)).status, 200)
+        two = dict(changes=[dict(key=at + "a", value=1), dict(key=at + "b", value=2)])
+        many = dict(("k%03d" % i, i) for i in range(121))
+        ways = (("POST", "/v1/txn?", two, 507, "quota_exceeded"),
+                ("POST", "/v1/import?format=json&prefix=" + at + "&", dict(a=1, b=2), 507,
+                 "quota_exceeded"),
+                ("PUT", "/v1/config/" + at + "a?", dict(value="${%snone}" % at), 422,
+                 "reference_unknown"),
+                ("POST", "/v1/import?format=json&prefix=" + self.name("many/") + "&", many, 413,
+                 "changes"),
+                ("POST", "/v1/txn?", dict(changes=[dict(key=at + "a", value="${x")]), 422,
+                 "reference_invalid"))
+        for method, path, body, status, code in ways:
+            for dry in ("true", "false"):
+                self.problem(self.call(method, path + "dry_run=" + dry, body=body), status, code)
+        # One way that fits, tried, then meant.
+        draft = dict(title="t", changes=[dict(key=at + "a", value=1)])
+        self.assertEqual(self.call("POST", "/v1/drafts?dry_run=true", body=draft).status, 200)
+        self.assertNotIn(self.name("room/"), str(self.call("GET", "/v1/drafts").json))
+        id_ = self.call("POST", "/v1/drafts", body=draft).json["id"]
+        self.put("room/b", 1)
+        publish = "/v1/drafts/%s:publish?dry_run=" % id_
+        for dry in ("true", "false"):
+            self.problem(self.call("POST", publish + dry, body={}), 507, "quota_exceeded")
+        self.assertEqual(self.call("DELETE", "/v1/quotas/prefix/" + name).status, 200)
+        self.assertTrue(self.done(self.call("POST", publish + "true", body={}))["dry_run"])
+        self.done(self.call("POST", publish + "false", body={}))
+
     def test_versions(self):
         self.put("k", 1)
         self.put("k", 2)

@@ -93,7 +93,8 @@ class ImportTest(History):
         query = "format=yaml&prefix=" + self.name("m/")
         told = self.problem(self.bring(file, query), 413, "changes")
         self.assertIn("300 changes", told["detail"])
-        self.assertEqual(len(self.done(self.bring(file, query + "&dry_run=true"))["items"]), 300)
+        self.assertEqual(len(self.done(self.bring(
+            file, query + "&partial=true&dry_run=true"))["items"]), 300)
         left = []
         while not left or left[-1]:
             left.append(self.done(self.bring(file, query + "&partial=true"))["left"])

@@ -421,6 +421,13 @@ class RightsTest(Door):
         self.put("app/a", "x", 422, user=as_["writer"])
         self.assertNotIn("errors", self.put("app/a", "x", 403, user=as_["nobody"]))
         self.put("app/a", 2, 403, user=as_["nobody"])
+        self.etcdctl("--user", "root:r", "role", "grant-permission", "nobody", "--prefix", "read",
+                     "confman/config/default/app/")
+        for way, body in (("txn", {"changes": [{"key": "app/a", "value": 2}]}),
+                          ("import?format=json&prefix=app/", {"a": 2})):
+            for dry in ("true", "false"):
+                path = way + ("&" if "?" in way else "?") + "dry_run=" + dry
+                self.ask("POST", path, body, 403, user=as_["nobody"])
         self.ask("GET", "schemas/app/", status=403, user=as_["writer"])
         values = self.schema("app/", {"const": 5}, user=as_["lawyer"])["values"]
         self.assertEqual((values["checked"], values["complete"]), (0, False))

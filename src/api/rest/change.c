@@ -231,7 +231,7 @@ void change_write(struct jsonw *w, const struct change_call *c, struct arena *ar
     }
 }
 
-static void answer_plan(const struct change_call *c, const struct kv *kv, struct arena *arena,
+void change_plan_answer(const struct change_call *c, const struct kv *kv, struct arena *arena,
                         struct rest_answer *out)
 {
     struct buf b;
@@ -331,16 +331,15 @@ static size_t add_change(const struct change_call *c, const struct change *x, st
     return n;
 }
 
-/* If all is as it was seen Then write it. */
-static void make_txn(struct rest_call *call, struct arena *arena)
+/* If all is as it was seen Then write the first n changes. */
+static void make_txn(struct rest_call *call, size_t n, struct arena *arena)
 {
     const struct change_call *c = call->change;
-    struct kv_compare *compares =
-        ARENA_ARRAY(arena, struct kv_compare, c->n + c->n_guards + 1);
-    struct kv_op *ops = ARENA_ARRAY(arena, struct kv_op, 2 * c->n + c->n_ops + 1);
+    struct kv_compare *compares = ARENA_ARRAY(arena, struct kv_compare, n + c->n_guards + 1);
+    struct kv_op *ops = ARENA_ARRAY(arena, struct kv_op, 2 * n + c->n_ops + 1);
     size_t n_ops = 0;
     CHECK(c->n_ops <= CHANGE_EXTRA_MAX && c->n_guards <= CHANGE_EXTRA_MAX);
-    for (size_t i = 0; i < c->n; i++) {
+    for (size_t i = 0; i < n; i++) {
         const struct change *x = &c->items[i];
         compares[i] = (struct kv_compare){ .key = x->key,
                                            .target = KV_IF_MOD,
@@ -348,45 +347,34 @@ static void make_txn(struct rest_call *call, struct arena *arena)
                                            .number = x->before ? x->before->mod_revision : 0 };
         n_ops += add_change(c, x, arena, ops + n_ops);
     }
-    memcpy(compares + c->n, c->guards, c->n_guards * sizeof(*compares));
+    memcpy(compares + n, c->guards, c->n_guards * sizeof(*compares));
     memcpy(ops + n_ops, c->ops, c->n_ops * sizeof(*ops));
     call->request.type = REQUEST_TXN;
     call->request.txn = (struct kv_txn){ .compares = compares,
                                          .success = ops,
-                                         .n_compares = c->n + c->n_guards,
+                                         .n_compares = n + c->n_guards,
                                          .n_success = n_ops + c->n_ops };
 }
 
-/* What would be refused when it is written is refused here too. */
-static void try_it(struct rest_call *call, const struct kv *kv, struct arena *arena,
-                   struct rest_answer *out)
-{
-    struct change_call *c = call->change;
-    if (c->n && c->n <= changes_max(c)) {
-        make_txn(call, arena);
-        if (!rest_check(call, kv, arena, out))
-            return;
-    }
-    answer_plan(c, kv, arena, out);
-}
-
+/* A dry run goes the same way as what is meant, up to where it would be written (rest_check); but
+ * all that would be changed is told, in however many transactions. */
 void change_decide(struct rest_call *call, const struct kv *kv, struct arena *arena,
                    struct rest_answer *out, bool *writes)
 {
     struct change_call *c = call->change;
-    size_t max = changes_max(c);
+    size_t max = changes_max(c), n = c->n < max ? c->n : max;
     *writes = false;
     c->left = 0;
     if (c->n_faults) {
         change_problem(c, arena, out);
-    } else if (c->dry_run || (!c->n && !c->n_ops)) {
-        try_it(call, kv, arena, out);
+    } else if (!c->n && !c->n_ops) {
+        change_plan_answer(c, kv, arena, out);
     } else if (c->n > max && !c->partial) {
         refuse_many(c, arena, out);
     } else {
-        c->left = c->n > max ? c->n - max : 0;
+        make_txn(call, n, arena);
+        c->left = c->dry_run ? 0 : c->n - n;
         c->n -= c->left;
-        make_txn(call, arena);
         *writes = true;
     }
 }

@@ -1,6 +1,6 @@
 /* What a write must hold: the schemas of the configs that it puts, and that schemas and guards
  * which it puts are such. Whatever route made the transaction, this looks at what it would do. */
-#include "api/rest/rest_int.h"
+#include "api/rest/change.h"
 #include "base/check.h"
 #include "wire/protobuf/protobuf.h"
 
@@ -474,13 +474,18 @@ bool rest_check(struct rest_call *call, const struct kv *kv, struct arena *arena
     call->guards = (struct kv_txn){ 0 };
     enum err e =
         rest_check_txn(world, &call->leave, kv, &r->txn, arena, &call->guards, &faults);
-    if (e == ERR_OK && !call->dry_run)
+    bool dry = call->dry_run || (call->change && call->change->dry_run);
+    if (e == ERR_OK && !dry)
         return true;
     enum err may = world->permits ? world->permits(world->context, r) : ERR_OK;
+    if (may == ERR_OK && e == ERR_OK && world->would)
+        may = world->would(world->context, r);
     if (may != ERR_OK) /* then nothing is told about schemas */
         rest_problem(may, NULL, arena, refusal);
     else if (e != ERR_OK)
         faults_answer(e, NULL, &faults, arena, refusal);
+    else if (call->change)
+        change_plan_answer(call->change, kv, arena, refusal);
     else
         dry_answer(call, kv, arena, refusal);
     return false;

@@ -102,6 +102,8 @@ struct rest_world {
     enum err (*permits)(void *context, struct request *r);
     /* The same of another user, by the rights that he has now; there when permits is. */
     enum err (*permits_user)(void *context, struct span user, struct request *r);
+    /* What else would keep a write from being done: room, quotas, alarms. NULL: nothing. */
+    enum err (*would)(void *context, const struct request *r);
     /* The newest version of a secret, in memory of the turn, to be wiped by who has used it. NULL:
      * there are none here. Also what permits says; ERR_SECRET_NOT_FOUND, ERR_SEALED. */
     enum err (*secret)(void *context, struct span name_space, struct span path,

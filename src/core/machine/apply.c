@@ -60,13 +60,24 @@ static void plan(void *context, struct span key, int64_t keys, int64_t bytes)
 }
 
 /* Whether the quotas of prefixes leave room for what it writes. */
-static enum err admit(struct apply *a, const struct kv_txn *txn)
+static enum err within_limits(const struct machine *m, const struct kv_txn *txn,
+                              struct arena *arena)
 {
-    struct limit_table *limits = a->machine->limit;
+    struct limit_table *limits = m->limit;
     if (limit_prefixes(limits) == 0)
         return ERR_OK;
-    kv_txn_plan(a->machine->kv, txn, a->arena, plan, limits);
+    kv_txn_plan(m->kv, txn, arena, plan, limits);
     return limit_admit(limits);
+}
+
+enum err machine_would(const struct machine *m, const struct request *r, struct arena *arena)
+{
+    return r->type == REQUEST_TXN ? within_limits(m, &r->txn, arena) : ERR_OK;
+}
+
+static enum err admit(struct apply *a, const struct kv_txn *txn)
+{
+    return within_limits(a->machine, txn, a->arena);
 }
 
 static enum err apply_put(struct apply *a)

@@ -230,6 +230,9 @@ enum err request_check(const struct request *r, struct arena *arena) MUST_CHECK;
  * ERR_PERMISSION_DENIED, ERR_AUTH_OLD_REVISION, ERR_USER_NOT_FOUND. */
 struct machine;
 enum err machine_permits(const struct machine *m, const struct request *r) MUST_CHECK;
+/* Whether the quotas leave room for a transaction as the state is now: ERR_QUOTA_EXCEEDED. */
+enum err machine_would(const struct machine *m, const struct request *r,
+                       struct arena *arena) MUST_CHECK;
 
 /* Whether it is of the form that publishes a draft: guarded by the draft's record, it puts its
  * state. Only the door knows that it writes what the draft says, so what the verb publish lends is
