@@ -1,5 +1,6 @@
 """What is included and imported comes from the packages that tools/deps.sh installs: prints what
-does not. A package that one of those asks for directly counts as named. Only where there is dpkg."""
+does not. A package that one of those asks for directly counts as named. Only where there is dpkg.
+"""
 import importlib.util
 import os
 import re

@@ -114,6 +114,9 @@ int client_http(struct client *c, const char *method, const char *path, struct s
 /* Appends text as a word of a path or query; those of plain_too stay as they are. */
 void path_add(struct buf *b, const char *text, const char *plain_too);
 void path_query(struct buf *b, const char *name, const char *value); /* value NULL: nothing */
+/* *out: the answer's text, in the arena. path may be used no more. */
+int door_text(const struct options *o, const char *method, struct buf *path, struct span body,
+              struct arena *arena, struct span *out);
 /* *out: the answer, to be given to json_decref; NULL when --output json had it printed, or it
  * is empty. path may be used no more. */
 int door_ask(const struct options *o, const char *method, struct buf *path, struct span body,

@@ -1,108 +1,128 @@
-/* `confman config`: over the REST door, for environments and types are not etcd's. */
+/* `confman config`: over the REST door, for environments and types are not etcd's. Answers are read
+ * as trees that keep every number as it was written. */
 #include <string.h>
 #include "cli/cli_int.h"
+#include "wire/jdoc/jdoc.h"
 
-static void put_escaped(struct buf *b, const char *text)
+static void put(struct span s)
 {
-    static const char plain[] =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./";
-    for (; *text; text++)
-        buf_format(b, strchr(plain, *text) ? "%c" : "%%%02X", (unsigned char)*text);
+    fwrite(s.data, 1, s.len, stdout);
 }
 
-static const char *path_of(const struct options *o, const char *door, const char *key,
-                           const char *more, struct arena *arena)
+static void path_of(struct buf *path, const struct options *o, const char *door, const char *key)
 {
-    struct buf b;
-    buf_open(&b, &cli_heap);
-    buf_format(&b, "/v1/%s", door);
+    buf_reset(path);
+    buf_format(path, "/v1/%s", door);
     if (key) {
-        buf_text(&b, "/");
-        put_escaped(&b, key);
+        buf_text(path, "/");
+        path_add(path, key, "/");
     }
-    buf_text(&b, "?environment=");
-    put_escaped(&b, o->environment ? o->environment : "default");
-    if (o->own)
-        buf_text(&b, "&own=true");
-    if (o->revision)
-        buf_format(&b, "&revision=%lld", (long long)o->revision);
-    buf_text(&b, more);
-    const char *out = arena_text(arena, buf_all(&b));
-    buf_close(&b);
-    return out;
+    path_query(path, "environment", o->environment ? o->environment : "default");
+    path_query(path, "own", o->own ? "true" : NULL);
+    path_number(path, "revision", o->revision);
+}
+
+/* *out is in the arena. */
+static int ask(const struct options *o, const char *method, struct buf *path, struct span body,
+               struct arena *arena, struct jdoc **out)
+{
+    struct jdoc_fault fault;
+    struct span text;
+    int status = door_text(o, method, path, body, arena, &text);
+    if (status == EXIT_DONE && jdoc_read(text, arena, out, &fault) != ERR_OK)
+        status = cli_complain(EXIT_UNREACHABLE, "the answer makes no sense");
+    return status;
+}
+
+static struct span text_of(const struct jdoc *item, const char *name)
+{
+    const struct jdoc *v = jdoc_member(item, span_text(name));
+    return v && (v->type == JDOC_STRING || v->type == JDOC_NUMBER) ? v->text : SPAN_NONE;
+}
+
+static void put_text(const struct jdoc *item, const char *name, const char *behind)
+{
+    put(text_of(item, name));
+    fputs(behind, stdout);
 }
 
 /* A string as it is, everything else as JSON. */
-static void print_value(const json_t *value)
+static void put_value(const struct jdoc *item)
 {
-    if (json_is_string(value)) {
-        fwrite(json_string_value(value), 1, json_string_length(value), stdout);
-        return;
-    }
-    json_dumpf(value, stdout, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(15));
+    const struct jdoc *value = jdoc_member(item, SPAN("value"));
+    struct buf b;
+    buf_open(&b, &cli_heap);
+    if (value && value->type == JDOC_STRING)
+        put(value->text);
+    else if (value)
+        jdoc_write(value, &b);
+    put(buf_all(&b));
+    buf_close(&b);
 }
 
-static void print_line(const json_t *item, bool history)
+static void put_line(const struct jdoc *item, bool history)
 {
-    const char *from = json_string_value(json_object_get(item, "from"));
-    if (history)
-        printf("%lld\t%s\t%s\t",
-               (long long)json_integer_value(json_object_get(item, "revision")),
-               json_string_value(json_object_get(item, "updated_at")),
-               json_string_value(json_object_get(item, "updated_by")));
-    else
-        printf("%s\t", json_string_value(json_object_get(item, "key")));
-    if (json_object_get(item, "deleted"))
+    struct span from = text_of(item, "from");
+    put_text(item, history ? "revision" : "key", "\t");
+    if (history) {
+        put_text(item, "updated_at", "\t");
+        put_text(item, "updated_by", "\t");
+    }
+    if (jdoc_member(item, SPAN("deleted")))
         fputs("(deleted)", stdout);
     else
-        print_value(json_object_get(item, "value"));
-    if (from)
-        printf("\t(from %s)", from);
+        put_value(item);
+    if (from.len)
+        printf("\t(from %.*s)", (int)from.len, (const char *)from.data);
     putchar('\n');
 }
 
-/* One request; *answer is NULL when it was printed as it came, or nothing came. */
-static int ask(const struct options *o, const char *method, const char *path, struct span body,
-               json_t **answer)
+/* The request for one config; --output json has the answer as it is. */
+static int one(const struct options *o, const char *method, struct span body, struct arena *arena)
 {
-    char why[JSONR_WHY_MAX];
-    struct span text = SPAN_NONE;
-    struct client *c = client_open(o);
-    int status = c ? client_http(c, method, path, body, &text) : EXIT_UNREACHABLE;
-    *answer = NULL;
-    if (status == EXIT_DONE && o->json)
-        printf("%.*s\n", (int)text.len, (const char *)text.data);
-    else if (status == EXIT_DONE && jsonr_read(text, answer, why) != ERR_OK)
-        status = cli_complain(EXIT_UNREACHABLE, "the answer makes no sense");
-    if (c)
-        client_close(c);
+    struct buf path;
+    struct jdoc *item = NULL;
+    struct span text;
+    buf_open(&path, arena->alloc);
+    path_of(&path, o, "config", o->args[1]);
+    path_query(&path, "force", o->force && strcmp(method, "DELETE") == 0 ? "true" : NULL);
+    int status = o->json ? door_text(o, method, &path, body, arena, &text)
+                         : ask(o, method, &path, body, arena, &item);
+    buf_close(&path);
+    if (status != EXIT_DONE)
+        return status;
+    if (o->json)
+        put(text);
+    else if (strcmp(method, "GET") == 0)
+        put_value(item);
+    else
+        fputs("OK", stdout);
+    putchar('\n');
     return status;
 }
 
 static int get(const struct options *o, struct arena *arena)
 {
-    json_t *item;
-    int status = ask(o, "GET", path_of(o, "config", o->args[1], "", arena), SPAN_NONE, &item);
-    if (item) {
-        print_value(json_object_get(item, "value"));
-        putchar('\n');
-    }
-    json_decref(item);
-    return status;
+    return one(o, "GET", SPAN_NONE, arena);
+}
+
+static int delete(const struct options *o, struct arena *arena)
+{
+    return one(o, "DELETE", SPAN_NONE, arena);
 }
 
 /* Without a type a value is a string: what a shell gives is text. */
 static int set(const struct options *o, struct arena *arena)
 {
-    char why[JSONR_WHY_MAX];
+    struct jdoc_fault fault;
+    struct jdoc *value;
     struct buf b;
     struct jsonw w;
-    json_t *answer = NULL;
     const char *type = o->type ? o->type : "string", *text = o->args[2];
     bool quoted = strcmp(type, "string") == 0 || strcmp(type, "bytes") == 0;
-    if (!quoted && jsonr_read(span_text(text), &answer, why) != ERR_OK)
-        return cli_complain(EXIT_USAGE, "config set: the value is not JSON: %s", why);
-    json_decref(answer);
+    if (!quoted && jdoc_read(span_text(text), arena, &value, &fault) != ERR_OK)
+        return cli_complain(EXIT_USAGE, "config set: the value is not JSON: %s, at byte %zu",
+                            fault.why, fault.place);
     buf_open(&b, &cli_heap);
     jsonw_open(&w, &b);
     jsonw_object(&w);
@@ -114,66 +134,88 @@ static int set(const struct options *o, struct arena *arena)
     jsonw_name(&w, "type");
     jsonw_text(&w, span_text(type));
     jsonw_object_end(&w);
-    int status = ask(o, "PUT", path_of(o, "config", o->args[1], "", arena), buf_all(&b), &answer);
-    if (answer)
-        puts("OK");
-    json_decref(answer);
+    int status = one(o, "PUT", buf_all(&b), arena);
     buf_close(&b);
     return status;
 }
 
-static int delete(const struct options *o, struct arena *arena)
+/* ---- lists ---- */
+
+static void put_items(const struct options *o, const struct jdoc *items, bool first)
 {
-    json_t *answer;
-    const char *path = path_of(o, "config", o->args[1], o->force ? "&force=true" : "", arena);
-    int status = ask(o, "DELETE", path, SPAN_NONE, &answer);
-    if (answer)
-        puts("OK");
-    json_decref(answer);
-    return status;
+    struct buf b;
+    buf_open(&b, &cli_heap);
+    for (uint32_t i = 0; items && i < items->n; i++) {
+        if (!o->json) {
+            put_line(&items->items[i], strcmp(o->args[0], "history") == 0);
+            continue;
+        }
+        buf_text(&b, first && !i ? "" : ",");
+        jdoc_write(&items->items[i], &b);
+    }
+    put(buf_all(&b));
+    buf_close(&b);
 }
 
-static void print_items(const json_t *answer, bool history)
+/* What the last page says beside its items. */
+static void put_rest(const struct jdoc *page)
 {
-    size_t i;
-    json_t *item;
-    json_array_foreach(json_object_get(answer, "items"), i, item)
-    {
-        print_line(item, history);
+    struct buf b;
+    buf_open(&b, &cli_heap);
+    buf_text(&b, "]");
+    for (uint32_t i = 0; i < page->n; i++) {
+        if (span_is(page->items[i].name, "items"))
+            continue;
+        buf_text(&b, ",");
+        jdoc_write_text(page->items[i].name, &b);
+        buf_text(&b, ":");
+        jdoc_write(&page->items[i], &b);
     }
+    buf_text(&b, "}\n");
+    put(buf_all(&b));
+    buf_close(&b);
 }
 
 /* All pages: of a list by their token, of a history by the revision that the next begins at. */
 static int pages(const struct options *o, struct arena *arena)
 {
     struct options page = *o;
-    bool history = strcmp(o->args[0], "history") == 0;
-    struct buf more;
+    bool history = strcmp(o->args[0], "history") == 0, first = true, again;
+    struct arena of_page;
+    struct jdoc *answer;
+    struct buf path, token;
     int status;
-    bool again = true;
-    buf_open(&more, &cli_heap);
-    buf_text(&more, "&limit=1000");
-    if (!history && o->n_args > 1) {
-        buf_text(&more, "&prefix=");
-        put_escaped(&more, o->args[1]);
-    }
-    size_t fixed = more.len;
+    arena_open(&of_page, &cli_heap);
+    buf_open(&path, arena->alloc);
+    buf_open(&token, arena->alloc);
     do {
-        json_t *answer;
-        const char *tail = arena_text(arena, buf_all(&more));
-        const char *path = path_of(&page, history ? "history" : "config",
-                                   history ? o->args[1] : NULL, tail, arena);
-        status = ask(o, "GET", path, SPAN_NONE, &answer);
-        print_items(answer, history);
-        const char *token = json_string_value(json_object_get(answer, "next_page_token"));
-        page.revision = json_integer_value(json_object_get(answer, "next_revision"));
-        again = token || page.revision;
-        more.len = fixed;
-        if (token)
-            buf_format(&more, "&page_token=%s", token);
-        json_decref(answer);
+        path_of(&path, &page, history ? "history" : "config", history ? o->args[1] : NULL);
+        path_query(&path, "limit", "1000");
+        path_query(&path, "prefix", history || o->n_args < 2 ? NULL : o->args[1]);
+        path_query(&path, "page_token", token.len ? (const char *)token.data : NULL);
+        arena_reset(&of_page);
+        status = ask(o, "GET", &path, SPAN_NONE, &of_page, &answer);
+        if (status != EXIT_DONE)
+            break;
+        if (o->json && first)
+            fputs("{\"items\":[", stdout);
+        put_items(o, jdoc_member(answer, SPAN("items")), first);
+        struct span next = text_of(answer, "next_page_token"),
+                    older = text_of(answer, "next_revision");
+        again = next.len || (older.len && options_number(arena_text(&of_page, older),
+                                                         &page.revision) && page.revision);
+        buf_reset(&token);
+        if (next.len) {
+            buf_span(&token, next);
+            buf_u8(&token, 0);
+        }
+        first = false;
+        if (o->json && !again)
+            put_rest(answer);
     } while (again);
-    buf_close(&more);
+    arena_close(&of_page);
+    buf_close(&path);
+    buf_close(&token);
     return status;
 }
 

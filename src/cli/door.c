@@ -26,15 +26,34 @@ void path_number(struct buf *b, const char *name, int64_t value)
                    (long long)value);
 }
 
+/* The answer is the client's until that is closed. */
+static int request(const struct options *o, const char *method, struct buf *path, struct span body,
+                   struct client **c, struct span *answer)
+{
+    buf_u8(path, 0);
+    *c = client_open(o);
+    return *c ? client_http(*c, method, (const char *)path->data, body, answer) : EXIT_UNREACHABLE;
+}
+
+int door_text(const struct options *o, const char *method, struct buf *path, struct span body,
+              struct arena *arena, struct span *out)
+{
+    struct client *c;
+    int status = request(o, method, path, body, &c, out);
+    if (status == EXIT_DONE)
+        *out = arena_copy(arena, *out);
+    if (c)
+        client_close(c);
+    return status;
+}
+
 static int read_answer(const struct options *o, const char *method, struct buf *path,
                        struct span body, bool print, json_t **out)
 {
     char why[JSONR_WHY_MAX];
     struct span answer;
-    buf_u8(path, 0);
-    struct client *c = client_open(o);
-    int status =
-        c ? client_http(c, method, (const char *)path->data, body, &answer) : EXIT_UNREACHABLE;
+    struct client *c;
+    int status = request(o, method, path, body, &c, &answer);
     *out = NULL;
     if (status == EXIT_DONE && print)
         printf("%.*s\n", (int)answer.len, (const char *)answer.data);

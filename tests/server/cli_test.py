@@ -59,6 +59,24 @@ class CliTest(ServerTest):
                      text="confman: /nowhere/program: No such file")
         self.refused("run", "--", "/tmp", status=126, text="confman: /tmp: ")
 
+    def test_numbers_as_they_were_written(self):
+        """More digits than a double or 64 bits have."""
+        k = self.name("k")
+        for number in ("1.10", "123456789012345678901234567890", "-0.1234567890123456789"):
+            self.cli("config", "set", k, number, "--type", "number")
+            self.assertEqual(self.cli("config", "get", k), number + "\n")
+            self.assertIn('"value":%s,' % number, self.cli("config", "get", k, "--output", "json"))
+        self.assertIn("\t1.10\n", self.cli("config", "history", k))
+
+    def test_all_pages_as_json(self):
+        for i in range(0, 1200, 100):
+            body = json.dumps({"changes": [{"key": self.name("k%04d" % j), "value": j}
+                                           for j in range(i, i + 100)]})
+            subprocess.run(["curl", "-sSf", self.node.url + "/v1/txn", "-d", body], check=True,
+                           capture_output=True)
+        keys = [c["key"] for c in self.json("config", "list", self.name())["items"]]
+        self.assertEqual(keys, [self.name("k%04d" % i) for i in range(1200)])
+
     def test_environments(self):
         self.cli("environment", "set", "cli-base")
         self.cli("environment", "set", "cli-prod", "--parent", "cli-base")

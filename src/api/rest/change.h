@@ -112,9 +112,13 @@ struct span change_log_of(const struct kv *kv, const struct kv_version *v, struc
 
 /* ---- change_value.c: values ---- */
 
-/* The bytes to store and their type; false: detail says why. type: NULL, as the value is. */
+/* The type of that name; false: there is none. */
+#define CHANGE_TYPE_RULE "must be string, number, boolean, json or bytes"
+bool change_type(const struct jdoc *name, uint8_t *kind);
+/* The bytes to store and their type; false: detail says why, and member whether "value" or "type"
+ * is wrong. type: NULL, as the value is. */
 bool change_value(const struct jdoc *value, const struct jdoc *type, struct arena *arena,
-                  struct span *out, uint8_t *kind, const char **detail);
+                  struct span *out, uint8_t *kind, const char **member, const char **detail);
 void change_json(struct jsonw *w, const struct jdoc *v); /* a tree as JSON */
 /* "diff": [...], "text": "...", "truncated": true, of an object that is open; either value may be
  * missing (NULL). Takes from *ops_left what it told. */

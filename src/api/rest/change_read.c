@@ -124,20 +124,21 @@ static struct span text_of(struct reading *r, const char *name, struct span othe
 static void read_config(struct reading *r)
 {
     const struct jdoc *value = member(r, "value");
-    const char *detail;
+    const char *at, *detail;
     if (!value)
         fault(r, "value", "is missing");
-    else if (!change_value(value, member(r, "type"), r->arena, &r->x->value, &r->x->type, &detail))
-        fault(r, "value", detail);
+    else if (!change_value(value, member(r, "type"), r->arena, &r->x->value, &r->x->type, &at,
+                           &detail))
+        fault(r, at, detail);
 }
 
 static void read_flag(struct reading *r)
 {
     const struct jdoc *value = member(r, "value");
     const struct flag *flag;
-    const char *detail = "is missing";
+    const char *at, *detail = "is missing";
     char *why = arena_alloc(r->arena, FLAG_WHY_MAX);
-    if (!value || !change_value(value, NULL, r->arena, &r->x->value, &r->x->type, &detail)) {
+    if (!value || !change_value(value, NULL, r->arena, &r->x->value, &r->x->type, &at, &detail)) {
         fault(r, "value", detail);
         return;
     }
@@ -153,9 +154,9 @@ static void read_flagset(struct reading *r)
     const struct jdoc *value = member(r, "value");
     const struct rule *rule;
     struct fval all;
-    const char *detail = "is missing";
+    const char *at, *detail = "is missing";
     char *why = arena_alloc(r->arena, FLAG_WHY_MAX);
-    if (!value || !change_value(value, NULL, r->arena, &r->x->value, &r->x->type, &detail)) {
+    if (!value || !change_value(value, NULL, r->arena, &r->x->value, &r->x->type, &at, &detail)) {
         fault(r, "value", detail);
         return;
     }

@@ -15,36 +15,45 @@ static const uint8_t natural[] = { [JDOC_NULL] = KV_JSON,     [JDOC_BOOL] = KV_B
 
 /* ---- reading ---- */
 
+bool change_type(const struct jdoc *name, uint8_t *kind)
+{
+    uint8_t t = 0;
+    while (t < KV_TYPE_COUNT && (name->type != JDOC_STRING || !span_is(name->text, type_names[t])))
+        t++;
+    *kind = t;
+    return t < KV_TYPE_COUNT;
+}
+
 static bool read_type(const struct jdoc *value, const struct jdoc *type, uint8_t *out,
-                      const char **detail)
+                      const char **member, const char **detail)
 {
     *out = natural[value->type];
     if (!type)
         return true;
-    uint8_t given = KV_TYPE_COUNT;
-    for (uint8_t t = 0; t < KV_TYPE_COUNT && type->type == JDOC_STRING; t++)
-        if (span_is(type->text, type_names[t]))
-            given = t;
-    *detail = "the type must be string, number, boolean, json or bytes";
-    if (given == KV_TYPE_COUNT)
+    uint8_t given;
+    *member = "type";
+    *detail = CHANGE_TYPE_RULE;
+    if (!change_type(type, &given))
         return false;
-    *detail = "the value is not of the type that is said";
+    *member = "value";
+    *detail = "is not of the type that is said";
     bool fits = given == *out || given == KV_JSON || (given == KV_BYTES && *out == KV_STRING);
     *out = given;
     return fits;
 }
 
 bool change_value(const struct jdoc *value, const struct jdoc *type, struct arena *arena,
-                  struct span *out, uint8_t *kind, const char **detail)
+                  struct span *out, uint8_t *kind, const char **member, const char **detail)
 {
     struct buf b;
     struct jsonw w;
     bool good = true;
-    if (!read_type(value, type, kind, detail))
+    if (!read_type(value, type, kind, member, detail))
         return false;
     buf_open(&b, arena->alloc);
     jsonw_open(&w, &b);
-    *detail = "the value of bytes must be base64";
+    *member = "value";
+    *detail = "must be base64";
     if (*kind == KV_STRING)
         buf_span(&b, value->text);
     else if (*kind == KV_BYTES)

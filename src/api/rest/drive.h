@@ -60,10 +60,14 @@ static inline bool drive_close(struct drive *d)
 
 static inline void drive_json(struct span text)
 {
-    char why[JSONR_WHY_MAX];
-    json_t *json;
-    CHECK(jsonr_read(text, &json, why) == ERR_OK && json_is_object(json));
-    json_decref(json);
+    struct alloc heap;
+    struct arena arena;
+    struct jdoc *json;
+    struct jdoc_fault fault;
+    alloc_heap(&heap);
+    arena_open(&arena, &heap);
+    CHECK(jdoc_read(text, &arena, &json, &fault) == ERR_OK && json->type == JDOC_OBJECT);
+    arena_close(&arena);
 }
 
 /* "id: N", "event: name", "data: JSON", each on a line of its own, and an empty line. */

@@ -230,9 +230,9 @@ static void take_value(struct importing *i, const struct jdoc *v)
     jdoc_pointer(v, &b);
     x->pointer = arena_copy(i->arena, buf_all(&b));
     buf_close(&b);
-    const char *detail = config_key_fault(name);
+    const char *at, *detail = config_key_fault(name);
     if (!detail && change_value(bytes ? bytes : v, bytes ? &of_bytes : NULL, i->arena, &x->value,
-                                &x->type, &detail))
+                                &x->type, &at, &detail))
         detail = NULL;
     if (detail)
         change_fault(c, ERR_BAD_REQUEST, x->pointer, detail);

@@ -4,141 +4,36 @@
 #include "base/check.h"
 #include "wire/protobuf/protobuf.h"
 
-static const char *const type_names[KV_TYPE_COUNT] = { [KV_BYTES] = "bytes",
-                                                       [KV_STRING] = "string",
-                                                       [KV_NUMBER] = "number",
-                                                       [KV_BOOLEAN] = "boolean",
-                                                       [KV_JSON] = "json" };
-
-static enum kv_type natural_type(const json_t *value)
+static enum err read_members(const struct jdoc *body, struct arena *arena, struct span *value,
+                             uint8_t *type, struct rest_faults *faults, const char **detail)
 {
-    switch (json_typeof(value)) {
-    case JSON_STRING:
-        return KV_STRING;
-    case JSON_INTEGER:
-    case JSON_REAL:
-        return KV_NUMBER;
-    case JSON_TRUE:
-    case JSON_FALSE:
-        return KV_BOOLEAN;
-    case JSON_OBJECT:
-    case JSON_ARRAY:
-    case JSON_NULL:
-        break;
-    }
-    return KV_JSON;
-}
-
-static int take_dump(const char *text, size_t len, void *context)
-{
-    buf_put(context, text, len);
-    return 0;
-}
-
-static void dump(const json_t *value, size_t digits, struct buf *out)
-{
-    buf_reset(out);
-    size_t flags = JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(digits);
-    CHECK(json_dump_callback(value, take_dump, out, flags) == 0);
-}
-
-/* 15 digits are what people wrote (0.1, not 0.10000000000000001), unless they lose something. */
-static void dump_exact(const json_t *value, struct buf *out)
-{
-    char why[JSONR_WHY_MAX];
-    json_t *back;
-    dump(value, 15, out);
-    if (jsonr_read(buf_all(out), &back, why) == ERR_OK) {
-        bool same = json_equal(value, back);
-        json_decref(back);
-        if (same)
-            return;
-    }
-    dump(value, 17, out);
-}
-
-struct reading {
-    struct arena *arena;
-    struct rest_faults *faults;
-    const char **detail;
-};
-
-static enum err wrong(struct reading *r, const char *member, const char *why)
-{
-    return member_fault(r->faults, member, why, r->arena, r->detail);
-}
-
-static enum err bytes_of(struct reading *r, const json_t *value, enum kv_type type,
-                         struct span *out)
-{
-    struct buf b;
+    const struct jdoc *given = jdoc_member(body, SPAN("value"));
+    const struct jdoc *name = jdoc_member(body, SPAN("type"));
+    const char *member, *why;
     enum err e = ERR_OK;
-    buf_open(&b, r->arena->alloc);
-    if (type == KV_STRING) {
-        buf_put(&b, json_string_value(value), json_string_length(value));
-    } else if (type == KV_BYTES) {
-        struct span text = span_of(json_string_value(value), json_string_length(value));
-        if (!jsonr_base64(text, false, &b))
-            e = wrong(r, "value", "must be base64");
-    } else {
-        dump_exact(value, &b);
-    }
-    *out = arena_copy(r->arena, buf_all(&b));
-    buf_close(&b);
-    return e;
-}
-
-/* value: NULL when it is missing. */
-static enum err take_type(struct reading *r, const json_t *name, const json_t *value, uint8_t *type)
-{
-    enum kv_type natural = value ? natural_type(value) : KV_TYPE_COUNT;
-    uint8_t given = name ? KV_TYPE_COUNT : (uint8_t)natural;
-    for (uint8_t t = 0; json_is_string(name) && t < KV_TYPE_COUNT; t++)
-        if (strcmp(json_string_value(name), type_names[t]) == 0)
-            given = t;
-    *type = given;
-    if (name && given == KV_TYPE_COUNT)
-        return wrong(r, "type", "must be string, number, boolean, json or bytes");
-    bool fits = given == natural || given == KV_JSON || (given == KV_BYTES && natural == KV_STRING);
-    return fits || !value ? ERR_OK : wrong(r, "value", "is not of the type that /type says");
-}
-
-static enum err read_members(struct reading *r, json_t *body, struct span *value, uint8_t *type)
-{
-    const char *name;
-    json_t *member;
-    enum err e = ERR_OK, typed;
-    *r->detail = "the body must be an object: {\"value\": ...}";
-    if (!json_is_object(body))
-        return ERR_BAD_REQUEST;
-    json_object_foreach(body, name, member)
-    {
-        if (strcmp(name, "value") != 0 && strcmp(name, "type") != 0)
-            e = wrong(r, name, "unknown member; known are value and type");
-    }
-    const json_t *given = json_object_get(body, "value");
+    for (uint32_t i = 0; i < body->n; i++)
+        if (!span_is(body->items[i].name, "value") && !span_is(body->items[i].name, "type"))
+            e = member_fault(faults, arena_text(arena, body->items[i].name),
+                             "unknown member; known are value and type", arena, detail);
     if (!given)
-        e = wrong(r, "value", "is missing");
-    typed = take_type(r, json_object_get(body, "type"), given, type);
-    if (typed == ERR_OK && given)
-        typed = bytes_of(r, given, (enum kv_type) * type, value);
-    return e == ERR_OK ? typed : e;
+        e = member_fault(faults, "value", "is missing", arena, detail);
+    if (!given && name && !change_type(name, type))
+        e = member_fault(faults, "type", CHANGE_TYPE_RULE, arena, detail);
+    if (given && !change_value(given, name, arena, value, type, &member, &why))
+        e = member_fault(faults, member, why, arena, detail);
+    return e;
 }
 
 enum err value_read(struct span body, struct arena *arena, struct span *value, uint8_t *type,
                     struct rest_faults *faults, const char **detail)
 {
-    struct reading r = { arena, faults, detail };
-    char *why = arena_alloc(arena, JSONR_WHY_MAX);
-    json_t *json;
-    enum err e = jsonr_read(body, &json, why);
-    if (e != ERR_OK) {
-        *detail = e == ERR_BODY_NOT_JSON ? why : NULL;
+    struct jdoc *root;
+    enum err e = change_body(body, arena, &root, detail);
+    if (e != ERR_OK)
         return e;
-    }
-    e = read_members(&r, json, value, type);
-    json_decref(json);
-    return e;
+    *detail = "the body must be an object: {\"value\": ...}";
+    return root->type == JDOC_OBJECT ? read_members(root, arena, value, type, faults, detail)
+                                     : ERR_BAD_REQUEST;
 }
 
 /* ---- a config as JSON ---- */
