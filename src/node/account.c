@@ -23,19 +23,34 @@ bool account_takes(struct span token)
     return span_starts(token, SPAN(ACCOUNT_TOKEN_PREFIX));
 }
 
+/* NULL: it proves nothing. */
+static const struct account_key *key_of(struct node *n, struct span token, struct account *a,
+                                        struct span *name)
+{
+    struct span id, secret;
+    uint8_t hash[ACCOUNT_HASH];
+    int64_t revision;
+    if (!account_token_split(token, name, &id, &secret) ||
+        stored(n, *name, a, &revision) != ERR_OK)
+        return NULL;
+    token_hash(secret, hash);
+    return account_find(a, id, hash, loop_wall_ms(n->loop));
+}
+
+bool account_stands(struct node *n, struct span token)
+{
+    struct account a;
+    struct span name;
+    return key_of(n, token, &a, &name) != NULL;
+}
+
 enum err account_prove(struct call *call, struct span token)
 {
     struct node *n = call->node;
     struct account a;
-    struct span name, id, secret;
-    uint8_t hash[ACCOUNT_HASH];
-    int64_t revision, wall_ms = loop_wall_ms(n->loop);
-    const struct account_key *key = NULL;
-    if (account_token_split(token, &name, &id, &secret) &&
-        stored(n, name, &a, &revision) == ERR_OK) {
-        token_hash(secret, hash);
-        key = account_find(&a, id, hash, wall_ms);
-    }
+    struct span name;
+    int64_t wall_ms = loop_wall_ms(n->loop);
+    const struct account_key *key = key_of(n, token, &a, &name);
     if (!key) {
         n->metrics.accounts_refused++;
         return ERR_AUTH_TOKEN;

@@ -6,9 +6,12 @@
 #include "base/span.h"
 
 struct call;
+struct node;
 struct reply;
 
 bool account_takes(struct span token); /* by its looks */
+/* Whether it is a key that counts now. */
+bool account_stands(struct node *n, struct span token);
 /* As prove of login.c, from the state as it is. */
 enum err account_prove(struct call *call, struct span token) MUST_CHECK;
 

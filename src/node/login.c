@@ -7,6 +7,8 @@
 #include "wire/json/json.h"
 #include "wire/jwt/jwt.h"
 
+enum { LOOK_MS = 10000 }; /* from one look at all streams to the next */
+
 /* ---- parameters ---- */
 
 /* As Go writes durations: "5m", "1h30m", "90s". False: none, or longer than a year. */
@@ -546,6 +548,8 @@ void login_applied(struct node *n, const struct reply *reply)
         return;
     }
     l->generation++;
+    if (reply->type == REQUEST_USER_PASSWORD)
+        l->changed = reply->login.user;
     if (reply->type == REQUEST_USER_DELETE || reply->type == REQUEST_USER_PASSWORD)
         tokens_drop_user(&l->simple, reply->login.user);
     else if (reply->type == REQUEST_AUTH_DISABLE)
@@ -559,8 +563,48 @@ void login_forget(struct node *n)
     tokens_drop_all(&n->logins.seen);
 }
 
+bool login_lost(struct call *call, struct span user)
+{
+    struct node *n = call->node;
+    struct caller *c = &call->caller;
+    struct span part;
+    uint64_t index;
+    if (c->lost || !c->said.len || !auth_enabled(n->machine.auth))
+        return c->lost;
+    if (!c->basic && span_starts(c->said, SPAN(BEARER_PREFIX)))
+        c->lost = vault_prove(n, c->said, &part, &index) != ERR_OK;
+    else if (!c->basic && account_takes(c->said))
+        c->lost = !account_stands(n, c->said);
+    else if (c->basic || token_simple(c->said, &part, &index))
+        c->lost = user.len && span_equal(n->logins.changed, user);
+    return c->lost;
+}
+
+bool login_changes(const struct kv_change *changes, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct span key = kv_key(changes[i].now);
+        if (span_starts(key, SPAN(ACCOUNT_ROOT)) || span_starts(key, SPAN(BEARER_TOKENS)))
+            return true;
+    }
+    return false;
+}
+
+/* Keys of service accounts end without a change. */
+static void look_at_streams(struct node *n)
+{
+    int64_t now = loop_now_ms(n->loop);
+    if (now - n->logins.looked_ms < LOOK_MS)
+        return;
+    n->logins.looked_ms = now;
+    watching_judge(n);
+    pushing_judge(n);
+    arena_reset(&n->apply);
+}
+
 void login_sweep(struct node *n)
 {
+    look_at_streams(n);
     tokens_sweep(&n->logins.simple, loop_now_ms(n->loop));
     tokens_sweep(&n->logins.seen, loop_now_ms(n->loop));
     oidc_sweep(n);

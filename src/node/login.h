@@ -41,6 +41,8 @@ struct logins {
     uint64_t generation;  /* rises with every change of auth */
     struct key *key;      /* NULL: simple tokens */
     int64_t ttl_ms;       /* of a token */
+    int64_t looked_ms;    /* when streams were last looked at */
+    struct span changed;  /* while streams are judged: whose password has changed */
     VEC(struct call *) waiting;
     struct login *first, **last; /* the queue */
     struct login_thread *threads;
@@ -63,6 +65,7 @@ struct caller {
     bool basic;           /* a password was said, else a token */
     bool certificate;     /* counts here */
     bool waits;           /* it is not known yet */
+    bool lost;            /* of a stream: login_lost */
     struct span said;     /* in the call's arena; kept where it may be looked at again */
     uint64_t index;       /* waits: until this is applied, */
     int64_t until_ms;     /* but no longer; 0: for a password */
@@ -90,6 +93,13 @@ enum { LOGIN_UNPROVEN_BYTES_MAX = 64 << 10 };
 /* Of so many bytes, when login_waits does not hold. ERR_USER_EMPTY, ERR_AUTH_TOKEN,
  * ERR_AUTH_FAILED. */
 enum err login_may_send(const struct call *call, size_t bytes) MUST_CHECK;
+
+/* Of a stream that user has begun: whether what it showed at its head counts no more: a key or a
+ * token of Vault's clients that was taken or has ended, a password that was changed, and with it
+ * the tokens that it was good for. Then it stays so. */
+bool login_lost(struct call *call, struct span user);
+/* Whether such keys and tokens are among what was changed: then streams are to be judged. */
+bool login_changes(const struct kv_change *changes, size_t n);
 
 /* The token that the call has shown stands for nobody any more, on this node. */
 void login_end(struct call *call);

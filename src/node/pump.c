@@ -171,7 +171,11 @@ static void apply_command(struct node *n, const struct raft_entry *e, struct pro
         if (reply.type != REQUEST_AUTHENTICATE) { /* takes nothing from anybody */
             watching_judge(n);
             pushing_judge(n);
+            n->logins.changed = SPAN_NONE;
         }
+    } else if (login_changes(changes, count)) {
+        watching_judge(n);
+        pushing_judge(n);
     }
     count_changes(&n->metrics, changes, count);
     audit_end(n, p.note, reply.err, &reply, changes, count);

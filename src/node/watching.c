@@ -325,8 +325,8 @@ void watching_asker(struct call *call, struct span *user, struct request *r)
     *r = (struct request){ .type = REQUEST_WATCH_ADD };
     if (!user->len && login_of(call, r) == ERR_OK && r->auth_revision)
         *user = arena_copy(&call->arena, r->author); /* auth was not enabled then */
-    r->author = *user;
-    r->auth_revision = user->len ? auth_revision(call->node->machine.auth) : 0;
+    r->author = login_lost(call, *user) ? SPAN_NONE : *user;
+    r->auth_revision = r->author.len ? auth_revision(call->node->machine.auth) : 0;
 }
 
 static void end_denied(struct watch_stream *s, struct watcher *w, enum err e)

@@ -4,6 +4,7 @@ import json
 import subprocess
 import unittest
 import urllib.parse
+import urllib.request
 
 from node import Node, confman_bin, confman_only, main
 from web import curl
@@ -64,6 +65,48 @@ class AccessTest(unittest.TestCase):
         self.assertIn("copy", [r["name"] for r in self.ask("GET", "roles")["roles"]])
         self.ask("DELETE", "roles/copy")
         self.ask("GET", "roles/copy", status=404)
+
+    def stream(self, path, authorization):
+        """The events of a stream that has begun; each call of next gives one."""
+        r = urllib.request.Request(self.node.url + "/v1/" + path)
+        r.add_header("authorization", authorization)
+        answer = urllib.request.urlopen(r, timeout=10)
+        self.addCleanup(answer.close)
+        return (line[7:].strip().decode() for line in answer if line.startswith(b"event: "))
+
+    def test_streams_end_with_what_proved_them(self):
+        """A key that is taken, an account that is disabled, a password that is changed: nothing
+        further is told."""
+        def begin(authorization):
+            streams = [self.stream(path + "?prefix=app/&environment=test", authorization)
+                       for path in ("watch", "subscribe")]
+            self.assertEqual([next(streams[0]), next(streams[1]), next(streams[1])],
+                             ["ready", "welcome", "subscribed"])
+            return streams
+
+        def ended(streams):
+            self.ask("PUT", "config/app/streams?environment=test", {"value": "x"})
+            self.assertEqual([next(s) for s in streams], ["denied", "denied"])
+        self.ask("PUT", "config/app/streams?environment=test", {"value": ""}, 201)
+        account = "service-accounts/streams"
+        self.ask("PUT", account, {"roles": ["dev"]})
+        one, two = (self.ask("POST", account + "?action=key", {})["key"] for _ in range(2))
+        streams = begin("Bearer " + one)
+        others = begin("Bearer " + two)
+        self.ask("DELETE", account + "?key=" + one.split("_")[2])
+        ended(streams)
+        self.assertEqual([next(s) for s in others], ["put", "changes"])
+        self.ask("PUT", account, {"roles": ["dev"], "disabled": True})
+        ended(others)
+        self.ask("PUT", "users/old", {"roles": ["dev"]})
+        self.ask("POST", "users/old?action=password", {"password": "old!"})
+        token = self.ask_of("POST", "login", {"user": "old", "password": "old!"}).json["token"]
+        streams = begin("Basic b2xkOm9sZCE=") + begin("Bearer " + token)
+        others = begin("Basic YW5uOmFubiE=")
+        self.ask("POST", "users/old?action=password", {"password": "new!"})
+        ended(streams[:2])
+        self.assertEqual([next(s) for s in streams[2:]], ["denied", "denied"])
+        self.assertEqual([next(s) for s in others], ["put", "changes"])
 
     def test_nobody_sends_much(self):
         """Nothing large is read of whom nobody knows, at no door of HTTP."""
