@@ -1,6 +1,8 @@
 // Users, roles, and what each may do.
 import { h, button, field, dialog, note } from "./dom.js";
 import { call, get, refresh, disableAuthentication, enableAuthentication, who } from "./http.js";
+import { accountsCard } from "./accounts.js";
+import { mayAll } from "./rights.js";
 
 // The beginnings of configs that this user may read, by environment.
 export async function mine() {
@@ -43,6 +45,7 @@ const VERBS = {
   },
   namespace: { reveal: "reveal", write: "read and write", admin: "rotate keys" },
 };
+const PROGRAMS = "service:"; // users that stand for service accounts
 const userPath = (name, action = "") =>
   `/v1/users/${encodeURIComponent(name)}${action && `?action=${action}`}`;
 const rolePath = (name, action = "") =>
@@ -51,11 +54,13 @@ const rolePath = (name, action = "") =>
 export function access(root) {
   const banner = h("div", { class: "banner" });
   const users = h("section", { class: "card" }),
-    roles = h("section", { class: "card" });
+    roles = h("section", { class: "card" }),
+    accounts = accountsCard(() => show());
   root.append(
     h("header", { class: "head" }, h("h1", {}, "Users and roles")),
     banner,
     h("div", { class: "pair" }, users, roles),
+    accounts,
   );
   let stopped = false;
 
@@ -396,11 +401,26 @@ export function access(root) {
         : h("p", { class: "empty" }, "No roles yet."),
     );
   }
+  // Somebody who is not root, and may read which service accounts there are.
+  async function accountsAlone() {
+    banner.className = "banner";
+    banner.replaceChildren(
+      h("span", { class: "dot" }),
+      h("div", {}, h("strong", {}, "Users and roles are told to root alone")),
+    );
+    await accounts.read([]);
+  }
   async function show() {
     try {
       await refresh();
+      if (!mayAll()) return await accountsAlone();
       const [u, r] = await Promise.all([get("/v1/users"), get("/v1/roles")]);
-      if (!stopped) draw(u.users, r.roles);
+      if (stopped) return;
+      draw(
+        u.users.filter((x) => !x.name.startsWith(PROGRAMS)),
+        r.roles,
+      );
+      await accounts.read(r.roles);
     } catch (e) {
       if (e instanceof TypeError) throw e; // a bug of the page
       if (stopped) return;
@@ -411,6 +431,7 @@ export function access(root) {
       );
       users.replaceChildren();
       roles.replaceChildren();
+      accounts.replaceChildren();
     }
   }
   show();

@@ -1,5 +1,5 @@
 // Configs: the list, the editor, and what a change would do.
-import { h, button, field, dialog, note, ago, count } from "./dom.js";
+import { h, button, field, dialog, menu, note, ago, count, since } from "./dom.js";
 import { call, get, queryOf } from "./http.js";
 import { list, marked, searchBox } from "./list.js";
 import { Store, idOf, previewOf, urlOf } from "./store.js";
@@ -17,6 +17,8 @@ import {
 } from "./publish.js";
 import { history } from "./history.js";
 import { rollback } from "./rollback.js";
+import { exportFile, importFile } from "./transfer.js";
+import { canConfig, canConfigs } from "./rights.js";
 
 const put = (key, environment, type, text, conditions) =>
   call("PUT", urlOf(key, environment), bodyOf(type, text), conditions);
@@ -101,6 +103,7 @@ const publish = (item, type, text) =>
       changeOf({ environment: item.environment, key: item.key }, type, text, version),
     read: () => own(item.key, item.environment),
     audience: { key: item.key, environment: item.environment },
+    puts: canConfig("put", item.environment, item.key),
   });
 
 // What would count if the environment had none of its own.
@@ -128,16 +131,28 @@ function editor(close) {
   function set(item) {
     base = item;
     dirty = false;
+    const able = (verb) => canConfig(verb, item.environment, item.key),
+      writes = able("propose");
     type = select(item.type);
     text = h("textarea", { class: "mono", spellcheck: "false", rows: "12", value: textOf(item) });
-    box = field("Value", text, "Ctrl+S shows what a change would do.");
+    text.readOnly = !writes;
+    type.disabled = !writes;
+    box = field(
+      "Value",
+      text,
+      writes ? "Ctrl+S shows what a change would do." : "You may read it, not change it.",
+    );
     state = h("div", {});
     const edited = () => {
       dirty = text.value !== textOf(base) || type.value !== base.type;
       box.error(wrong(type.value, text.value));
       go.disabled = !dirty || Boolean(wrong(type.value, text.value));
     };
-    const go = button("Review change", submit, { class: "primary", disabled: true });
+    const go = button("Review change", submit, {
+      class: "primary",
+      disabled: true,
+      hidden: !writes,
+    });
     type.addEventListener("change", edited);
     text.addEventListener("input", edited);
     text.addEventListener("keydown", (e) => {
@@ -163,7 +178,7 @@ function editor(close) {
       ],
       ["Version", `${count(item.version)} (revision ${count(item.revision)})`],
       ["Changed by", item.updated_by],
-      ["Changed", new Date(item.updated_at).toLocaleString()],
+      ["Changed", since(item.updated_at)],
     ];
     const over = h("p", { class: "hint over" }),
       { environment } = item;
@@ -187,7 +202,7 @@ function editor(close) {
       h(
         "footer",
         {},
-        item.from
+        item.from || !able("delete")
           ? h("span", { class: "grow" })
           : button("Delete", remove, { class: "quiet danger-text" }),
         button(
@@ -267,6 +282,25 @@ export function configs(root, parameters) {
   let store = new Store(first, [{ name: first }], changed, tell); // until the others are known
   const picker = environmentPicker(first, { all: true, changed: follow });
   picker.ready.catch(failed);
+  const here = () => (store.all() ? null : store.environment);
+  const writes = () => store.sources.some((x) => canConfigs("put", x));
+  const more = h("span", {}),
+    maker = button("New config", create_, { class: "primary", title: "n" });
+  // What may be done in the environment that is looked at.
+  function offer() {
+    const may = writes(),
+      one = here();
+    maker.hidden = !may;
+    more.replaceChildren(
+      menu("More", [
+        one && ["Export a file", () => exportFile(one, "")],
+        one && may && ["Import a file", () => importFile(one)],
+        may && ["Roll back", () => rollback(one)],
+        !one && ["Files: choose an environment", () => picker.querySelector("select").focus()],
+      ]),
+    );
+  }
+  offer();
   root.append(
     h(
       "header",
@@ -275,15 +309,7 @@ export function configs(root, parameters) {
       picker,
       total,
       state,
-      h(
-        "div",
-        { class: "actions" },
-        search,
-        button("Roll back", () => rollback(store.all() ? null : store.environment), {
-          class: "quiet",
-        }),
-        button("New config", create_, { class: "primary", title: "n" }),
-      ),
+      h("div", { class: "actions" }, search, more, maker),
     ),
     split,
   );
@@ -402,10 +428,15 @@ export function configs(root, parameters) {
     rows.show({ ids: [], chosen: null });
     store = new Store(environment, known, changed, tell);
     if (!edit.hidden) shut();
+    offer();
     store.follow().catch(failed);
   }
   const minute = setInterval(show, 30000); // "3 min" grows old
   const stop = () => ((stopped = true), clearInterval(minute), store.stop());
-  stop.keys = { "/": () => search.focus(), n: create_, Escape: () => edit.hidden || pick(null) };
+  stop.keys = {
+    "/": () => search.focus(),
+    n: () => writes() && create_(),
+    Escape: () => edit.hidden || pick(null),
+  };
   return stop;
 }

@@ -34,6 +34,8 @@ const ICONS = {
   secrets: "M7 11V8a5 5 0 0 1 10 0v3M5 11h14v9H5ZM12 15v2",
   drafts: "M4 20h4L19 9l-4-4L4 16ZM13 7l4 4",
   deliveries: "M4 12h6M14 6h6M14 12h6M14 18h6M10 12V6h4M10 12v6h4",
+  rules: "M12 3l8 3v6c0 4.5-3.4 7.6-8 9-4.6-1.4-8-4.5-8-9V6ZM8.5 12l2.5 2.5 4.5-5",
+  quotas: "M4 18a8 8 0 1 1 16 0M12 18l4-6",
   audit: "M5 4h14v16H5ZM8.5 9h7M8.5 13h7M8.5 17h4",
   access: "M12 12a4 4 0 1 0 0-8 4 4 0 0 0 0 8ZM4 21c0-4 4-6 8-6s8 2 8 6",
   theme: "M21 13A9 9 0 1 1 11 3a7 7 0 0 0 10 10Z",
@@ -116,6 +118,50 @@ export function dialog({ title, body, action, submit, other, danger, wide, cance
   });
 }
 
+// A button that opens a list of further ones: [[text, what it does]...]; false stands for none.
+export function menu(label, items) {
+  const node = h("details", { class: "menu" }, h("summary", {}, label));
+  node.append(
+    h(
+      "div",
+      { class: "card" },
+      items
+        .filter(Boolean)
+        .map(([text, act]) => button(text, () => ((node.open = false), act()), { class: "plain" })),
+    ),
+  );
+  node.addEventListener("keydown", (e) => {
+    if (e.key !== "Escape" || !node.open) return;
+    e.stopPropagation();
+    node.open = false;
+    node.firstChild.focus();
+  });
+  return node;
+}
+document.addEventListener("pointerdown", (e) => {
+  for (const open of document.querySelectorAll("details.menu[open]"))
+    if (!open.contains(e.target)) open.open = false;
+});
+
+export const copyButton = (text, name) =>
+  button(
+    "Copy",
+    () =>
+      navigator.clipboard.writeText(text).then(
+        () => note(`${name} is copied.`),
+        (e) => note(e.message, true),
+      ),
+    { class: "quiet small", "aria-label": `Copy ${name}` },
+  );
+
+// How long ago that was; when exactly, under the pointer.
+export const since = (iso, words = "ago") =>
+  h(
+    "time",
+    { datetime: iso, title: new Date(iso).toLocaleString() },
+    `${ago(iso)}${words && ` ${words}`}`,
+  );
+
 let notes;
 export function note(text, bad) {
   if (!notes) document.body.append((notes = h("div", { class: "notes", role: "status" })));
@@ -146,7 +192,7 @@ export function rate(n) {
 export function bytes(n) {
   if (n === undefined) return "–";
   let unit = 0;
-  while (n >= 1024 && unit < 4) (n /= 1024), unit++;
+  while (n >= 1024 && unit < 4) ((n /= 1024), unit++);
   const name = ["B", "KiB", "MiB", "GiB", "TiB"][unit];
   return `${n >= 100 || unit === 0 ? Math.round(n) : n.toFixed(1)} ${name}`;
 }

@@ -3,6 +3,7 @@ import { h, button, field, dialog, note, count } from "./dom.js";
 import { call, get } from "./http.js";
 import { subscribe } from "./stream.js";
 import { list, marked, searchBox } from "./list.js";
+import { canFlag, canFlags } from "./rights.js";
 import { chosenEnvironment, environmentPicker, inEnvironment } from "./environments.js";
 import { changeOf, faultsOf, mayLeave, meanwhile, review, wrong } from "./publish.js";
 
@@ -83,6 +84,7 @@ const publish = (flag, environment, text) =>
       changeOf({ kind: "flag", environment, key: flag.name }, undefined, text, version),
     read: () => one(flag.name, environment),
     audience: { flags: flag.name, environment },
+    puts: canFlag("put", environment, flag.name),
   });
 
 async function create(environment, done) {
@@ -163,7 +165,7 @@ function playground() {
     answer.scrollIntoView({ block: "nearest" });
   }
   context.addEventListener("keydown", (e) => {
-    if (e.key === "Enter" && (e.ctrlKey || e.metaKey)) e.preventDefault(), evaluate();
+    if (e.key === "Enter" && (e.ctrlKey || e.metaKey)) (e.preventDefault(), evaluate());
   });
   return Object.assign(
     h(
@@ -198,10 +200,18 @@ function editor(environment, close) {
     const on = !off(flag.definition);
     text = h("textarea", { class: "mono", spellcheck: "false", rows: "10", value: textOf(flag) });
     state = h("div", {});
-    const box = field("Definition", text, "Ctrl+S shows what a change would do.");
+    const able = (verb) => canFlag(verb, environment(), flag.name),
+      writes = able("propose");
+    text.readOnly = !writes;
+    const box = field(
+      "Definition",
+      text,
+      writes ? "Ctrl+S shows what a change would do." : "You may read it, not change it.",
+    );
     const go = button("Review change", () => submit(text.value), {
       class: "primary",
       disabled: true,
+      hidden: !writes,
     });
     const edited = () => {
       dirty = text.value !== textOf(base);
@@ -211,7 +221,7 @@ function editor(environment, close) {
     text.addEventListener("input", edited);
     text.addEventListener("keydown", (e) => {
       if (e.key === "s" && (e.ctrlKey || e.metaKey))
-        e.preventDefault(), go.disabled || submit(text.value);
+        (e.preventDefault(), go.disabled || submit(text.value));
     });
     const turn = h(
       "button",
@@ -221,7 +231,7 @@ function editor(environment, close) {
         "aria-checked": String(on),
         class: "switch",
         "aria-label": `${flag.name} is on`,
-        disabled: !flag.definition,
+        disabled: !flag.definition || !writes,
         onclick: () => submit(JSON.stringify(turned(on), null, 2)),
       },
       h("span", {}),
@@ -243,7 +253,12 @@ function editor(environment, close) {
       ),
       state,
       box,
-      h("footer", {}, button("Delete", remove, { class: "quiet danger-text" }), go),
+      h(
+        "footer",
+        {},
+        button("Delete", remove, { class: "quiet danger-text", hidden: !able("delete") }),
+        go,
+      ),
       trial,
     );
     trial.about(flag.name, environment());
@@ -316,6 +331,8 @@ export function flags(root, parameters) {
   );
   const picker = environmentPicker(environment, { changed: follow });
   picker.ready.catch(failed);
+  const writes = () => canFlags("put", environment);
+  const maker = button("New flag", make, { class: "primary", title: "n", hidden: !writes() });
   root.append(
     h(
       "header",
@@ -324,12 +341,7 @@ export function flags(root, parameters) {
       picker,
       total,
       state,
-      h(
-        "div",
-        { class: "actions" },
-        search,
-        button("New flag", make, { class: "primary", title: "n" }),
-      ),
+      h("div", { class: "actions" }, search, maker),
     ),
     split,
   );
@@ -362,7 +374,17 @@ export function flags(root, parameters) {
     empty.hidden = shown.length > 0;
     if (!shown.length)
       empty.replaceChildren(
-        find ? "No flag has that in its name or definition." : h("h2", {}, "No flags here yet"),
+        ...(find
+          ? ["No flag has that in its name or definition."]
+          : [
+              h("h2", {}, "No flags here yet"),
+              h("p", {}, "Make the first one here, or from a shell:"),
+              h(
+                "pre",
+                {},
+                `confman flag set new-checkout --environment ${environment} < new-checkout.json`,
+              ),
+            ]),
       );
   }
   function changed(items) {
@@ -400,6 +422,7 @@ export function flags(root, parameters) {
   function follow(name) {
     stop();
     environment = name;
+    maker.hidden = !writes();
     [all, ids] = [new Map(), []];
     if (!edit.hidden) shut();
     show();
@@ -448,6 +471,10 @@ export function flags(root, parameters) {
     );
   }
   const end = () => stop();
-  end.keys = { "/": () => search.focus(), n: make, Escape: () => edit.hidden || pick(null) };
+  end.keys = {
+    "/": () => search.focus(),
+    n: () => writes() && make(),
+    Escape: () => edit.hidden || pick(null),
+  };
   return end;
 }

@@ -83,8 +83,9 @@ export const queryOf = (values) =>
   );
 export const get = (path) => call("GET", path);
 
-export async function metricsText() {
-  const answer = await send("GET", "/metrics");
+// As it is: files, metrics.
+export async function textFrom(path) {
+  const answer = await send("GET", path);
   if (!answer.ok) throw await refusal(answer);
   return answer.text();
 }

@@ -9,9 +9,13 @@ import { flags } from "./flags.js";
 import { secrets } from "./secrets.js";
 import { drafts } from "./drafts.js";
 import { deliveries } from "./deliveries.js";
+import { rules } from "./rules.js";
+import { quotas } from "./quotas.js";
 import { audit } from "./audit.js";
 import { access } from "./access.js";
+import { mayAll, mayBelow } from "./rights.js";
 
+// may: whether somebody who is not root has any business there.
 const SCREENS = {
   overview: { title: "Overview", open: overview },
   configs: { title: "Configs", open: configs },
@@ -19,10 +23,21 @@ const SCREENS = {
   secrets: { title: "Secrets", open: secrets },
   drafts: { title: "Drafts", open: drafts },
   deliveries: { title: "Who runs what", open: deliveries },
-  audit: { title: "Audit", open: audit },
-  access: { title: "Users and roles", open: access },
+  rules: {
+    title: "Schemas and guards",
+    open: rules,
+    may: () => mayBelow("read", "confman/schema/") || mayBelow("read", "confman/guard/"),
+  },
+  quotas: { title: "Quotas and rates", open: quotas, may: mayAll },
+  audit: { title: "Audit", open: audit, may: () => mayBelow("read", "confman/audit/") },
+  access: {
+    title: "Users and roles",
+    open: access,
+    may: () => mayBelow("read", "confman/account/"),
+  },
 };
 const NAMES = Object.keys(SCREENS);
+const keyOf = (name) => String((NAMES.indexOf(name) + 1) % 10); // the tenth has 0
 
 const main = h("main", { id: "main", tabindex: "0" });
 const links = Object.entries(SCREENS).map(([name, s]) =>
@@ -32,7 +47,7 @@ const links = Object.entries(SCREENS).map(([name, s]) =>
       href: `#/${name}`,
       "data-screen": name,
       "aria-label": s.title,
-      title: `${s.title}: ${NAMES.indexOf(name) + 1}`,
+      title: `${s.title}: ${keyOf(name)}`,
     },
     icon(name),
     h("span", {}, s.title),
@@ -98,6 +113,7 @@ if (kept === "light" || kept === "dark") document.documentElement.dataset.theme 
 
 function named() {
   const { user, authentication } = who();
+  for (const a of links) a.hidden = SCREENS[a.dataset.screen].may?.() === false;
   session.hidden = !authentication && !user;
   session.setAttribute("aria-label", user ? `${user}: sign out` : "Sign in");
   session.replaceChildren(icon("door"), h("span", {}, user ? `${user}: sign out` : "Sign in"));
@@ -111,11 +127,12 @@ onSession((now, before) => {
 named();
 
 const HELP = [
-  [`1 … ${NAMES.length}`, "go to a screen"],
+  ["1 … 9, 0", "go to a screen"],
   ["/", "search"],
-  ["n", "new: a config, a flag, a secret"],
+  ["n", "new: a config, a flag, a secret, a schema, a quota"],
   ["↑ ↓ or k j", "move in the list"],
   ["Ctrl+S", "review a change"],
+  ["Ctrl+Enter", "try it: evaluate a flag, judge a value"],
   ["Esc", "close"],
   ["?", "this"],
 ];
@@ -134,7 +151,7 @@ document.addEventListener("keydown", (e) => {
   if (e.ctrlKey || e.metaKey || e.altKey || document.querySelector("dialog[open]")) return;
   const typing = /^(INPUT|TEXTAREA|SELECT)$/.test(e.target.tagName);
   if (typing && e.key !== "Escape") return;
-  const screen = NAMES[Number(e.key) - 1];
+  const screen = NAMES.find((name) => keyOf(name) === e.key);
   const act = screen ? () => (location.hash = `#/${screen}`) : e.key === "?" ? help : keys[e.key];
   if (!act || (typing && e.target.type === "search")) return;
   e.preventDefault();

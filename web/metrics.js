@@ -1,5 +1,5 @@
 // What /metrics said over the last minutes: samples, rates and quantiles between two of them.
-import { metricsText } from "./http.js";
+import { textFrom } from "./http.js";
 
 const EVERY_MS = 2000,
   KEEP = 150; // five minutes
@@ -65,7 +65,7 @@ function quantile(before, now, name, q) {
       return le === Infinity
         ? low
         : low + ((le - low) * (q * total - below)) / Math.max(1, n - below);
-    (low = le), (below = n);
+    ((low = le), (below = n));
   }
   return low;
 }
@@ -74,7 +74,7 @@ async function sample() {
   let values = new Map(),
     missing = false;
   try {
-    values = parse(await metricsText());
+    values = parse(await textFrom("/metrics"));
   } catch {
     missing = true;
     values = samples.length ? last().values : values;

@@ -36,10 +36,17 @@ export function wrong(type, text) {
   }
 }
 
-// What a refusal says, with the places in the value when it names them.
+// What a refusal says, with the places when it names them; of several configs, which one.
 export function faultsOf(e) {
   const all = (e.body && e.body.errors) || [];
-  return all.map((x) => `${x.pointer || "the value"}: ${x.message || x.detail}`);
+  const several = new Set(all.map((x) => `${x.environment}/${x.key}`)).size > 1;
+  const place = (x) =>
+    x.pointer || (x.guard === undefined ? "the value" : `guard ${x.guard || "of all"}`);
+  return all.map(
+    (x) =>
+      `${several && x.key !== undefined ? `${x.key} in ${x.environment}, ` : ""}${place(x)}: ` +
+      (x.message || x.detail),
+  );
 }
 
 // One change as /v1/txn and /v1/drafts take it. of: {kind, environment, key}; text: of the value;
@@ -69,9 +76,10 @@ async function hearers(audience) {
 
 // Shows what a change does, and does it if it is still about what was looked at, or proposes it.
 // base: {version, updated_by?, updated_at?}, or null for something new; before(base) and after are
-// texts; change(version) is the change; read() gives what is there now, or null. Gives what stands
-// there then, {draft: id}, or undefined.
-export function review({ title, base, before, after, json, say, change, read, audience }) {
+// texts; change(version) is the change; read() gives what is there now, or null; puts: this user
+// may publish it, and else propose it. Gives what stands there then, {draft: id}, or undefined.
+export function review(of) {
+  const { title, base, before, after, json, say, change, read, audience, puts } = of;
   let now = base;
   const view = h("div", { class: "compare" }),
     why = h("input", { autocomplete: "off" }),
@@ -104,30 +112,33 @@ export function review({ title, base, before, after, json, say, change, read, au
     );
   }
   const changes = () => change(now ? now.version : 0);
-  return dialog({
-    title,
-    body: [view, hear, field("Why", why, "It is kept with the change.")],
-    wide: true,
+  const publish = {
     action: "Publish",
     submit: async () => {
       await call("POST", "/v1/txn", bodyWith(changes(), reason())).catch(refused);
       return read();
     },
-    other: {
-      action: "Propose",
-      submit: async () => {
-        const draft = await call(
-          "POST",
-          "/v1/drafts",
-          bodyWith(changes(), {
-            title: why.value.trim() || title.replace("Publish", "Change"),
-            ...reason(),
-          }),
-        ).catch(refused);
-        note(`Draft ${draft.id} is proposed.`);
-        return { draft: draft.id };
-      },
+  };
+  const propose = {
+    action: "Propose",
+    submit: async () => {
+      const draft = await call(
+        "POST",
+        "/v1/drafts",
+        bodyWith(changes(), {
+          title: why.value.trim() || title.replace("Publish", "Change"),
+          ...reason(),
+        }),
+      ).catch(refused);
+      note(`Draft ${draft.id} is proposed.`);
+      return { draft: draft.id };
     },
+  };
+  return dialog({
+    title: puts ? title : title.replace("Publish", "Propose"),
+    body: [view, hear, field("Why", why, "It is kept with the change.")],
+    wide: true,
+    ...(puts ? { ...publish, other: propose } : propose),
   });
 }
 

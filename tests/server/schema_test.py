@@ -52,6 +52,9 @@ class Door(unittest.TestCase):
     def schema(self, key, schema, status=(200, 201), **headers):
         return self.ask("PUT", "schemas/" + key, schema, status, **headers)
 
+    def try_a_value(self, schema, value, status, **more):
+        return self.ask("POST", "schemas/dry/", {"schema": schema, "value": value, **more}, status)
+
     def txn(self, status, *changes, more=""):
         return self.ask("POST", "txn" + more, {"changes": changes}, status)
 
@@ -188,6 +191,19 @@ class SchemaTest(Door):
         told = self.ask("PUT", "schemas/dry/?dry_run=true", {"maximum": 3})
         self.assertEqual((told["values"]["checked"], told["values"]["broken"]), (2, 1))
         self.assertEqual(self.ask("GET", "schemas/dry/")["schema"], {"type": "number"})
+        self.try_a_value({"maximum": 3}, 3, 200)
+        told = self.try_a_value({"maximum": 3}, 4, 422)
+        self.assertEqual((told["code"], [e["schema_pointer"] for e in told["errors"]]),
+                         ("schema_violated", ["/maximum"]))
+        told = self.try_a_value({"maximum": "x"}, 4, 422)
+        self.assertEqual((told["code"], told["errors"][0]["pointer"]),
+                         ("schema_invalid", "/maximum"))
+        self.try_a_value(True, "YQ==", 200, type="bytes")
+        for bad in ({"type": "number"}, {"type": "nonsense"}):
+            self.try_a_value(True, "x", 400, **bad)
+        self.ask("POST", "schemas/dry/", [1], 400)
+        self.ask("POST", "schemas/dry/", {"schema": True}, 400)
+        self.assertEqual(self.ask("GET", "schemas/dry/")["schema"], {"type": "number"})
         self.ask("PUT", "environments/dry-x?dry_run=true", {})
         told = self.ask("DELETE", "environments/dry-eu?dry_run=true")
         self.assertEqual((told["change"], told["dry_run"]), ("removed", True))
@@ -243,7 +259,7 @@ class SchemaTest(Door):
         self.ask("DELETE", "schemas/rec/a", status=412, if_match='"1"')
         self.assertEqual(self.ask("DELETE", "schemas/rec/a", if_match='"2"')["deleted"], True)
         self.ask("GET", "schemas/rec/a", status=404)
-        self.ask("POST", "schemas/rec/a", status=405)
+        self.ask("POST", "guards/rec/a", status=405)
         self.ask("PUT", "schemas/" + "n" * 257, True, 400)
 
     def test_what_a_new_schema_finds(self):

@@ -1,15 +1,25 @@
 // Drives the page at /ui/ in Chromium: PAGE (its address), PICTURES (a folder for screenshots, or
 // nothing), CHROMIUM. Waits for what is seen, never for time. Prints "N passed, M failed".
-const { chromium } = require("playwright-core");
 const assert = require("node:assert");
 const fs = require("node:fs");
-const path = require("node:path");
+const {
+  BASE,
+  PICTURES,
+  accessible,
+  close,
+  open,
+  openedSince,
+  picture,
+  put,
+  read,
+  row,
+  rows,
+  start,
+  stop,
+  until,
+} = require("./browser.js");
 
-const BASE = process.env.PAGE;
 const OIDC = process.env.PAGE_OIDC; // one that an issuer of logins is set up for
-const PICTURES = process.env.PICTURES;
-const AXE = fs.readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
-const WAIT_MS = Number(process.env.WAIT_MS || 20000);
 
 const SCREENS = [
   "overview",
@@ -18,71 +28,11 @@ const SCREENS = [
   "secrets",
   "drafts",
   "deliveries",
+  "rules",
+  "quotas",
   "audit",
   "access",
 ].map((x) => `#/${x}`);
-let browser;
-let opened = []; // by the test that runs
-
-// A page that no error, refused script or foreign request may come from.
-async function open(hash, options = {}, base = BASE) {
-  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
-  const page = await context.newPage();
-  page.setDefaultTimeout(WAIT_MS);
-  page.wrong = [];
-  opened.push(page);
-  page.on("pageerror", (e) => page.wrong.push(String(e)));
-  page.on("console", (m) => {
-    if (m.type() === "error" && !/status of (400|401|404|410|412|422)/.test(m.text()))
-      page.wrong.push(m.text());
-  });
-  page.on("request", (r) => r.url().startsWith(base) || page.wrong.push(`asked ${r.url()}`));
-  await page.goto(`${base}/ui/${hash}`);
-  return page;
-}
-async function close(page) {
-  await page.context().close();
-  assert.deepStrictEqual(page.wrong, []);
-}
-
-// page.waitForFunction would be a script of its own, which the page's policy refuses.
-async function until(page, condition, argument) {
-  const end = Date.now() + WAIT_MS;
-  while (!(await page.evaluate(condition, argument))) {
-    assert.ok(Date.now() < end, `not seen in time: ${condition}`);
-    await new Promise((done) => setTimeout(done, 50));
-  }
-}
-
-async function put(key, value, type, environment = "default") {
-  const answer = await fetch(`${BASE}/v1/config/${key}?environment=${environment}`, {
-    method: "PUT",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify({ value, type }),
-  });
-  assert.ok(answer.ok, `${key}: ${answer.status}`);
-  return answer.json();
-}
-const read = async (key) => (await fetch(`${BASE}/v1/config/${key}`)).json();
-
-async function picture(page, name) {
-  await page.evaluate(() => document.querySelector(".notes")?.replaceChildren());
-  if (PICTURES) await page.screenshot({ path: path.join(PICTURES, `${name}.png`) });
-}
-
-// Serious and critical findings of axe. It comes in by the debugger's door, past the page's policy.
-async function accessible(page) {
-  await page.evaluate(AXE);
-  const found = await page.evaluate(() => axe.run(document, { resultTypes: ["violations"] }));
-  const bad = found.violations
-    .filter((v) => ["serious", "critical"].includes(v.impact))
-    .map((v) => `${v.id}: ${v.nodes.map((n) => `${n.target} ${n.failureSummary}`).join("; ")}`);
-  assert.deepStrictEqual(bad, []);
-}
-
-const rows = (page) => page.locator(".list [role=option]");
-const row = (page, key) => rows(page).filter({ hasText: key });
-
 const tests = {
   async overview() {
     await put("shop/limit", 100);
@@ -498,6 +448,7 @@ const tests = {
     await put("back/two", 2);
     const page = await open("#/configs");
     await row(page, "back/two").waitFor();
+    await page.locator("summary").filter({ hasText: "More" }).click();
     await page.getByRole("button", { name: "Roll back" }).click();
     const sheet = page.getByRole("dialog");
     await sheet.getByLabel("To revision").fill(String(before.revision));
@@ -634,6 +585,9 @@ const tests = {
     await picture(page, "search");
     await close(page);
   },
+
+  ...require("./rules_test.js"),
+  ...require("./files_test.js"),
 
   async dark_light_and_narrow() {
     for (const options of [{ colorScheme: "dark" }, { viewport: { width: 420, height: 800 } }])
@@ -797,38 +751,29 @@ async function pictures() {
 }
 
 async function main() {
-  browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM || "/usr/bin/chromium",
-    args: [
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-    ],
-  });
+  await start();
   let passed = 0,
     failed = 0;
   const only = process.argv.slice(2);
   if (PICTURES && (!only.length || only.includes("pictures"))) await pictures();
   for (const [name, test] of Object.entries(tests)) {
     if (only.length && !only.includes(name)) continue;
-    opened = [];
+    openedSince();
     try {
+      const began = Date.now();
       await test();
       passed++;
+      if (process.env.TIMES) console.log(`${name}: ${Date.now() - began} ms`);
     } catch (e) {
       failed++;
       console.log(`FAIL ${name}: ${e.stack}`);
-      for (const page of opened) {
+      for (const page of openedSince()) {
         console.log(page.wrong.join("\n"));
         if (!page.isClosed()) await picture(page, `failed-${name}`);
       }
     }
   }
-  await browser.close();
+  await stop();
   console.log(`${passed} passed, ${failed} failed`);
   process.exit(failed ? 1 : 0);
 }

@@ -198,6 +198,7 @@ struct rest_call {
     struct flag_call *flag; /* of a route of flags; else NULL */
     struct change_call *change; /* of one that changes several keys: see rest_change. Else NULL */
     struct diff_call *diff;     /* of a comparison; else NULL */
+    struct trial *trial;        /* of a schema and a value that come with it; else NULL */
     struct audit_ask *audit;    /* of the audit log, which the node looks into; else NULL */
     int64_t now_ms;         /* filled in by the node: since 1970 */
     struct flagsets *flags; /* likewise */

@@ -83,6 +83,15 @@ const struct kv_version *rule_at(const struct kv *kv, const char *root, struct s
                                  struct arena *arena);
 int64_t rule_count(const struct kv *kv, const char *root, struct arena *arena);
 
+/* ---- trial.c: POST of a schema: {"schema", "value", "type"}, judged and forgotten ---- */
+
+struct trial;
+/* ERR_BODY_NOT_JSON, ERR_BAD_REQUEST; then *detail says what. */
+enum err trial_read(struct span body, struct arena *arena, struct rest_call *call,
+                    const char **detail) MUST_CHECK;
+/* 200, or 422 with all that is wrong. */
+void trial_answer(const struct rest_call *call, struct arena *arena, struct rest_answer *out);
+
 /* ---- compiled.c ---- */
 
 /* The schema of a version; NULL: what stands there is none. Valid until the next. */

@@ -110,6 +110,10 @@ enum err rule_read(const struct http_request *http, struct arena *arena, struct 
         return read_write(http, c, key, arena, detail);
     c->request.type = REQUEST_RANGE;
     c->request.range = (struct kv_range){ .key = key };
+    if (span_is(http->method, "POST")) { /* whoever may read such a schema may try one */
+        c->request.serializable = true;
+        return trial_read(http->body, arena, c, detail);
+    }
     if (list) {
         c->request.range.range_end = kv_prefix_end(key, arena);
         c->request.range.limit = REST_RULES_MAX;
@@ -219,6 +223,8 @@ void rule_answer(const struct rest_call *call, const struct kv *kv, const struct
     const struct rule_kind *kind = kind_of(call);
     if (reply->type == REQUEST_TXN)
         written_answer(call, kv, reply, arena, out);
+    else if (call->trial)
+        trial_answer(call, arena, out);
     else if (call->route == ROUTE_SCHEMAS || call->route == ROUTE_GUARDS)
         list_answer(kind, kv, reply, arena, out);
     else if (!reply->range.n)
