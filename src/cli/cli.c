@@ -69,7 +69,7 @@ static const struct command commands[] = {
       "confman quota set prefix team-a/ --max-keys 10000 --max-bytes 100000000 --rate 500", 1, 3,
       run_quota },
     { "run", "-- COMMAND...",
-      "environment run-prefix map file secret namespace on-change cache-file " COMMON,
+      "environment run-prefix map file secret namespace on-change cache-file run-client " COMMON,
       "start a program with the configs of an environment as variables (key app/db-host below "
       "--prefix app/ is DB_HOST) or files, and start it again, or tell it, when they have changed; "
       "signals are passed on, and the exit status is the program's",

@@ -52,7 +52,7 @@ struct options {
     bool flags;
     int64_t ttl;
     struct option_list map, file, secret;
-    const char *below, *on_change, *cache_file;
+    const char *below, *on_change, *cache_file, *run_client;
     char **command; /* what stands behind "--", ended by NULL; NULL: nothing */
 };
 

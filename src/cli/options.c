@@ -40,6 +40,8 @@ static const struct option {
            "a member of a secret; a file must be on a file system in memory"),
     OPTION("on-change", on_change, TEXT, "restart|signal:NAME|exec:COMMAND|none",
            "what to do when configs have changed (restart)"),
+    OPTION_OF("run-client", "client", run_client, TEXT, "NAME",
+              "who this is in confman deliveries (the program's name)"),
     OPTION("cache-file", cache_file, TEXT, "FILE",
            "keep the last known good here, and start from it when no server answers"),
     OPTION("from-key", from_key, FLAG, "", "KEY and all keys behind it"),

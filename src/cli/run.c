@@ -2,6 +2,7 @@
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
+#include "base/check.h"
 #include "cli/cli_int.h"
 #include "confman/confman.h"
 #include "io/loop/loop.h"
@@ -25,7 +26,7 @@ struct running {
     int signal; /* to tell of changes by */
     const char *command;
     int signals, child, status;
-    int64_t changes, started_ms, gap_ms;
+    int64_t changes, revision, started_ms, gap_ms; /* revision: of what was read last */
     bool stopping; /* asked to end so that it can be started again */
     bool ending;   /* asked to end for good */
     struct rendered now;
@@ -38,6 +39,7 @@ static int render(struct running *r, struct rendered *out)
     struct confman_list *list = NULL;
     rendered_open(out);
     r->changes = confman_copy_changes(r->copy);
+    r->revision = confman_copy_revision(r->copy);
     enum confman_code code = confman_copy_list(r->copy, NULL, &list);
     int status = code == CONFMAN_OK
                      ? render_configs(r->o, list, out)
@@ -46,6 +48,13 @@ static int render(struct running *r, struct rendered *out)
     if (status == EXIT_DONE)
         status = render_secrets(r->o, r->client, out);
     return status;
+}
+
+/* Who asks who runs what hears of it. */
+static void tell(struct running *r, const char *problem)
+{
+    enum confman_code code = confman_report(r->copy, r->revision, problem);
+    CHECK(code == CONFMAN_OK || r->revision == 0);
 }
 
 static int start(struct running *r)
@@ -58,6 +67,7 @@ static int start(struct running *r)
     enum err e = process_spawn(r->o->command, rendered_environment(&r->now, &arena), &r->child);
     arena_close(&arena);
     r->started_ms = loop_clock_us() / 1000;
+    tell(r, e == ERR_OK ? NULL : "no process can be started");
     return e == ERR_OK ? EXIT_DONE : cli_complain(EXIT_REFUSED, "run: no process can be started");
 }
 
@@ -80,6 +90,14 @@ static void restart(struct running *r)
     loop_timer_set(r->loop, &r->stop, now_ms + STOP_MS);
 }
 
+/* Its files, before it is told of them. */
+static bool written(struct running *r)
+{
+    bool done = rendered_write(&r->now) == EXIT_DONE;
+    tell(r, done ? NULL : "its files cannot be written: see standard error");
+    return done;
+}
+
 static void act(struct running *r)
 {
     char *words[] = { (char[]){ "sh" }, (char[]){ "-c" }, NULL, NULL };
@@ -90,13 +108,13 @@ static void act(struct running *r)
         restart(r);
         return;
     case ACTION_SIGNAL:
-        if (rendered_write(&r->now) == EXIT_DONE)
+        if (written(r))
             process_send(r->child, r->signal);
         return;
     case ACTION_EXEC:
         arena_open(&arena, &cli_heap);
         words[2] = arena_text(&arena, span_text(r->command));
-        if (rendered_write(&r->now) == EXIT_DONE &&
+        if (written(r) &&
             process_spawn(words, rendered_environment(&r->now, &arena), &helper) != ERR_OK)
             cli_complain(EXIT_REFUSED, "run: no process can be started");
         arena_close(&arena);
@@ -118,12 +136,13 @@ static void on_due(void *context)
         loop_timer_set(r->loop, &r->due, loop_clock_us() / 1000 + early);
         return;
     }
-    bool changed = render(r, &next) == EXIT_DONE && !rendered_same(&next, &r->now);
-    if (changed) {
+    bool good = render(r, &next) == EXIT_DONE;
+    if (good && !rendered_same(&next, &r->now)) {
         rendered_close(&r->now);
         r->now = next;
         act(r);
     } else {
+        tell(r, good ? NULL : "what the program would get cannot be made: see standard error");
         rendered_close(&next);
     }
 }
@@ -214,6 +233,7 @@ static int follow(struct running *r)
     what.prefix = r->o->below;
     what.cache_file = r->o->cache_file;
     what.resolve = 1;
+    what.reports = 1;
     if (confman_copy_open(r->client, &what, &r->copy, &e) != CONFMAN_OK)
         return cli_complain(EXIT_USAGE, "run: %s", e.text);
     if (e.code == CONFMAN_FILE)
@@ -256,6 +276,12 @@ static int supervise(struct running *r)
     return r->status;
 }
 
+static const char *name_of(char *const *command)
+{
+    const char *slash = command ? strrchr(command[0], '/') : NULL;
+    return slash ? slash + 1 : command ? command[0] : NULL;
+}
+
 int run_run(const struct options *o, struct arena *arena)
 {
     struct running r = { .o = o };
@@ -273,6 +299,7 @@ int run_run(const struct options *o, struct arena *arena)
     options.cert_file = o->cert;
     options.key_file = o->key;
     options.insecure_skip_verify = o->insecure_skip_verify;
+    options.client = o->run_client ? o->run_client : name_of(o->command);
     options.token = o->token;
     if (!o->token && user.len) {
         options.user = arena_text(arena, user);

@@ -300,19 +300,13 @@ static struct h2_stream *ask_http(struct channel *k, struct rpc *call)
     return s;
 }
 
-static void put_message(struct h2_stream *s, struct span message, bool end)
+static void put_message(struct h2_stream *s, struct span message)
 {
     struct buf *out = h2_write_begin(s);
     size_t start = grpc_message_begin(out);
     buf_span(out, message);
     grpc_message_end(out, start);
-    h2_write_end(s, end);
-}
-
-void channel_stream_put(struct rpc *call, struct span message)
-{
-    CHECK(call->stream && call->h2);
-    put_message(call->h2, message, false);
+    h2_write_end(s, true);
 }
 
 bool channel_send(struct channel *k, struct rpc *call)
@@ -332,7 +326,7 @@ bool channel_send(struct channel *k, struct rpc *call)
         call->h2 = grpc_request(k->h2, span_text(k->authority), buf_all(&call->path),
                                 k->tls != NULL, buf_all(&c->token));
         if (call->h2 && call->body.len)
-            put_message(call->h2, buf_all(&call->body), !call->stream);
+            put_message(call->h2, buf_all(&call->body));
     } else {
         call->h2 = ask_http(k, call);
     }

@@ -48,8 +48,7 @@ struct rpc *rpc_new(const char *method)
     if (!call)
         return NULL;
     alloc_heap(&call->alloc);
-    struct buf *bufs[] = { &call->method, &call->path, &call->body, &call->in, &call->text,
-                           &call->key };
+    struct buf *bufs[] = { &call->method, &call->path, &call->body, &call->in, &call->text };
     for (size_t i = 0; i < sizeof(bufs) / sizeof(bufs[0]); i++)
         buf_open(bufs[i], &call->alloc);
     buf_text(&call->method, method);
@@ -58,8 +57,7 @@ struct rpc *rpc_new(const char *method)
 
 void rpc_free(struct rpc *call)
 {
-    struct buf *bufs[] = { &call->method, &call->path, &call->body, &call->in, &call->text,
-                           &call->key };
+    struct buf *bufs[] = { &call->method, &call->path, &call->body, &call->in, &call->text };
     for (size_t i = 0; i < sizeof(bufs) / sizeof(bufs[0]); i++) {
         if (bufs[i]->cap)
             explicit_bzero(bufs[i]->data, bufs[i]->cap); /* it may have been a secret */
@@ -521,30 +519,27 @@ static bool turn(void *context)
     return false;
 }
 
-struct ticking {
-    struct confman *c;
-    struct loop_timer timer;
-};
-
 /* Nothing to do: once a second; something is on its way: often. */
 static bool turn_and_tick(void *context)
 {
-    struct ticking *t = context;
-    struct confman *c = t->c;
+    struct confman *c = context;
     bool more = turn(c);
     int64_t ms = c->waiting ? 10 : c->flying || !copy_all_calm(c) ? 50 : 1000;
-    loop_timer_set(c->loop, &t->timer, loop_clock_us() / 1000 + ms);
+    loop_timer_set(c->loop, &c->timer, loop_clock_us() / 1000 + ms);
     return more;
 }
 
-static void serve(void *context)
+void client_start(struct confman *c)
 {
-    struct ticking t = { .c = context, .timer = { .callback = tick } };
+    c->timer = (struct loop_timer){ .callback = tick };
+    loop_timer_set(c->loop, &c->timer, loop_clock_us() / 1000);
+}
+
+static void end_all(void *context)
+{
     struct confman *c = context;
-    loop_timer_set(c->loop, &t.timer, loop_clock_us() / 1000);
-    loop_run(c->loop, turn_and_tick, &t, 0);
-    loop_timer_clear(c->loop, &t.timer);
     struct rpc *call;
+    loop_timer_clear(c->loop, &c->timer);
     take_incoming(c);
     copy_all_end(c);
     while ((call = c->flying) != NULL) {
@@ -564,12 +559,19 @@ static void serve(void *context)
         channel_close(c->home);
 }
 
-/* The client's thread. A bug ends it, and leaves what it was at. */
-void client_run(void *context)
+static void serve(void *context)
 {
     struct confman *c = context;
+    client_start(c);
+    loop_run(c->loop, turn_and_tick, c, 0);
+    end_all(c);
+}
+
+/* A bug ends the client, and leaves what it was at. */
+static void run_caught(struct confman *c, void (*run)(void *context), void *context)
+{
     struct check_catch bug;
-    if (!check_caught(serve, c, &bug))
+    if (!check_caught(run, context, &bug))
         return;
     monitor_enter(c->monitor);
     c->broken = true;
@@ -577,6 +579,80 @@ void client_run(void *context)
     copy_all_broken(c);
     monitor_wake(c->monitor);
     monitor_leave(c->monitor);
+}
+
+/* The client's thread. */
+void client_run(void *context)
+{
+    run_caught(context, serve, context);
+}
+
+/* ---- without a thread ---- */
+
+struct one_turn {
+    struct confman *c;
+    int64_t wait_ms;
+};
+
+static void do_one(void *context)
+{
+    struct one_turn *t = context;
+    loop_turn(t->c->loop, turn_and_tick, t->c, t->wait_ms);
+}
+
+void client_turn(struct confman *c, int64_t wait_ms)
+{
+    struct one_turn t = { c, wait_ms };
+    if (c->broken)
+        return;
+    c->inside = true;
+    run_caught(c, do_one, &t);
+    c->inside = false;
+}
+
+void client_end(struct confman *c)
+{
+    if (!c->broken)
+        run_caught(c, end_all, c);
+}
+
+bool client_wait(struct confman *c, int64_t until_us)
+{
+    int64_t left_us = until_us - loop_clock_us();
+    if (c->thread)
+        return monitor_wait(c->monitor, until_us);
+    if (left_us <= 0)
+        return false;
+    monitor_leave(c->monitor);
+    client_turn(c, left_us / 1000 + 1);
+    monitor_enter(c->monitor);
+    return true;
+}
+
+bool client_inside(const struct confman *c)
+{
+    return c->thread ? monitor_is_own(c->thread) : c->inside;
+}
+
+int confman_fd(struct confman *c)
+{
+    return c && !c->thread && !c->broken ? loop_fd(c->loop) : -1;
+}
+
+int confman_timeout_ms(struct confman *c)
+{
+    return c && !c->thread && !c->broken ? loop_wait_ms(c->loop) : -1;
+}
+
+enum confman_code confman_step(struct confman *c, struct confman_error *error)
+{
+    if (!client_enter(c, error))
+        return CONFMAN_MISUSE;
+    if (c->thread)
+        return error_set(error, CONFMAN_MISUSE, "the client has a thread of its own");
+    client_turn(c, 0);
+    return c->broken ? error_set(error, CONFMAN_BUG, "a bug of libconfman: %.200s", c->bug)
+                     : CONFMAN_OK;
 }
 
 /* ---- from callers' threads ---- */
@@ -593,7 +669,7 @@ bool client_enter(struct confman *c, struct confman_error *error)
         error_set(error, CONFMAN_MISUSE, "the client is another process's: open one after fork()");
         return false;
     }
-    if (monitor_is_own(c->thread)) {
+    if (client_inside(c)) {
         error_set(error, CONFMAN_MISUSE, "this waits, so it cannot be called in on_change");
         return false;
     }
@@ -613,7 +689,7 @@ bool rpc_wait(struct confman *c, struct rpc *call, struct confman_error *error)
         loop_wake(c->loop);
     }
     while (!call->done && !c->broken && in_time)
-        in_time = monitor_wait(c->monitor, until_us);
+        in_time = client_wait(c, until_us);
     bool done = call->done, broken = c->broken;
     call->abandoned = !done;
     monitor_leave(c->monitor);

@@ -1,8 +1,8 @@
 /* confman: libconfman, a client of confman servers: configs, flags, live copies of them.
  *
  * One client holds connections to a cluster and one thread of its own that does all input and
- * output. Every function may be called from any thread, but not from on_change where that is
- * said. Calls wait for their answer up to the client's time-out. There is no state outside of
+ * output (or none: confman_step). Every function may be called from any thread, but not from
+ * on_change where that is said. Calls wait for their answer up to the client's time-out. There is no state outside of
  * clients, no signal handler, and nothing here ends the process: what a server sends is never
  * trusted, and should a bug of this library be met, the client is closed from within and
  * CONFMAN_BUG is answered from then on (live copies keep what they have).
@@ -78,10 +78,15 @@ struct confman_options {
     int insecure_skip_verify;         /* not 0: TLS, but trust any server */
     int stay;                         /* not 0: writes too go to the server that is connected,
                                        * not straight to the leader */
+    /* Who this is for /v1/deliveries, as soon as there is a live copy: a service, and which of
+     * its processes; up to 128 bytes each. NULL: the program's name; "host/process/number". */
+    const char *client, *instance;
+    int own_loop; /* not 0: no thread; see confman_step */
 };
 #define CONFMAN_OPTIONS                                                                            \
     {                                                                                              \
-        sizeof(struct confman_options), NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, 0         \
+        sizeof(struct confman_options), NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, 0, NULL,  \
+            NULL, 0                                                                                \
     }
 
 struct confman;
@@ -94,6 +99,18 @@ CONFMAN_API enum confman_code confman_open(const struct confman_options *options
 /* Waits for the thread's end; calls that still wait get CONFMAN_UNAVAILABLE or CONFMAN_UNKNOWN.
  * Live copies are closed before. NULL is fine. */
 CONFMAN_FREE void confman_close(struct confman *c);
+
+/* ---- without a thread: for a program with a loop of its own ---- */
+
+/* A client that was opened with own_loop works when it is called, and only then; one thread calls
+ * it. The program waits until confman_fd is readable (poll(2), POLLIN), or confman_timeout_ms have
+ * passed, and calls confman_step, which does what there is to do, calls on_change, and does not
+ * wait (but to look up the name of a server). Calls that wait do the same meanwhile. -1: the
+ * client has a thread, or is closed from within; both are asked for anew before each wait. */
+CONFMAN_API int confman_fd(struct confman *c);
+CONFMAN_API int confman_timeout_ms(struct confman *c);
+/* CONFMAN_MISUSE, CONFMAN_BUG. */
+CONFMAN_API enum confman_code confman_step(struct confman *c, struct confman_error *error);
 
 /* Another token from now on, such as a new one of an issuer's; what is under way has the old one.
  * CONFMAN_INVALID: it has characters that no token has. */
@@ -203,10 +220,13 @@ struct confman_copy_options {
      * then reads all anew; a change of what is referred to elsewhere, or of a secret, is seen with
      * the next one. What has a secret in it is not written to the file. */
     int resolve;
+    /* Not 0: the program says by confman_report what it runs. 0: what the copy has counts as run
+     * when on_change has returned, unless confman_report was called in it. */
+    int reports;
 };
 #define CONFMAN_COPY_OPTIONS                                                                       \
     {                                                                                              \
-        sizeof(struct confman_copy_options), NULL, NULL, 1, 0, NULL, NULL, NULL, 0                 \
+        sizeof(struct confman_copy_options), NULL, NULL, 1, 0, NULL, NULL, NULL, 0, 0              \
     }
 
 enum confman_state {
@@ -235,6 +255,12 @@ CONFMAN_API enum confman_state confman_copy_state(struct confman_copy *copy);
 /* Grows with each change that was taken in. */
 CONFMAN_API int64_t confman_copy_changes(struct confman_copy *copy);
 CONFMAN_API int64_t confman_copy_revision(struct confman_copy *copy);
+/* Tells the servers what this program runs (/v1/deliveries): what the copy had at that revision,
+ * or, with a problem (a sentence; beyond 512 bytes it is cut), that it could not use it and runs
+ * what it ran before. Does not wait; told again after a broken connection. On any thread, also in
+ * on_change. CONFMAN_MISUSE (no copy, no revision), CONFMAN_INVALID: an empty text, or no UTF-8. */
+CONFMAN_API enum confman_code confman_report(struct confman_copy *copy, int64_t revision,
+                                             const char *problem);
 /* For poll(2) and its like: readable after a change or a change of state, until it is read (8
  * bytes, eventfd(2)). It is the copy's: do not close it. */
 CONFMAN_API int confman_copy_fd(struct confman_copy *copy);

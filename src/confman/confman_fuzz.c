@@ -35,16 +35,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct arena arena;
     struct item item;
     struct page page;
-    struct span chain[CHAIN_MAX], address;
+    struct told_change change;
+    struct span address;
     struct confman_error error;
-    size_t n;
     bool self;
     struct span text = span_of(data, size);
     alloc_heap(&heap);
     arena_open(&arena, &heap);
     (void)decode_one(text, &arena, &item);
     (void)decode_page(text, &arena, &page);
-    (void)decode_chain(text, SPAN("a"), &arena, chain, &n);
+    struct told told;
+    if (decode_told(text, &arena, &told) && told.kind == TOLD_CHANGES)
+        for (uint32_t i = 0; i < told.changes->n; i++)
+            (void)decode_change(&told.changes->items[i], &arena, &change);
     (void)decode_leader(text, &arena, &address, &self);
     decode_problem(size ? data[0] * 4 : 0, text, &arena, &error);
     CHECK(memchr(error.text, 0, sizeof(error.text)));

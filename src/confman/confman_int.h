@@ -31,10 +31,11 @@ enum {
     LOOK_MS = 250,      /* how often connections are looked at */
     PROBE_MS = 5000,    /* how often one is asked who leads */
     BACKOFF_MS = 50, BACKOFF_MAX_MS = 2000,
-    CHAIN_MAX = 8,      /* environments above one another, as servers have it */
+    RECONNECT_MAX_MS = 60000, /* that a server may have us wait with the next stream */
+    NAME_MAX_BYTES = 128,     /* of a client, an instance */
+    PROBLEM_MAX = 512,        /* bytes that are told of one */
     CONFIGS_MAX = 1 << 20, /* in one live copy, or list */
     FLAGS_MAX = 1 << 16,
-    DIRTY_MAX = 64,     /* keys that are read one by one after a change; more: all anew */
     PAGE = 1000,
     GRACE_MS = 500,     /* that a caller waits longer than the client's thread should need */
 };
@@ -60,9 +61,34 @@ struct page {
 };
 bool decode_page(struct span body, struct arena *arena, struct page *out);
 bool decode_one(struct span body, struct arena *arena, struct item *out);
-/* The environments above one another, from first on; up to CHAIN_MAX. False: it makes no sense. */
-bool decode_chain(struct span body, struct span first, struct arena *arena, struct span *chain,
-                  size_t *n);
+/* A message of the stream that copies hang on (docs/reference/push.md). False: it makes no
+ * sense. */
+enum told_kind {
+    TOLD_OTHER,
+    TOLD_WELCOME,
+    TOLD_SUBSCRIBED,
+    TOLD_CHANGES,
+    TOLD_PROGRESS,
+    TOLD_COMPACTED,
+    TOLD_ENVIRONMENT,
+    TOLD_DENIED,
+    TOLD_GOODBYE,
+    TOLD_KINDS
+};
+struct told {
+    enum told_kind kind;
+    bool has_id;
+    int64_t id, revision, reconnect_ms; /* 0: not told */
+    struct span stream, detail;
+    const struct jdoc *changes; /* of TOLD_CHANGES: an array */
+};
+bool decode_told(struct span text, struct arena *arena, struct told *out);
+struct told_change {
+    bool flag, gone;
+    struct span name, json; /* of a flag */
+    struct item item;       /* of a config; of one that is gone the key alone */
+};
+bool decode_change(const struct jdoc *v, struct arena *arena, struct told_change *out);
 /* Who leads: its address for clients, "" when nobody does; self: it is who answers. */
 bool decode_leader(struct span body, struct arena *arena, struct span *address, bool *self);
 void decode_problem(int http, struct span body, struct arena *arena, struct confman_error *out);
@@ -96,7 +122,7 @@ struct rpc {
     struct rpc *next;
     struct alloc alloc; /* of the bufs */
     struct buf method, path, body, in, text;
-    struct buf key; /* of whoever asked */
+    int64_t about;  /* of what is said on the stream: a subscription's id, or 0 */
     bool grpc, stream;     /* stream: a call that goes on, never repeated */
     bool writes, repeats;  /* may be sent again though its fate is not known */
     bool present;           /* If-Match: * */
@@ -147,7 +173,6 @@ struct channel {
 struct channel *channel_open(struct confman *c, int endpoint, const char *address);
 void channel_close(struct channel *k);
 bool channel_send(struct channel *k, struct rpc *call); /* false: it takes no more */
-void channel_stream_put(struct rpc *call, struct span message); /* of a stream */
 void channel_flush(struct channel *k);
 
 /* ---- the client ---- */
@@ -177,9 +202,16 @@ struct confman {
     struct rpc *waiting; /* for a connection or for their time */
     struct rpc *flying;  /* sent */
     struct rpc *watch;   /* the stream that all live copies hang on */
-    struct grpc_reader reader; /* of it */
+    size_t looked_at;    /* bytes of it that have no end of a line */
+    struct buf stream;   /* how it is called at the server, once that has said so; else empty */
+    VEC(int64_t) leaving; /* subscriptions that are to be ended there */
+    int64_t stream_at;   /* the revision that the server was at then */
+    int64_t reconnect_ms; /* that it has us wait before the next one */
+    char name[NAME_MAX_BYTES + 1], instance[NAME_MAX_BYTES + 1];
     struct confman_copy *copies;
-    int64_t next_copy, watch_not_before_ms, second_ms;
+    int64_t next_copy, watch_not_before_ms, say_not_before_ms, second_ms;
+    struct loop_timer timer; /* for the next turn */
+    bool inside;             /* without a thread: a turn is being done */
     uint64_t random;
     char why[TCP_WHY_MAX]; /* the last thing that went wrong with a connection */
     /* under the lock: */
@@ -205,6 +237,14 @@ struct work {
 enum confman_code work_run(struct work *w, struct confman *c, struct confman_error *error,
                            void (*run)(void *work));
 void client_run(void *context);
+/* Inside the lock: waits until something has changed, or until then. Without a thread it does the
+ * client's work meanwhile. False: it is too late. */
+bool client_wait(struct confman *c, int64_t until_us);
+/* Without a thread: one turn, which waits for at most so long; and the last one. */
+void client_turn(struct confman *c, int64_t wait_ms);
+void client_end(struct confman *c);
+void client_start(struct confman *c);
+bool client_inside(const struct confman *c); /* whether it is the client that asks */
 enum confman_code error_set(struct confman_error *error, enum confman_code code,
                             const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -231,21 +271,22 @@ void part_close(struct part *p);
 /* Items are copied, sorted, and of two with one key the later is left out. */
 struct part *part_configs(const struct item *items, size_t n, int64_t revision);
 void part_put(struct part *p, const struct item *item); /* room was made before */
+struct item item_copy(const struct item *item, struct arena *arena);
 struct part *part_flags(const struct known *known, size_t n, struct span shared,
                         int64_t revision);
 /* The place of a flag in p, or -1. */
 long part_flag(const struct part *p, struct span name);
 
-/* Its watches: of CHAIN_MAX environments, of the tree of environments, of flags. */
-enum { WATCH_TREE = CHAIN_MAX, WATCH_FLAGS, WATCH_SHARED, WATCH_KINDS };
-enum { EVERY = (1 << WATCH_KINDS) - 1, SCRATCHES = 8 };
+/* Its subscriptions. */
+enum { OF_CONFIGS, OF_FLAGS, OF_KINDS };
+enum { SCRATCHES = 8 };
 
 struct confman_copy {
     struct confman *client;
     struct confman_copy *next;
     int64_t id;
     char *environment, *prefix, *cache_file;
-    bool wants_configs, wants_flags, resolves;
+    bool wants[OF_KINDS], resolves, reports;
     void (*on_change)(void *context, struct confman_copy *copy);
     void *context;
     int event;
@@ -257,23 +298,22 @@ struct confman_copy {
     bool closing, closed;
     void *scratch[SCRATCHES];
     size_t n_scratch;
+    int64_t runs, failed; /* what was reported last: revisions; 0 none */
+    char problem[PROBLEM_MAX + 1];
+    bool report_due, reported; /* to be said; the program has reported since the last change */
     /* the client's thread's: */
     struct alloc alloc;
-    struct arena arena; /* of the chain */
     enum { COPY_LOAD, COPY_LOADING, COPY_FOLLOW } phase;
-    struct span chain[CHAIN_MAX];
-    size_t n_chain;
-    int64_t seen[WATCH_KINDS]; /* up to where each watch has told all */
-    int64_t flags_at;          /* what was read is of this revision */
-    bool watching;
-    int created, blind;      /* watches, one bit each: there; not to be had */
-    struct part *made;       /* of configs, being made */
+    int64_t seen[OF_KINDS];  /* up to where each subscription has told all */
+    int64_t shown[OF_KINDS]; /* up to where callers can read it */
+    int64_t level;           /* nothing was left to take in then */
+    bool watching, subscribed[OF_KINDS];
+    struct part *made; /* of configs, being made */
     VEC(struct item) gathered;
     VEC(struct known) known; /* flags as heard; names and texts are of alloc */
     struct span shared;
     bool flags_changed;
     bool no_store;           /* what was read has a secret in it */
-    VEC(struct span) dirty; /* keys, of alloc */
     VEC(struct rpc *) asking;
     int64_t not_before_ms, save_ms; /* save: 0 no need */
     int failures;
@@ -281,7 +321,10 @@ struct confman_copy {
 
 /* copy_load.c: from nothing, or after a change, to what there is. */
 void copy_load(struct confman_copy *copy);
-void copy_ask_dirty(struct confman_copy *copy);
+/* A config that has changed, or is gone when it has no version: taken in with the others of this
+ * turn by copy_change. */
+void copy_gather(struct confman_copy *copy, const struct item *item);
+void copy_change(struct confman_copy *copy);
 void copy_ask_end(struct confman_copy *copy); /* forgets what was asked for */
 void copy_clear_known(struct confman_copy *copy);
 void copy_know(struct confman_copy *copy, struct span name, const struct span *json); /* NULL: no */
@@ -296,6 +339,9 @@ bool copy_restore(struct confman_copy *copy, struct confman_error *error); /* fa
 void follow_begin(struct confman *c);
 void follow_create(struct confman_copy *copy);
 void follow_cancel(struct confman_copy *copy);
+void follow_leave(struct confman *c); /* says what was cancelled */
+void follow_report(struct confman_copy *copy); /* says what was reported */
+bool follow_level(const struct confman_copy *copy); /* all that it wants is told it */
 
 /* Once a turn. */
 void copy_turn(struct confman *c);

@@ -42,20 +42,32 @@ TEST(confman_decodes_types)
     end();
 }
 
-/* A circle among parents is not followed for ever. */
-TEST(confman_decodes_chain)
+TEST(confman_decodes_what_is_told)
 {
-    struct span chain[CHAIN_MAX];
-    size_t n;
+    struct told t;
+    struct told_change x;
     begin();
-    EXPECT(decode_chain(SPAN("{\"items\":[{\"name\":\"a\",\"parent\":null},{\"name\":\"b\","
-                             "\"parent\":\"a\"}]}"), SPAN("b"), &arena, chain, &n));
-    EXPECT(n == 2 && span_is(chain[1], "a"));
-    EXPECT(decode_chain(SPAN("{\"items\":[{\"name\":\"a\",\"parent\":\"b\"},{\"name\":\"b\","
-                             "\"parent\":\"a\"}]}"), SPAN("b"), &arena, chain, &n));
-    EXPECT(n == CHAIN_MAX);
-    EXPECT(!decode_chain(SPAN("{\"items\":[1]}"), SPAN("b"), &arena, chain, &n));
-    EXPECT(!decode_chain(SPAN("{}"), SPAN("b"), &arena, chain, &n));
+    EXPECT(decode_told(SPAN("{\"type\":\"welcome\",\"revision\":4,\"stream\":\"ab\","
+                            "\"reconnect_ms\":9}"), &arena, &t));
+    EXPECT(t.kind == TOLD_WELCOME && t.revision == 4 && t.reconnect_ms == 9 && !t.has_id);
+    EXPECT(span_is(t.stream, "ab"));
+    EXPECT(decode_told(SPAN("{\"type\":\"changes\",\"id\":6,\"revision\":7,\"changes\":["
+                            "{\"key\":\"k\",\"environment\":\"e\",\"deleted\":true},"
+                            "{\"flag\":\"f\",\"definition\":{\"a\":1.50}},"
+                            "{\"flag\":\"f\",\"deleted\":true}," ITEM("1", "number")
+                            ",{\"flag\":\"f\"},{\"key\":\"k\"},1]}"), &arena, &t));
+    EXPECT(t.kind == TOLD_CHANGES && t.has_id && t.id == 6 && t.changes->n == 7);
+    EXPECT(decode_change(&t.changes->items[0], &arena, &x) && x.gone && !x.flag);
+    EXPECT(span_is(x.item.key, "k") && !x.item.version);
+    EXPECT(decode_change(&t.changes->items[1], &arena, &x) && x.flag && !x.gone);
+    EXPECT(span_is(x.json, "{\"a\":1.50}"));
+    EXPECT(decode_change(&t.changes->items[2], &arena, &x) && x.flag && x.gone);
+    EXPECT(decode_change(&t.changes->items[3], &arena, &x) && x.item.version == 2);
+    for (int i = 4; i < 7; i++)
+        EXPECT(!decode_change(&t.changes->items[i], &arena, &x));
+    EXPECT(decode_told(SPAN("{\"type\":\"news\"}"), &arena, &t) && t.kind == TOLD_OTHER);
+    EXPECT(!decode_told(SPAN("{\"type\":\"changes\"}"), &arena, &t));
+    EXPECT(!decode_told(SPAN("{}"), &arena, &t) && !decode_told(SPAN("[]"), &arena, &t));
     end();
 }
 

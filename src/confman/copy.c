@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "confman/confman_int.h"
+#include "wire/protobuf/protobuf.h"
 
 enum { SAVE_MS = 1000 };
 
@@ -67,14 +68,42 @@ static bool same_flags(const struct part *a, const struct part *b)
     return same;
 }
 
+/* Inside the lock. problem: NULL or text. */
+static void report(struct confman_copy *copy, int64_t revision, const char *problem)
+{
+    if (problem) {
+        size_t n = strnlen(problem, PROBLEM_MAX);
+        while (problem[n] && (problem[n] & 0xc0) == 0x80)
+            n--; /* not in the middle of a character */
+        snprintf(copy->problem, sizeof(copy->problem), "%.*s", (int)n, problem);
+    } else {
+        copy->runs = revision;
+    }
+    copy->failed = problem ? revision : 0;
+    copy->report_due = true;
+}
+
+/* The program has it now, and has said what it makes of it, or says nothing. */
+static void ran(struct confman_copy *copy, int64_t revision, bool news)
+{
+    struct confman *c = copy->client;
+    monitor_enter(c->monitor);
+    if (!copy->reports && !copy->reported && (news || (!copy->runs && !copy->failed)))
+        report(copy, revision, NULL);
+    copy->reported = false;
+    monitor_leave(c->monitor);
+}
+
 /* configs: made anew, or NULL when only flags may have changed. */
 static void publish(struct confman_copy *copy, struct part *configs)
 {
     struct confman *c = copy->client;
     struct part *flags = NULL, *old[2] = { NULL, NULL };
     int64_t revision = 0;
-    for (int i = 0; i < WATCH_KINDS; i++)
+    for (int i = 0; i < OF_KINDS; i++) {
+        copy->shown[i] = copy->seen[i];
         revision = copy->seen[i] > revision ? copy->seen[i] : revision;
+    }
     if (copy->flags_changed)
         flags = part_flags(copy->known.items, copy->known.n, copy->shared, revision);
     copy->flags_changed = false;
@@ -101,12 +130,12 @@ static void publish(struct confman_copy *copy, struct part *configs)
     monitor_leave(c->monitor);
     part_close(old[0]);
     part_close(old[1]);
-    if (!configs && !flags)
-        return;
-    if (copy->cache_file && !copy->save_ms && !copy->no_store)
+    bool news = configs || flags;
+    if (news && copy->cache_file && !copy->save_ms && !copy->no_store)
         copy->save_ms = client_now(c) + SAVE_MS;
-    if (copy->on_change)
+    if (news && copy->on_change)
         copy->on_change(copy->context, copy);
+    ran(copy, revision, news);
 }
 
 void copy_loaded(struct confman_copy *copy, struct part *configs)
@@ -125,13 +154,9 @@ static void end(struct confman_copy *copy)
     if (copy->save_ms)
         copy_save(copy);
     copy_clear_known(copy);
-    for (size_t i = 0; i < copy->dirty.n; i++)
-        copy_span_free(copy, &copy->dirty.items[i]);
-    VEC_CLOSE(&copy->dirty, &copy->alloc);
     VEC_CLOSE(&copy->known, &copy->alloc);
     VEC_CLOSE(&copy->gathered, &copy->alloc);
     VEC_CLOSE(&copy->asking, &copy->alloc);
-    arena_close(&copy->arena);
     monitor_enter(c->monitor);
     copy->closed = true;
     if (copy->state == CONFMAN_LIVE)
@@ -147,8 +172,8 @@ void copy_all_end(struct confman *c)
         c->copies = copy->next;
         end(copy);
     }
+    VEC_CLOSE(&c->leaving, &c->alloc);
     if (c->watch) {
-        grpc_reader_close(&c->reader);
         rpc_drop(c->watch);
         rpc_free(c->watch);
         c->watch = NULL;
@@ -173,21 +198,37 @@ void copy_all_broken(struct confman *c)
     }
 }
 
+/* What went on meanwhile was none of its configs or flags. */
+static void note_level(struct confman_copy *copy)
+{
+    int64_t revision = 0;
+    for (int i = 0; i < OF_KINDS; i++)
+        revision = copy->seen[i] > revision ? copy->seen[i] : revision;
+    if (revision == copy->level)
+        return;
+    copy->level = revision;
+    monitor_enter(copy->client->monitor);
+    if (revision > copy->revision)
+        copy->revision = revision;
+    monitor_leave(copy->client->monitor);
+    for (int i = 0; i < OF_KINDS; i++)
+        copy->shown[i] = copy->seen[i];
+}
+
 static void step(struct confman_copy *copy)
 {
     struct confman *c = copy->client;
     if (copy->phase == COPY_LOAD && copy->not_before_ms <= client_now(c))
         copy_load(copy);
-    if (copy->phase == COPY_FOLLOW && !copy->watching && c->watch)
+    if (copy->phase == COPY_FOLLOW && (copy->gathered.n || copy->flags_changed))
+        copy_change(copy);
+    if (copy->phase == COPY_FOLLOW && !copy->watching && c->stream.len)
         follow_create(copy);
-    if (copy->phase == COPY_FOLLOW && !copy->asking.n) {
-        if (copy->dirty.n)
-            copy_ask_dirty(copy);
-        else if (copy->flags_changed)
-            publish(copy, NULL);
-        else if (copy->watching && copy->created == EVERY)
-            set_state(copy, CONFMAN_LIVE);
+    if (copy->phase == COPY_FOLLOW && follow_level(copy)) {
+        note_level(copy);
+        set_state(copy, CONFMAN_LIVE);
     }
+    follow_report(copy);
     if (copy->save_ms && copy->save_ms <= client_now(c))
         copy_save(copy);
 }
@@ -210,6 +251,7 @@ void copy_turn(struct confman *c)
     struct channel *home = c->copies ? client_home(c) : NULL;
     if (home && !c->watch && c->watch_not_before_ms <= client_now(c))
         follow_begin(c);
+    follow_leave(c);
     for (struct confman_copy *copy = c->copies; copy; copy = copy->next) {
         if (!c->watch && copy->state == CONFMAN_LIVE)
             set_state(copy, CONFMAN_STALE);
@@ -243,8 +285,9 @@ static void do_open(void *context)
     struct confman *c = p->work.c;
     const struct confman_copy_options *o = p->o;
     copy->client = c;
-    copy->wants_configs = o->configs != 0;
-    copy->wants_flags = o->flags != 0;
+    copy->wants[OF_CONFIGS] = o->configs != 0;
+    copy->wants[OF_FLAGS] = o->flags != 0;
+    copy->reports = HAS(o, reports) && o->reports;
     copy->resolves = o->resolve != 0;
     copy->on_change = o->on_change;
     copy->context = o->context;
@@ -264,7 +307,6 @@ static void do_open(void *context)
         return;
     }
     alloc_heap(&copy->alloc);
-    arena_open(&copy->arena, &copy->alloc);
     if (copy->cache_file)
         (void)copy_restore(copy, p->work.error); /* what is wrong with it is told, no more */
     monitor_enter(c->monitor);
@@ -318,7 +360,7 @@ static void do_close(void *context)
     if (!c->broken)
         loop_wake(c->loop);
     while (!copy->closed && !c->broken)
-        (void)monitor_wait(c->monitor, loop_clock_us() + 1000000);
+        (void)client_wait(c, loop_clock_us() + 1000000);
     bool closed = copy->closed;
     monitor_leave(c->monitor);
     if (closed) /* else the thread has stopped in the middle of it */
@@ -328,8 +370,7 @@ static void do_close(void *context)
 void confman_copy_close(struct confman_copy *copy)
 {
     struct check_catch bug;
-    if (copy && copy->client->process == monitor_process() &&
-        !monitor_is_own(copy->client->thread))
+    if (copy && copy->client->process == monitor_process() && !client_inside(copy->client))
         (void)check_caught(do_close, copy, &bug);
 }
 
@@ -351,7 +392,7 @@ enum confman_code confman_copy_wait(struct confman_copy *copy, enum confman_stat
         hopeless = code == CONFMAN_LOGIN || code == CONFMAN_DENIED || code == CONFMAN_INVALID ||
                    code == CONFMAN_BUG;
         if (!hopeless)
-            in_time = monitor_wait(c->monitor, until_us);
+            in_time = client_wait(c, until_us);
     }
     if (copy->state < state) {
         *e = copy->error;
@@ -384,6 +425,22 @@ int64_t confman_copy_revision(struct confman_copy *copy)
     int64_t out = copy->revision;
     monitor_leave(copy->client->monitor);
     return out;
+}
+
+enum confman_code confman_report(struct confman_copy *copy, int64_t revision, const char *problem)
+{
+    if (!copy || revision <= 0)
+        return CONFMAN_MISUSE;
+    if (problem && (!problem[0] || !pb_utf8(span_text(problem))))
+        return CONFMAN_INVALID;
+    struct confman *c = copy->client;
+    monitor_enter(c->monitor);
+    report(copy, revision, problem);
+    copy->reported = client_inside(c); /* else it is about what was before */
+    if (!c->broken)
+        loop_wake(c->loop);
+    monitor_leave(c->monitor);
+    return CONFMAN_OK;
 }
 
 int confman_copy_fd(struct confman_copy *copy)

@@ -61,9 +61,9 @@ static bool take_cached(struct confman_copy *copy, const struct cached *c,
              copy->cache_file);
         return false;
     }
-    if (copy->wants_configs)
+    if (copy->wants[OF_CONFIGS])
         copy->configs = part_configs(c->items, c->n_items, c->revision);
-    if (copy->wants_flags)
+    if (copy->wants[OF_FLAGS])
         copy->flags = part_flags(c->flags, c->n_flags, c->shared, c->revision);
     copy->revision = c->revision;
     copy->state = CONFMAN_STALE;

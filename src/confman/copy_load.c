@@ -62,18 +62,6 @@ void copy_ask_end(struct confman_copy *copy)
     copy->made = NULL;
 }
 
-static void put_path(struct confman_copy *copy, struct buf *b, const char *key)
-{
-    buf_text(b, "/v1/config");
-    if (key) {
-        buf_u8(b, '/');
-        path_escape(b, key);
-    }
-    buf_text(b, "?environment=");
-    path_escape(b, copy->environment);
-    if (copy->resolves)
-        buf_text(b, "&resolve=true");
-}
 
 /* ---- flags: by one transaction, so that they are of one revision ---- */
 
@@ -129,19 +117,16 @@ static bool take_flags(struct confman_copy *copy, struct span answer, struct are
     }
     if (shared->n_kvs)
         copy->shared = copy_span(copy, shared->kvs[0].value);
-    copy->flags_at = r.header->revision;
+    copy->seen[OF_FLAGS] = r.header->revision;
     copy->flags_changed = true;
-    if (!copy->wants_configs)
-        for (int i = 0; i < WATCH_KINDS; i++)
-            copy->seen[i] = copy->flags_at;
     return true;
 }
 
 static void loaded(struct confman_copy *copy)
 {
     struct part *made = NULL;
-    if (copy->wants_configs)
-        made = part_configs(copy->gathered.items, copy->gathered.n, copy->seen[0]);
+    if (copy->wants[OF_CONFIGS])
+        made = part_configs(copy->gathered.items, copy->gathered.n, copy->seen[OF_CONFIGS]);
     copy_ask_end(copy);
     copy_loaded(copy, made);
 }
@@ -195,34 +180,6 @@ static void ask_flags(struct confman_copy *copy)
 
 /* ---- configs ---- */
 
-/* Whoever may not look at the tree reads the environment, and is not told of parents' changes. */
-static void got_tree(struct confman *c, struct rpc *call)
-{
-    struct confman_copy *copy = take(call);
-    struct arena arena;
-    arena_open(&arena, &c->alloc);
-    struct span chain[CHAIN_MAX] = { span_text(copy->environment) };
-    size_t n = 1;
-    enum confman_code code = call->error.code;
-    if (code == CONFMAN_OK &&
-        !decode_chain(buf_all(&call->in), chain[0], &arena, chain, &n))
-        code = error_set(&call->error, CONFMAN_PROTOCOL,
-                         "the answer about environments makes no sense");
-    arena_reset(&copy->arena);
-    copy->blind = code == CONFMAN_DENIED ? 1 << WATCH_TREE : 0;
-    copy->n_chain = n;
-    for (size_t i = 0; i < n; i++)
-        copy->chain[i] = arena_copy(&copy->arena, chain[i]);
-    arena_close(&arena);
-    if (code != CONFMAN_OK && code != CONFMAN_DENIED)
-        copy_failed(copy, &call->error);
-    else if (copy->wants_flags)
-        ask_flags(copy);
-    else
-        loaded(copy);
-    rpc_free(call);
-}
-
 static void ask_page(struct confman_copy *copy, struct span token);
 
 static void got_page(struct confman *c, struct rpc *call)
@@ -245,23 +202,23 @@ static void got_page(struct confman *c, struct rpc *call)
     copy->no_store = copy->no_store || call->no_store;
     for (size_t i = 0; i < page.n; i++)
         VEC_PUSH(&copy->gathered, &copy->alloc, page.items[i]);
-    for (int i = 0; i < WATCH_KINDS; i++)
-        copy->seen[i] = page.revision;
-    if (page.next.len) {
+    copy->seen[OF_CONFIGS] = page.revision;
+    if (page.next.len)
         ask_page(copy, page.next);
-    } else {
-        struct rpc *tree = ask(copy, "GET", got_tree);
-        buf_text(&tree->path, "/v1/environments");
-        rpc_start(copy->client, tree);
-    }
+    else if (copy->wants[OF_FLAGS])
+        ask_flags(copy);
+    else
+        loaded(copy);
     rpc_free(call);
 }
 
 static void ask_page(struct confman_copy *copy, struct span token)
 {
     struct rpc *call = ask(copy, "GET", got_page);
-    put_path(copy, &call->path, NULL);
-    buf_format(&call->path, "&limit=%d&prefix=", (int)PAGE);
+    buf_text(&call->path, "/v1/config?environment=");
+    path_escape(&call->path, copy->environment);
+    buf_format(&call->path, "%s&limit=%d&prefix=", copy->resolves ? "&resolve=true" : "",
+               (int)PAGE);
     path_escape(&call->path, copy->prefix);
     if (token.len) {
         buf_text(&call->path, "&page_token=");
@@ -273,12 +230,9 @@ static void ask_page(struct confman_copy *copy, struct span token)
 void copy_load(struct confman_copy *copy)
 {
     copy_ask_end(copy);
-    for (size_t i = 0; i < copy->dirty.n; i++)
-        copy_span_free(copy, &copy->dirty.items[i]);
-    copy->dirty.n = 0;
     copy->phase = COPY_LOADING;
     copy->no_store = false;
-    if (copy->wants_configs) {
+    if (copy->wants[OF_CONFIGS]) {
         copy->made = part_open();
         ask_page(copy, SPAN_NONE);
     } else {
@@ -288,22 +242,40 @@ void copy_load(struct confman_copy *copy)
 
 /* ---- what has changed ---- */
 
-static int by_key(const void *a, const void *b)
+/* Sorted, and the newest of each key. */
+void copy_gather(struct confman_copy *copy, const struct item *item)
 {
-    return span_compare(((const struct item *)a)->key, ((const struct item *)b)->key);
+    size_t low = 0, high = copy->gathered.n;
+    if (!copy->made)
+        copy->made = part_open();
+    struct item kept = item_copy(item, &copy->made->arena);
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+        if (span_compare(copy->gathered.items[mid].key, kept.key) < 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    if (low < copy->gathered.n && span_equal(copy->gathered.items[low].key, kept.key)) {
+        copy->gathered.items[low] = kept;
+        return;
+    }
+    VEC_PUSH(&copy->gathered, &copy->alloc, kept);
+    memmove(copy->gathered.items + low + 1, copy->gathered.items + low,
+            (copy->gathered.n - 1 - low) * sizeof(kept));
+    copy->gathered.items[low] = kept;
 }
 
-/* What was there, with what was read anew in its place; an item without version is gone. */
-static struct part *merge(const struct part *old, struct item *changed, size_t n, int64_t revision)
+/* What was there, with what has changed in its place (sorted); an item without version is gone. */
+static struct part *merge(const struct part *old, const struct item *changed, size_t n,
+                          int64_t revision)
 {
     struct part *p = part_open();
     size_t i = 0, k = 0;
     p->revision = revision;
     p->items = ARENA_ARRAY(&p->arena, struct item, old->n + n + 1);
-    if (n)
-        qsort(changed, n, sizeof(*changed), by_key);
     while (i < old->n || k < n) {
-        int order = i == old->n ? 1 : k == n ? -1 : by_key(&old->items[i], &changed[k]);
+        int order = i == old->n ? 1 : k == n ? -1 : span_compare(old->items[i].key, changed[k].key);
         if (order < 0) {
             part_put(p, &old->items[i++]);
             continue;
@@ -316,47 +288,12 @@ static struct part *merge(const struct part *old, struct item *changed, size_t n
     return p;
 }
 
-static void got_one(struct confman *c, struct rpc *call)
+void copy_change(struct confman_copy *copy)
 {
-    struct confman_copy *copy = take(call);
-    struct item item = { 0 };
-    struct arena *arena = &copy->made->arena;
-    struct span text = arena_copy(arena, buf_all(&call->in));
-    (void)c;
-    if (call->error.code == CONFMAN_OK && !decode_one(text, arena, &item))
-        error_set(&call->error, CONFMAN_PROTOCOL,
-                  "the answer makes no sense: is it a confman server?");
-    if (call->error.code != CONFMAN_OK && call->error.code != CONFMAN_NOT_FOUND) {
-        copy_failed(copy, &call->error);
-        rpc_free(call);
-        return;
-    }
-    if (call->error.code == CONFMAN_NOT_FOUND)
-        item = (struct item){ .key = arena_copy(arena, buf_all(&call->key)) };
-    VEC_PUSH(&copy->gathered, &copy->alloc, item);
-    rpc_free(call);
-    if (copy->asking.n)
-        return;
-    struct part *made = merge(copy->configs, copy->gathered.items, copy->gathered.n,
-                              copy->made->revision);
+    struct part *made = NULL;
+    if (copy->gathered.n)
+        made = merge(copy->configs, copy->gathered.items, copy->gathered.n,
+                     copy->seen[OF_CONFIGS]);
     copy_ask_end(copy);
     copy_loaded(copy, made);
-}
-
-void copy_ask_dirty(struct confman_copy *copy)
-{
-    int64_t revision = 0;
-    copy->made = part_open();
-    for (size_t i = 0; i < copy->n_chain; i++)
-        revision = copy->seen[i] > revision ? copy->seen[i] : revision;
-    copy->made->revision = revision;
-    for (size_t i = 0; i < copy->dirty.n; i++) {
-        struct rpc *call = ask(copy, "GET", got_one);
-        put_path(copy, &call->path, (const char *)copy->dirty.items[i].data);
-        buf_format(&call->path, "&revision=%lld", (long long)revision);
-        buf_span(&call->key, copy->dirty.items[i]);
-        copy_span_free(copy, &copy->dirty.items[i]);
-        rpc_start(copy->client, call);
-    }
-    copy->dirty.n = 0;
 }

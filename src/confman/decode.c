@@ -145,32 +145,51 @@ bool decode_page(struct span body, struct arena *arena, struct page *out)
     return true;
 }
 
-bool decode_chain(struct span body, struct span first, struct arena *arena, struct span *chain,
-                  size_t *n)
+static const char *const told_names[TOLD_KINDS] = {
+    [TOLD_WELCOME] = "welcome",     [TOLD_SUBSCRIBED] = "subscribed",
+    [TOLD_CHANGES] = "changes",     [TOLD_PROGRESS] = "progress",
+    [TOLD_COMPACTED] = "compacted", [TOLD_ENVIRONMENT] = "environment",
+    [TOLD_DENIED] = "denied",       [TOLD_GOODBYE] = "goodbye",
+};
+
+bool decode_told(struct span text, struct arena *arena, struct told *out)
 {
     struct jdoc *v;
-    const struct jdoc *items = NULL;
-    bool more = true;
-    chain[0] = first;
-    *n = 1;
-    if (read_tree(body, arena, &v))
-        items = jdoc_member(v, SPAN("items"));
-    if (!jdoc_is(items, JDOC_ARRAY))
+    struct span type;
+    *out = (struct told){ .kind = TOLD_OTHER };
+    if (!read_tree(text, arena, &v) || !text_of(v, "type", &type))
         return false;
-    while (more && *n < CHAIN_MAX) {
-        more = false;
-        for (uint32_t i = 0; i < items->n && !more; i++) {
-            struct span name, parent;
-            const struct jdoc *one = &items->items[i];
-            if (!jdoc_is(one, JDOC_OBJECT) || !text_of(one, "name", &name))
-                return false;
-            if (!span_equal(name, chain[*n - 1]) || !text_of(one, "parent", &parent))
-                continue;
-            chain[(*n)++] = parent;
-            more = true;
-        }
+    for (int i = TOLD_OTHER + 1; i < TOLD_KINDS; i++)
+        if (span_is(type, told_names[i]))
+            out->kind = (enum told_kind)i;
+    out->has_id = count_of(v, "id", &out->id);
+    (void)count_of(v, "revision", &out->revision);
+    (void)count_of(v, "reconnect_ms", &out->reconnect_ms);
+    (void)text_of(v, "stream", &out->stream);
+    (void)text_of(v, "detail", &out->detail);
+    out->changes = jdoc_member(v, SPAN("changes"));
+    return out->kind != TOLD_CHANGES || jdoc_is(out->changes, JDOC_ARRAY);
+}
+
+bool decode_change(const struct jdoc *v, struct arena *arena, struct told_change *out)
+{
+    *out = (struct told_change){ .flag = false };
+    if (!jdoc_is(v, JDOC_OBJECT))
+        return false;
+    const struct jdoc *gone = jdoc_member(v, SPAN("deleted"));
+    out->flag = text_of(v, "flag", &out->name);
+    out->gone = jdoc_is(gone, JDOC_BOOL) && gone->truth;
+    if (out->flag && !out->gone) {
+        const struct jdoc *definition = jdoc_member(v, SPAN("definition"));
+        if (!definition)
+            return false;
+        out->json = json_of(definition, arena);
     }
-    return true;
+    if (out->flag)
+        return true;
+    if (!out->gone)
+        return decode_item(v, arena, &out->item);
+    return text_of(v, "key", &out->item.key);
 }
 
 bool decode_leader(struct span body, struct arena *arena, struct span *address, bool *self)

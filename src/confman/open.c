@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "confman/confman_int.h"
+#include "wire/protobuf/protobuf.h"
 
 struct opening {
     const struct confman_options *o;
@@ -91,12 +92,35 @@ enum confman_code confman_token(struct confman *c, const char *token, struct con
     return work_run(&t.work, c, error, do_token);
 }
 
+/* Whose acknowledgements these are: by default the program's, and of this process and client. */
+static bool take_names(struct opening *p)
+{
+    struct confman *c = p->c;
+    const struct confman_options *o = p->o;
+    const char *client = HAS(o, client) ? o->client : NULL;
+    const char *instance = HAS(o, instance) ? o->instance : NULL;
+    char host[NAME_MAX_BYTES / 2];
+    monitor_names(c->name, sizeof(c->name), host, sizeof(host));
+    snprintf(c->instance, sizeof(c->instance), "%s/%d/%04x", host, monitor_process(),
+             (unsigned)(c->random >> 48));
+    if (client && client[0])
+        snprintf(c->name, sizeof(c->name), "%s", client);
+    if (instance)
+        snprintf(c->instance, sizeof(c->instance), "%s", instance);
+    bool whole = (!client || strlen(client) <= NAME_MAX_BYTES) &&
+                 (!instance || strlen(instance) <= NAME_MAX_BYTES);
+    if (!whole || !pb_utf8(span_text(c->name)) || !pb_utf8(span_text(c->instance)))
+        error_set(p->error, CONFMAN_INVALID, "client and instance have at most 128 bytes of UTF-8");
+    return p->error->code == CONFMAN_OK;
+}
+
 static void do_open(void *context)
 {
     struct opening *p = context;
     struct confman *c = p->c;
     const struct confman_options *o = p->o;
     alloc_heap(&c->alloc);
+    buf_open(&c->stream, &c->alloc);
     buf_open(&c->user, &c->alloc);
     buf_open(&c->password, &c->alloc);
     buf_open(&c->token, &c->alloc);
@@ -106,6 +130,8 @@ static void do_open(void *context)
     c->random = loop_random() | 1;
     c->next_copy = 1;
     c->stay = HAS(o, stay) && o->stay;
+    if (!take_names(p))
+        return;
     if (o->token && !is_token(o->token)) {
         error_set(p->error, CONFMAN_INVALID, "the token has characters that no token has");
         return;
@@ -123,16 +149,19 @@ static void do_open(void *context)
     c->next_endpoint = (int)(c->random % (uint64_t)c->n_endpoints);
     c->monitor = monitor_open();
     c->loop = c->monitor ? loop_open(&c->alloc) : NULL;
-    if (c->loop)
+    bool alone = HAS(o, own_loop) && o->own_loop;
+    if (c->loop && alone)
+        client_start(c);
+    else if (c->loop)
         c->thread = monitor_start(client_run, c);
-    if (!c->thread)
+    if (!c->loop || (!c->thread && !alone))
         error_set(p->error, CONFMAN_NO_MEMORY, "no thread can be started");
 }
 
 /* Nobody else has it any more. */
 static void free_all(struct confman *c)
 {
-    struct buf *secrets[] = { &c->token, &c->password, &c->user };
+    struct buf *secrets[] = { &c->token, &c->password, &c->user, &c->stream };
     for (size_t i = 0; i < sizeof(secrets) / sizeof(secrets[0]); i++) {
         if (secrets[i]->cap)
             explicit_bzero(secrets[i]->data, secrets[i]->cap);
@@ -183,7 +212,10 @@ static void do_close(void *context)
     if (!broken)
         loop_wake(c->loop);
     monitor_leave(c->monitor);
-    monitor_join(c->thread);
+    if (c->thread)
+        monitor_join(c->thread);
+    else
+        client_end(c);
     if (!c->broken)
         free_all(c);
 }
@@ -191,6 +223,6 @@ static void do_close(void *context)
 void confman_close(struct confman *c)
 {
     struct check_catch bug;
-    if (c && c->process == monitor_process() && !monitor_is_own(c->thread))
+    if (c && c->process == monitor_process() && !client_inside(c))
         (void)check_caught(do_close, c, &bug);
 }

@@ -26,14 +26,19 @@ static int by_key(const void *a, const void *b)
     return span_compare(((const struct item *)a)->key, ((const struct item *)b)->key);
 }
 
+struct item item_copy(const struct item *item, struct arena *arena)
+{
+    struct item to = *item;
+    struct span *texts[] = { &to.key,        &to.value,      &to.environment,
+                             &to.updated_at, &to.updated_by, &to.json };
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+        *texts[i] = arena_copy(arena, *texts[i]);
+    return to;
+}
+
 void part_put(struct part *p, const struct item *item)
 {
-    struct item *to = &p->items[p->n++];
-    *to = *item;
-    struct span *texts[] = { &to->key,        &to->value,      &to->environment,
-                             &to->updated_at, &to->updated_by, &to->json };
-    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
-        *texts[i] = arena_copy(&p->arena, *texts[i]);
+    p->items[p->n++] = item_copy(item, &p->arena);
 }
 
 struct part *part_configs(const struct item *items, size_t n, int64_t revision)

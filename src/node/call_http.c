@@ -93,9 +93,9 @@ static bool begin_watch(struct call *call, const struct http_request *r)
     if (ws_wanted(r))
         return call_begin_websocket(call, r, &call->node->ws_limits, NULL,
                                     push ? on_push_message : on_websocket_message);
-    if (push && call->rest->push->ask != PUSH_SUBSCRIBE) {
+    if (push && call->rest->push->ask != PUSH_SUBSCRIBE && !call->rest->push->client.len) {
         call_refuse_http(call, ERR_BAD_REQUEST,
-                         "give key, prefix, flags or topic, or come as a WebSocket");
+                         "give key, prefix, flags or topic, or client, or come as a WebSocket");
         return false;
     }
     if (!call->stream && !http1_can_stream(c->http1)) {

@@ -4,12 +4,14 @@
  *   request METHOD PATH REPEAT [BODY]
  *   copy ENV PREFIX FLAGS [FILE] | wait STATE MS | state | cget KEY | clist PREFIX | uncopy
  *   flag boolean|number|string|json NAME [ATTRIBUTE=VALUE...] | fork | misuse
- *   token TEXT
+ *   token TEXT | report REVISION [PROBLEM]
  *   stress THREADS ROUNDS | speed NAME ROUNDS [ATTRIBUTE=VALUE...]
  *
  * Environment: CONFMAN_ENDPOINT, DRIVER_USER, DRIVER_PASSWORD, DRIVER_TOKEN, DRIVER_CA,
- * DRIVER_TIMEOUT_MS, DRIVER_STAY. */
+ * DRIVER_TIMEOUT_MS, DRIVER_STAY, DRIVER_CLIENT, DRIVER_INSTANCE; DRIVER_OWN_LOOP: no thread;
+ * DRIVER_REPORTS: nothing is acknowledged by itself; DRIVER_PROBLEM: what on_change reports. */
 #include <confman.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -107,9 +109,11 @@ static void on_change(void *context, struct confman_copy *which)
     struct confman_config *k;
     struct confman_error e;
     (void)context;
-    (void)which;
     changes++;
     in_callback = (int)confman_get(client, "default", "x", &k, &e);
+    if (getenv("DRIVER_PROBLEM") &&
+        confman_report(which, confman_copy_revision(which), getenv("DRIVER_PROBLEM")))
+        abort();
 }
 
 static void do_copy(char **w)
@@ -121,6 +125,7 @@ static void do_copy(char **w)
     o.flags = atoi(w[3]);
     o.cache_file = w[4];
     o.on_change = on_change;
+    o.reports = getenv("DRIVER_REPORTS") != NULL;
     enum confman_code code = confman_copy_open(client, &o, &copy, &e);
     printf("%s %s%s%s\n", confman_code_name(code), confman_code_name(e.code), e.code ? " " : "",
            e.text);
@@ -168,6 +173,12 @@ static void do_token(char **w)
 {
     struct confman_error e;
     answer(confman_token(client, w[1], &e), &e);
+}
+
+static void do_report(char **w)
+{
+    int64_t revision = strcmp(w[1], "now") ? atoll(w[1]) : confman_copy_revision(copy);
+    answer(confman_report(copy, revision, w[2]), NULL);
 }
 
 static void do_uncopy(char **w)
@@ -242,6 +253,10 @@ static void do_misuse(char **w)
     good += confman_put(client, NULL, "k", CONFMAN_STRING, "\xff", 1, 0, NULL, NULL) ==
             CONFMAN_INVALID;
     good += confman_flag_boolean(copy, "f", NULL, 3, &good, NULL) == CONFMAN_MISUSE;
+    good += confman_report(NULL, 1, NULL) == CONFMAN_MISUSE;
+    good += confman_step(NULL, NULL) == CONFMAN_MISUSE && confman_fd(NULL) == -1;
+    good += confman_fd(client) == -1 && confman_timeout_ms(client) == -1 &&
+            confman_step(client, NULL) == CONFMAN_MISUSE;
     confman_close(NULL);
     confman_copy_close(NULL);
     confman_config_free(NULL);
@@ -325,7 +340,7 @@ static void run(char **w, int n)
                      { "request", 4, do_request }, { "copy", 4, do_copy },
                      { "wait", 3, do_wait },       { "state", 1, do_state },
                      { "cget", 2, do_cget },       { "clist", 2, do_clist },
-                     { "token", 2, do_token },
+                     { "token", 2, do_token },      { "report", 2, do_report },
                      { "uncopy", 1, do_uncopy },   { "flag", 3, do_flag },
                      { "fork", 1, do_fork },       { "misuse", 1, do_misuse },
                      { "stress", 3, do_stress },   { "speed", 3, do_speed } };
@@ -335,6 +350,18 @@ static void run(char **w, int n)
             return;
         }
     printf("driver: no such command\n");
+}
+
+/* Without a thread the client works when it is called: until there is a line. */
+static void step_until_line(void)
+{
+    if (!getenv("DRIVER_OWN_LOOP"))
+        return;
+    struct pollfd ready[] = { { confman_fd(client), POLLIN, 0 }, { 0, POLLIN, 0 } };
+    fflush(stdout);
+    while (poll(ready, 2, confman_timeout_ms(client)) >= 0 && !ready[1].revents)
+        if (confman_step(client, NULL) != CONFMAN_OK)
+            return;
 }
 
 int main(void)
@@ -348,12 +375,16 @@ int main(void)
     o.token = getenv("DRIVER_TOKEN");
     o.ca_file = getenv("DRIVER_CA");
     o.stay = getenv("DRIVER_STAY") != NULL;
+    o.client = getenv("DRIVER_CLIENT");
+    o.instance = getenv("DRIVER_INSTANCE");
+    o.own_loop = getenv("DRIVER_OWN_LOOP") != NULL;
+    setvbuf(stdin, NULL, _IONBF, 0); /* so that poll tells of a line */
     o.timeout_ms = getenv("DRIVER_TIMEOUT_MS") ? atoi(getenv("DRIVER_TIMEOUT_MS")) : 0;
     if (confman_open(&o, &client, &e) != CONFMAN_OK) {
         answer(e.code, &e);
         return 1;
     }
-    while (fgets(line, sizeof(line), stdin)) {
+    while (step_until_line(), fgets(line, sizeof(line), stdin)) {
         char *words[WORDS + 1] = { NULL }, *rest = line;
         int n = 0;
         line[strcspn(line, "\n")] = 0;

@@ -46,6 +46,7 @@ class Built:
         posix = ["-D_POSIX_C_SOURCE=200809L"]
         for name, source, how in (("get", "examples/get.c", ["-std=c99", *shared]),
                                   ("follow", "examples/follow.c", ["-std=c99", *posix, *static]),
+                                  ("loop", "examples/loop.c", ["-std=c99", *posix, *shared]),
                                   ("driver", "tests/client/driver.c", ["-std=c11", "-D_GNU_SOURCE",
                                                                        "-pthread", *shared])):
             subprocess.run(["gcc", "-O1", "-g", *WARNINGS, source, "-o",
@@ -176,6 +177,15 @@ class ClientTest(ServerTest):
         follow.stdin.close()
         follow.stdout.close()
         self.assertEqual(follow.wait(20), 0)
+        loop = subprocess.Popen([os.path.join(lib, "loop"), environment, "app/"], env=env,
+                                stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.assertEqual(loop.stdout.readline(), b'1: app/a={"b":[1,2.5]}\n')
+        self.put("config/app/limit?environment=" + environment, '{"value":0}')
+        self.assertIn(b"2: ", loop.stdout.readline())
+        self.runs("example", state="failed", error="a limit is a number above 0")
+        loop.stdin.close()
+        loop.stdout.close()
+        self.assertEqual(loop.wait(20), 0)
         self.assertEqual(os.stat(cache).st_mode & 0o777, 0o600)
 
     def test_configs(self):
@@ -198,7 +208,7 @@ class ClientTest(ServerTest):
         self.assertEqual(d.ask("request", "GET", "/v1/nothing", 1).split()[:3],
                          ["CONFMAN_NOT_FOUND", "404", "not_found"])
         self.assertIn('"has_leader":true', d.ask("request", "GET", "/v1/status", 1))
-        self.assertEqual(d.ask("misuse"), OK + " 7")
+        self.assertEqual(d.ask("misuse"), OK + " 10")
         self.assertEqual(d.ask("fork"), "CONFMAN_MISUSE")
 
     def test_list_in_pages(self):
@@ -280,6 +290,69 @@ class ClientTest(ServerTest):
         other = self.driver(nobody)
         self.assertIn("of another environment", other.ask("copy", "other", "-", 1, cache))
 
+    def deliveries(self, client):
+        return curl("%s/v1/deliveries?client=%s" % (self.node.url, client)).json["clients"]
+
+    def runs(self, client, **wanted):
+        """Waits until all subscriptions of its one instance are so."""
+        def so():
+            told = self.deliveries(client)
+            return len(told) == 1 and told[0]["connected"] and all(
+                s.get(k) == v for s in told[0]["subscriptions"] for k, v in wanted.items()) and told
+        return wait_until(so, 15, "%s: %s" % (client, wanted))[0]
+
+    def test_who_runs_what(self):
+        key, name = self.name("app/k"), self._testMethodName
+        d = self.driver(DRIVER_CLIENT=name, DRIVER_INSTANCE="one")
+        d.ask("copy", "default", self.name("app/"), 1)
+        self.assertEqual(d.ask("wait", 2, 10000), OK)
+        one = self.runs(name, state="running")
+        self.assertEqual((one["instance"], len(one["subscriptions"])), ("one", 2))
+        refuses = self.driver(DRIVER_CLIENT=name + "2", DRIVER_PROBLEM="no port is free")
+        refuses.ask("copy", "default", self.name("app/"), 0)
+        self.assertEqual(refuses.ask("wait", 2, 10000), OK)
+        asks = self.driver(DRIVER_CLIENT=name + "3", DRIVER_REPORTS="1")
+        asks.ask("copy", "default", self.name("app/"), 0)
+        self.assertEqual(asks.ask("wait", 2, 10000), OK)
+        self.runs(name + "3", state="silent")
+        revision = curl(self.node.url + "/v1/config/" + key, "-X", "PUT", "-H",
+                        "Content-Type: application/json", body=b'{"value":1}').json["revision"]
+        self.runs(name, state="running")
+        told = self.runs(name + "2", state="failed")["subscriptions"][0]
+        self.assertEqual((told["error"], told["failed_revision"]), ("no port is free", revision))
+        self.assertEqual(refuses.ask("report", "now"), OK)
+        self.runs(name + "2", state="running", revision=revision)
+        asks.until("%s %s 1 1 default 1" % (OK, key), "cget", key)
+        self.runs(name + "3", state="silent")
+        self.assertEqual(asks.ask("report", "now", "bad"), OK)
+        self.runs(name + "3", state="failed", error="bad")
+        self.assertEqual(asks.ask("report", "now", "\udcff"), "CONFMAN_INVALID")
+        self.assertEqual(asks.ask("report", "now"), OK)
+        self.runs(name + "3", state="running")
+        asks.ask("uncopy")
+        wait_until(lambda: not self.deliveries(name + "3"), 10, "it has left")
+        unnamed = self.driver()
+        unnamed.ask("copy", "default", self.name("app/"), 0)
+        self.assertEqual(unnamed.ask("wait", 2, 10000), OK)
+        self.assertIn("/%d/" % unnamed.process.pid,
+                      self.runs("driver", state="running")["instance"])
+
+    def test_own_loop(self):
+        """The same without a thread: the program's loop does the work."""
+        key, name = self.name("own/k"), self._testMethodName
+        d = self.driver(DRIVER_OWN_LOOP="1", DRIVER_CLIENT=name)
+        self.assertEqual(len(os.listdir("/proc/%d/task" % d.process.pid)), 1)
+        self.assertEqual(d.ask("put", "default", key, 1, 0, 1), OK + " 1")
+        d.ask("copy", "default", self.name("own/"), 1)
+        self.assertEqual(d.ask("wait", 2, 10000), OK)
+        self.assertEqual(d.ask("cget", key), "%s %s 1 1 default 1" % (OK, key))
+        self.assertTrue(d.ask("state").endswith(" CONFMAN_MISUSE"))
+        self.put("config/" + key, '{"value":2}')
+        self.runs(name, state="running")           # with no call at all
+        self.assertEqual(d.ask("cget", key), "%s %s 1 2 default 2" % (OK, key))
+        self.assertEqual(d.ask("fork"), "CONFMAN_MISUSE")
+        d.ask("uncopy")
+
     def test_flags(self):
         environment = self.name("e").replace("/", "-")
         d = self.driver()
@@ -343,6 +416,9 @@ class OwnNodeTest(unittest.TestCase):
         self.assertEqual(d.ask("wait", 2, 10000), OK)
         self.assertEqual(d.ask("put", "default", "a", 1, 1, 2), OK + " 2")
         d.until(OK + " a 1 2 default 2", "cget", "a")
+        # What it runs it has told anew.
+        told = curl(node.url + "/v1/deliveries?client=driver").json
+        self.assertEqual([c["connected"] for c in told["clients"]], [True])
 
     def test_login_and_tls(self):
         node = self.start(tls=True)

@@ -53,6 +53,10 @@ class RunTest(ServerTest):
         with open(self.log) as f:
             return f.read().splitlines()
 
+    def deliveries(self, client):
+        found = curl("%s/v1/deliveries?client=%s" % (self.node.url, client)).json["clients"]
+        return [(s["state"], s.get("revision")) for c in found for s in c["subscriptions"]]
+
     def see(self, line):
         wait_until(lambda: line in self.lines(), 20, line + " in " + repr(self.lines()))
 
@@ -83,8 +87,9 @@ class RunTest(ServerTest):
 
     def test_exec(self):
         mark = os.path.join(self.folder, "mark")
-        self.run_it("--on-change", 'exec:echo "$LIMIT" >' + mark)
+        self.run_it("--on-change", 'exec:echo "$LIMIT" >' + mark, "--client", "run-exec")
         self.see("start one 5 none ")
+        wait_until(lambda: [s for s, _ in self.deliveries("run-exec")] == ["running"], 20, "runs")
         self.put("app/limit", "6")
 
         def marked():
@@ -94,6 +99,8 @@ class RunTest(ServerTest):
                 return f.read() == "6\n"
         wait_until(marked, 20, "the command ran")
         self.assertEqual(self.lines(), ["start one 5 none "])
+        self.put("app/db_host", "1")                    # a second one for DB_HOST
+        wait_until(lambda: [s for s, _ in self.deliveries("run-exec")] == ["failed"], 20, "told")
 
     def test_last_known_good(self):
         cache = os.path.join(self.folder, "cache")

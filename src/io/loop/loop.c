@@ -267,19 +267,40 @@ static void call_ready(struct loop *loop, const struct epoll_event *e)
     w->callback(w->context, fd, events);
 }
 
+static bool do_turn(struct loop *loop, bool (*turn)(void *), void *context, int timeout_ms,
+                    int64_t spin_us)
+{
+    struct epoll_event ready[READY_MAX];
+    int n = wait_ready(loop, ready, timeout_ms, spin_us);
+    look_at_clock(loop);
+    for (int i = 0; i < n; i++)
+        call_ready(loop, &ready[i]);
+    fire_timers(loop);
+    return turn(context);
+}
+
 void loop_run(struct loop *loop, bool (*turn)(void *), void *context, int64_t spin_us)
 {
     bool more = true; /* what was set up before the first turn wants its end, too */
-    struct epoll_event ready[READY_MAX];
     loop->stopped = false;
-    while (!loop->stopped) {
-        int n = wait_ready(loop, ready, wait_ms(loop, more), spin_us);
-        look_at_clock(loop);
-        for (int i = 0; i < n; i++)
-            call_ready(loop, &ready[i]);
-        fire_timers(loop);
-        more = turn(context);
-    }
+    while (!loop->stopped)
+        more = do_turn(loop, turn, context, wait_ms(loop, more), spin_us);
+}
+
+void loop_turn(struct loop *loop, bool (*turn)(void *), void *context, int64_t most_ms)
+{
+    int ms = wait_ms(loop, false);
+    (void)do_turn(loop, turn, context, ms < 0 || ms > most_ms ? (int)most_ms : ms, 0);
+}
+
+int loop_fd(const struct loop *loop)
+{
+    return loop->epoll;
+}
+
+int loop_wait_ms(const struct loop *loop)
+{
+    return wait_ms(loop, false);
 }
 
 void loop_stop(struct loop *loop)

@@ -20,6 +20,12 @@ void loop_close(struct loop *loop);
 void loop_run(struct loop *loop, bool (*turn)(void *context), void *context, int64_t spin_us);
 void loop_stop(struct loop *loop);
 
+/* For whoever has a loop of his own: one turn, which waits for at most so long; a descriptor that
+ * is readable when a turn would not wait; and how long it would wait for a timer (-1: none). */
+void loop_turn(struct loop *loop, bool (*turn)(void *context), void *context, int64_t most_ms);
+int loop_fd(const struct loop *loop);
+int loop_wait_ms(const struct loop *loop);
+
 /* events: LOOP_READ, LOOP_WRITE or both; callback gets those that are ready (an error counts as
  * both). A closed fd must have been unwatched before. */
 void loop_watch(struct loop *loop, int fd, int events,

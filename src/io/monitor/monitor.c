@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -130,4 +131,12 @@ void monitor_event_close(int event)
 int monitor_process(void)
 {
     return getpid();
+}
+
+void monitor_names(char *program, size_t program_size, char *host, size_t host_size)
+{
+    snprintf(program, program_size, "%s", program_invocation_short_name);
+    if (gethostname(host, host_size) != 0)
+        host[0] = 0;
+    host[host_size - 1] = 0;
 }

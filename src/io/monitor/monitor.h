@@ -2,6 +2,7 @@
  * called from any thread and works on one of its own. */
 #pragma once
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct monitor;
@@ -27,3 +28,5 @@ int monitor_event(void);
 void monitor_signal(int event);
 void monitor_event_close(int event);
 int monitor_process(void); /* which tells a child of fork(2) from its parent */
+/* How this program and this machine are called; cut to what there is room for. */
+void monitor_names(char *program, size_t program_size, char *host, size_t host_size);
