@@ -2,10 +2,10 @@
  *
  * One client holds connections to a cluster and one thread of its own that does all input and
  * output (or none: confman_step). Every function may be called from any thread, but not from
- * on_change where that is said. Calls wait for their answer up to the client's time-out. There is no state outside of
- * clients, no signal handler, and nothing here ends the process: what a server sends is never
- * trusted, and should a bug of this library be met, the client is closed from within and
- * CONFMAN_BUG is answered from then on (live copies keep what they have).
+ * on_change where that is said. Calls wait for their answer up to the client's time-out. There is
+ * no state outside of clients, no signal handler, and nothing here ends the process: what a server
+ * sends is never trusted, and should a bug of this library be met, the client is closed from
+ * within and CONFMAN_BUG is answered from then on (live copies keep what they have).
  *
  * After fork() a child must not use its parent's clients: it gets CONFMAN_MISUSE.
  *
