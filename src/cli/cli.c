@@ -104,10 +104,13 @@ static const struct command commands[] = {
       "flagd's, or another system's export, so that nobody changes sides",
       "confman flag explain new-checkout targetingKey=user-7 email=a@example.com", 1, 34,
       run_flag },
-    { "seal", "status|init|unseal|seal|rotate", "shares threshold renew share-file " COMMON,
+    { "seal", "status|init|unseal|seal|rotate|rewrap|migrate KIND",
+      "shares threshold renew share-file " COMMON,
       "whether this server has the key that opens secrets; init cuts a new one into shares, unseal "
-      "takes one of them, seal forgets the key, rotate makes a new root key",
-      "confman seal init --shares 5 --threshold 3", 1, 1, run_seal },
+      "takes one of them, seal forgets the key, rotate makes a new root key, rewrap has the seal's "
+      "key sealed by the transit's newest key, migrate goes over to another kind of seal: transit, "
+      "static (a key file) or shamir (shares)",
+      "confman seal init --shares 5 --threshold 3", 1, 2, run_seal },
     { "approle", "list|put NAME|get NAME|role-id NAME|secret-id NAME|delete NAME", "ttl " COMMON,
       "what programs log in with at the door for Vault's clients, as the user of that name",
       "confman approle secret-id billing", 1, 2, run_approle },

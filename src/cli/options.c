@@ -81,8 +81,8 @@ static const struct option {
     OPTION("format", format, TEXT, "NAME",
            "of the file: json, yaml or env (as its name ends); of flags: flagd (when it is not "
            "said), launchdarkly, unleash, growthbook or goff"),
-    OPTION("shares", shares, NUMBER, "N", "init: into how many the seal's key is cut (5)"),
-    OPTION("threshold", threshold, NUMBER, "N", "init: so many of them open it (3)"),
+    OPTION("shares", shares, NUMBER, "N", "init, migrate: into how many the seal's key is cut (5)"),
+    OPTION("threshold", threshold, NUMBER, "N", "init, migrate: so many of them open it (3)"),
     OPTION("renew", renew, FLAG, "", "init: in place of the seal that there is"),
     OPTION("share-file", share_file, TEXT, "FILE",
            "unseal: the share is its first line; - is standard input"),

@@ -15,6 +15,11 @@ static void print_status(const json_t *a)
                (long long)json_integer_value(json_object_get(a, "threshold")),
                (long long)json_integer_value(json_object_get(a, "shares")),
                (long long)json_integer_value(json_object_get(a, "progress")));
+    if (json_object_get(a, "transit_key_version"))
+        printf("transit      sealed by version %lld of its key\n",
+               (long long)json_integer_value(json_object_get(a, "transit_key_version")));
+    if (json_object_get(a, "waits_for"))
+        printf("waits for    %s\n", json_string_value(json_object_get(a, "waits_for")));
     if (json_integer_value(waiting))
         printf("rotation     %lld namespaces and transit keys are not done\n",
                (long long)json_integer_value(waiting));
@@ -32,10 +37,21 @@ static void print_shares(const json_t *a)
          "with them, too.");
 }
 
+/* Only a seal in shares wants one. */
 static int share_body(const struct options *o, struct buf *body)
 {
-    struct buf share;
+    struct buf share, path;
     struct jsonw w;
+    json_t *now = NULL;
+    buf_open(&path, &cli_heap);
+    buf_text(&path, "/v1/seal");
+    int asked = door_ask(o, "GET", &path, SPAN_NONE, &now);
+    const char *type = json_string_value(json_object_get(now, "type"));
+    bool wants = !type || strcmp(type, "shamir") == 0;
+    json_decref(now);
+    buf_close(&path);
+    if (asked != EXIT_DONE || !wants)
+        return asked;
     buf_open(&share, &cli_heap);
     int status = credentials_password(o->share_file, "a share of the seal's key (empty: none)",
                                       false, &share);
@@ -54,24 +70,30 @@ static int share_body(const struct options *o, struct buf *body)
     return status;
 }
 
+static void shares_body(const struct options *o, const char *type, struct buf *body)
+{
+    buf_format(body, "{\"type\":\"%s\",\"shares\":%lld,\"threshold\":%lld,\"renew\":%s}", type,
+               (long long)(o->shares ? o->shares : 5),
+               (long long)(o->threshold ? o->threshold : 3), o->renew ? "true" : "false");
+}
+
 static int seal_verb(const struct options *o, const char *verb, struct buf *path, struct buf *body)
 {
     json_t *a;
-    bool status_only = strcmp(verb, "status") == 0, init = strcmp(verb, "init") == 0;
+    bool status_only = strcmp(verb, "status") == 0, migrate = strcmp(verb, "migrate") == 0;
+    bool init = strcmp(verb, "init") == 0;
     int status = EXIT_DONE;
     buf_text(path, "/v1/seal");
     if (!status_only)
         buf_format(path, "/%s", verb);
-    if (init)
-        buf_format(body, "{\"shares\":%lld,\"threshold\":%lld,\"renew\":%s}",
-                   (long long)(o->shares ? o->shares : 5),
-                   (long long)(o->threshold ? o->threshold : 3), o->renew ? "true" : "false");
+    if (init || migrate)
+        shares_body(o, migrate ? o->args[1] : "shamir", body);
     else if (strcmp(verb, "unseal") == 0)
         status = share_body(o, body);
     if (status == EXIT_DONE)
         status = door_ask(o, status_only ? "GET" : "POST", path, buf_all(body), &a);
     if (status == EXIT_DONE && a) {
-        if (init)
+        if (json_object_get(a, "keys"))
             print_shares(a);
         else
             print_status(a);
@@ -82,16 +104,23 @@ static int seal_verb(const struct options *o, const char *verb, struct buf *path
 
 int run_seal(const struct options *o, struct arena *arena)
 {
-    static const char *const verbs[] = { "status", "init", "unseal", "seal", "rotate" };
+    static const char *const verbs[] = { "status", "init",   "unseal", "seal",
+                                         "rotate", "rewrap", "migrate" };
+    static const char *const types[] = { "transit", "static", "shamir" };
     struct buf path, body;
-    size_t i = 0;
-    while (i < 5 && strcmp(verbs[i], o->args[0]) != 0)
+    size_t i = 0, type = 0;
+    while (i < 7 && strcmp(verbs[i], o->args[0]) != 0)
         i++;
-    if (i == 5)
+    if (i == 7)
         return cli_complain(EXIT_USAGE,
                             "seal: \"%s\" is not one of status, init, unseal, seal, "
-                            "rotate",
+                            "rotate, migrate, rewrap",
                             o->args[0]);
+    while (o->n_args == 2 && type < 3 && strcmp(types[type], o->args[1]) != 0)
+        type++;
+    if (type == 3 || (i == 6) != (o->n_args == 2))
+        return cli_complain(EXIT_USAGE, "seal %s: wants %s", verbs[i],
+                            i == 6 ? "transit, static or shamir" : "nothing more");
     buf_open(&path, arena->alloc);
     buf_open(&body, arena->alloc);
     int status = seal_verb(o, verbs[i], &path, &body);

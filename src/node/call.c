@@ -95,6 +95,9 @@ void call_settle(struct call *call)
         drop_from(n->physical.items, &n->physical.n, call);
     if (call->standing_place)
         stand_no_more(call);
+    if (call->sealing)
+        seal_gone(call->sealing);
+    call->sealing = NULL;
     login_gone(call);
     loop_timer_clear(n->loop, &call->deadline);
     call->renewing = 0;

@@ -355,6 +355,7 @@ struct call {
     unsigned changing; /* transactions that it has made: see changing.h */
     struct vault_work *vault;   /* in the arena; NULL: it came by another door */
     struct secret_work *secret; /* in the arena; NULL: not of secrets, or not begun */
+    struct seal_job *sealing;   /* what it waits for of another server; NULL: nothing */
     struct reach *reach;        /* in the arena; NULL: it waits for no user or role */
     struct http_request http; /* REST over HTTP/2: in the arena, body while it comes */
     struct buf body; /* REST: of the request; gRPC: a message that waits for its turn */

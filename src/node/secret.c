@@ -12,12 +12,12 @@ struct secret_work {
     struct secret_settings settings;
     int64_t mod_revision; /* of what was read; 0: nothing was there */
     struct secret_version added;
-    uint8_t made[CIPHER_KEY]; /* INIT: the new seal's key */
+    uint8_t made[CIPHER_KEY]; /* INIT, MIGRATE: the new seal's key */
 };
 
 /* ---- answers ---- */
 
-static void refuse(struct call *call, enum err e)
+void secrets_refuse(struct call *call, enum err e, const char *detail)
 {
     struct node *n = call->node;
     struct secret_ask *a = call->rest->secret;
@@ -25,7 +25,15 @@ static void refuse(struct call *call, enum err e)
     cipher_wipe((void *)(uintptr_t)a->data.data, a->data.len);
     if (e == ERR_CORRUPT || e == ERR_FORMAT)
         slog(SLOG_ERROR, "a secret cannot be opened", "error=%s", slog_quote(err_text(e)));
-    call_end(call, e);
+    if (detail)
+        call_refuse_http(call, e, detail);
+    else
+        call_end(call, e);
+}
+
+static void refuse(struct call *call, enum err e)
+{
+    secrets_refuse(call, e, NULL);
 }
 
 static void answer(struct call *call, struct secret_answer *a)
@@ -427,10 +435,14 @@ static void seal_up(struct call *call)
 static void change_seal(struct call *call, struct secret_work *w)
 {
     const struct secret_ask *a = call->rest->secret;
+    const char *detail = NULL;
     w->step = STEP_WRITE;
-    enum err e = a->verb == SECRET_INIT ? seal_init(call, a, w->made) : seal_rotate_root(call);
+    enum err e = a->verb == SECRET_INIT      ? seal_init(call, a, w->made)
+                 : a->verb == SECRET_MIGRATE ? seal_migrate(call, a, w->made, &detail)
+                 : a->verb == SECRET_REWRAP  ? seal_rewrap(call, &detail)
+                                             : seal_rotate_root(call);
     if (e != ERR_OK)
-        refuse(call, e);
+        secrets_refuse(call, e, detail);
 }
 
 static void rotate(struct call *call, struct secret_work *w)
@@ -478,7 +490,8 @@ static void begin(struct call *call, struct secret_work *w)
     }
     if (a->verb == SECRET_ROTATE) {
         rotate(call, w);
-    } else if (a->verb == SECRET_INIT || a->verb == SECRET_ROTATE_ROOT) {
+    } else if (a->verb == SECRET_INIT || a->verb == SECRET_ROTATE_ROOT ||
+               a->verb == SECRET_MIGRATE || a->verb == SECRET_REWRAP) {
         change_seal(call, w);
     } else if (a->verb == SECRET_SEAL_UP) {
         seal_up(call);
@@ -516,7 +529,10 @@ static void written(struct call *call, struct secret_work *w)
         a.key = keys.items[keys.n - 1].number;
     if (ask->verb == SECRET_INIT)
         seal_made(n, ask, w->made, &a);
-    else if (ask->verb == SECRET_ROTATE_ROOT)
+    if (ask->verb == SECRET_MIGRATE)
+        seal_migrated(n, ask, w->made);
+    if (ask->verb == SECRET_ROTATE_ROOT || ask->verb == SECRET_MIGRATE ||
+        ask->verb == SECRET_REWRAP)
         seal_state(n, &a);
     bool init = ask->verb == SECRET_INIT;
     answer(call, &a);

@@ -19,6 +19,7 @@ struct call;
 struct node;
 struct reply;
 struct secret_ask;
+struct seal_job;
 struct secrets;
 
 /* False: a seal's key cannot be read; it is logged why. */
@@ -35,6 +36,14 @@ struct rewrap {
     size_t found;          /* secrets in it, in this pass, that had to be sealed anew */
     size_t waiting;        /* namespaces and keys of transit that are not done */
 };
+void seal_turn(struct node *n); /* this node comes to the seal's key, as far as it may by itself */
+void seal_sweep(struct node *n);
+void seal_gone(struct seal_job *j); /* its call is gone */
+/* Appends a line for /health/ready; nothing when secrets are not sealed, or never were used. */
+void seal_health(struct node *n, struct buf *out);
+bool seal_is_sealed(const struct node *n);     /* there are secrets, which it cannot open */
+int seal_transit_status(const struct node *n); /* of its last answer; 0: none */
+int64_t seal_token_s(const struct node *n);    /* how long the token lasts yet; -1: not known */
 void rewrap_sweep(struct node *n);
 void rewrap_close(struct node *n);
 /* At a turn's end, when something secret came or went in it: shared buffers are wiped. */

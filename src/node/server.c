@@ -433,6 +433,7 @@ static bool on_turn(void *context)
     cluster_turn(n);
     peers_turn(n);
     conn_turn(n);
+    seal_turn(n);
     secrets_turn(n);
     ready_turn(n);
     arena_reset(&n->turn);

@@ -61,6 +61,7 @@ static void ready(struct node *n, struct arena *arena, struct rest_answer *out)
     buf_format(&b, "leader: %llx\nmember: %llx\nmembers: %zu, connected to %zu\nlag: %llu\n",
                (unsigned long long)n->update.leader, (unsigned long long)n->header.member_id,
                n->cluster.n, peers_connections(n), (unsigned long long)lag(n));
+    seal_health(n, &b);
     plain(out, ok ? 200 : 503, "text/plain; charset=utf-8", text_of(arena, &b));
 }
 

@@ -8,8 +8,7 @@ static const char *const type_names[] = {
     [SECRET_SEAL_SHAMIR] = "shamir", [SECRET_SEAL_TRANSIT] = "transit"
 };
 
-/* ERR_NOT_FOUND: it is a file's, or there is none. */
-static enum err config_of(struct node *n, struct secret_seal *out)
+enum err seal_config(struct node *n, struct secret_seal *out)
 {
     const struct kv_version *v = seal_stored(n, SPAN(SECRET_SEAL_CONFIG));
     *out = (struct secret_seal){ 0 };
@@ -32,6 +31,7 @@ static void add_key(struct node *n, const uint8_t key[CIPHER_KEY])
     memcpy(s->keys[s->n_keys], key, CIPHER_KEY);
     cipher_id(key, s->ids[s->n_keys]);
     s->n_keys++;
+    s->look = true;
 }
 
 static bool read_files(struct node *n)
@@ -51,24 +51,43 @@ static bool read_files(struct node *n)
     return good;
 }
 
+bool seal_take_file(struct node *n)
+{
+    return read_files(n) && n->secrets->n_keys;
+}
+
 bool secrets_open(struct node *n)
 {
     n->secrets = cipher_pages(sizeof(*n->secrets));
-    if (n->params.vault_listen[0])
+    if (n->params.vault_listen[0] || n->params.seal_transit_address[0])
         guard_memory(n);
-    return read_files(n);
+    return read_files(n) && transit_open(n);
 }
 
 void secrets_close(struct node *n)
 {
     if (n->secrets)
+        transit_close(n);
+    if (n->secrets)
         cipher_pages_close(n->secrets, sizeof(*n->secrets));
     n->secrets = NULL;
 }
 
+static void forget_shares(struct secrets *s)
+{
+    cipher_wipe(s->shares, sizeof(s->shares));
+    s->n_shares = 0;
+}
+
 void seal_forget(struct node *n)
 {
-    cipher_wipe(n->secrets, sizeof(*n->secrets));
+    struct secrets *s = n->secrets;
+    cipher_wipe(s->keys, sizeof(s->keys));
+    cipher_wipe(s->ids, sizeof(s->ids));
+    s->n_keys = 0;
+    forget_shares(s);
+    s->by_hand = false;
+    s->look = true;
 }
 
 void secrets_turn(struct node *n)
@@ -81,7 +100,157 @@ void secrets_turn(struct node *n)
         cipher_wipe(n->output_spare.data, n->output_spare.cap);
 }
 
+/* ---- by itself ---- */
+
+static int64_t seen_now(struct node *n)
+{
+    int64_t a = seal_revision_of(seal_stored(n, SPAN(SECRET_SEAL)));
+    int64_t b = seal_revision_of(seal_stored(n, SPAN(SECRET_SEAL_CONFIG)));
+    return a > b ? a : b;
+}
+
+/* It is tried again, at once. */
+static void seal_look(struct node *n)
+{
+    struct secrets *s = n->secrets;
+    s->by_hand = false;
+    s->look = true;
+    if (s->transit) {
+        s->transit->next_ms = 0;
+        s->transit->delay_ms = SEAL_RETRY_MIN_MS;
+    }
+}
+
+/* The seal is another one than this node knew: of before a restart, or somebody has changed it. */
+static void changed(struct node *n)
+{
+    struct secrets *s = n->secrets;
+    struct secret_seal config;
+    struct buf why;
+    enum err e = seal_config(n, &config);
+    bool of_file = e == ERR_NOT_FOUND;
+    bool of_transit = e == ERR_OK && config.type == SECRET_SEAL_TRANSIT;
+    if (!s->by_hand && !seal_is_open(n) && of_file && n->params.seal_key_file[0]) {
+        seal_forget(n);
+        (void)seal_take_file(n);
+    }
+    if (!s->by_hand)
+        seal_look(n);
+    if (seal_is_open(n)) {
+        if (s->transit && !of_transit)
+            slog(SLOG_INFO,
+                 "seal-transit-address is set, and the seal is another one: "
+                 "confman seal migrate transit",
+                 "type=%s", of_file ? "static" : "shamir");
+        return;
+    }
+    buf_open(&why, &n->alloc);
+    seal_waits(n, &why);
+    if (why.len)
+        slog(SLOG_WARN, "secrets are sealed on this node", "waits_for=%s",
+             slog_quote(arena_text(&n->turn, buf_all(&why))));
+    buf_close(&why);
+}
+
+void seal_turn(struct node *n)
+{
+    struct secrets *s = n->secrets;
+    int64_t revision = kv_revision(n->machine.kv);
+    if ((revision == s->looked && !s->look) || n->stopping || transfer_loading(n))
+        return;
+    s->looked = revision;
+    int64_t seen = seen_now(n);
+    if (seen != s->seen) {
+        s->seen = seen;
+        changed(n);
+        s->look = true;
+    }
+    if (s->look)
+        s->sealed = seal_stored(n, SPAN(SECRET_SEAL)) && !seal_is_open(n);
+    s->look = false;
+    if (s->transit)
+        transit_turn(n);
+}
+
+void seal_sweep(struct node *n)
+{
+    if (n->secrets->transit && !n->stopping)
+        transit_sweep(n);
+}
+
 /* ---- state ---- */
+
+bool seal_is_sealed(const struct node *n)
+{
+    return n->secrets->sealed;
+}
+
+static void file_waits(struct node *n, struct buf *out)
+{
+    if (!seal_stored(n, SPAN(SECRET_SEAL))) {
+        if (n->secrets->transit)
+            buf_text(out, "whoever leads, who makes a seal with the transit");
+        else if (!n->params.seal_key_file[0])
+            buf_text(out, "a seal: start the members with seal-key-file or seal-transit-address, "
+                          "or confman seal init");
+    } else if (!n->params.seal_key_file[0]) {
+        buf_text(out, "the key file that seals: start this member with seal-key-file");
+    } else {
+        buf_text(out, "another key than that of seal-key-file, which does not open this seal: give "
+                      "the one that does, as seal-key-file or seal-key-file-previous");
+    }
+}
+
+void seal_waits(struct node *n, struct buf *out)
+{
+    const struct secrets *s = n->secrets;
+    struct secret_seal config;
+    enum err e = seal_config(n, &config);
+    if (seal_is_open(n))
+        return;
+    if (s->by_hand)
+        buf_text(out, "somebody who unseals it again: confman seal unseal");
+    else if (e == ERR_NOT_FOUND)
+        file_waits(n, out);
+    else if (e != ERR_OK)
+        buf_format(out, "a seal that can be read: %s", err_text(e));
+    else if (config.type == SECRET_SEAL_SHAMIR)
+        buf_format(out, "%lld of %lld shares: confman seal unseal",
+                   (long long)config.threshold - (long long)s->n_shares, (long long)config.shares);
+    else if (!s->transit)
+        buf_text(out, "the transit that seals: start this member with seal-transit-address, "
+                      "seal-transit-key and seal-transit-token-file");
+    else if (s->transit->why[0])
+        buf_format(out, "the transit that seals: %s", s->transit->why);
+    else
+        buf_format(out, "the transit that seals, at %s", n->params.seal_transit_address);
+}
+
+static struct span waits_text(struct node *n)
+{
+    struct buf b;
+    buf_open(&b, &n->alloc);
+    seal_waits(n, &b);
+    struct span out = arena_copy(&n->turn, buf_all(&b));
+    buf_close(&b);
+    return out;
+}
+
+/* Not the texts of others: this page asks nobody who they are. */
+void seal_health(struct node *n, struct buf *out)
+{
+    struct secret_seal config;
+    enum err e = seal_config(n, &config);
+    if (seal_is_open(n) || (!seal_stored(n, SPAN(SECRET_SEAL)) && !n->secrets->transit))
+        return;
+    buf_format(out, "secrets: sealed, by %s\n",
+               e == ERR_NOT_FOUND ? "a key file" : e == ERR_OK ? type_names[config.type] : "?");
+    if (n->secrets->transit && !n->secrets->by_hand)
+        buf_format(out, "transit: %s, status %d\n",
+                   n->secrets->transit->why[0] ? "tried again" : "asked",
+                   n->secrets->transit->status);
+}
+
 
 void seal_state(struct node *n, struct secret_answer *out)
 {
@@ -93,14 +262,18 @@ void seal_state(struct node *n, struct secret_answer *out)
     *out = (struct secret_answer){
         .sealed = e != ERR_OK && e != ERR_NOT_FOUND,
         .initialized = seal_stored(n, SPAN(SECRET_SEAL)) != NULL || n->secrets->n_keys,
-        .seal_type = n->secrets->n_keys ? "static" : "none",
+        .seal_type =
+            n->secrets->n_keys || seal_stored(n, SPAN(SECRET_SEAL)) ? "static" : "none",
         .progress = (int64_t)n->secrets->n_shares,
     };
-    if (config_of(n, &config) == ERR_OK) {
+    if (seal_config(n, &config) == ERR_OK) {
         out->seal_type = type_names[config.type];
         out->shares = config.shares;
         out->threshold = config.threshold;
+        if (config.type == SECRET_SEAL_TRANSIT && transit_ciphertext_good(config.sealed))
+            out->transit_key = transit_version(config.sealed);
     }
+    out->waits_for = waits_text(n);
     if (seal_keys_at(n, SPAN(SECRET_SEAL), &roots) == ERR_OK)
         out->root_keys = (int64_t)roots.n;
     rewrap_state(n, out);
@@ -126,7 +299,7 @@ static bool take_key(struct node *n, const struct secret_seal *config,
 enum err seal_take_key(struct node *n, const uint8_t key[CIPHER_KEY])
 {
     struct secret_seal config;
-    enum err e = config_of(n, &config);
+    enum err e = seal_config(n, &config);
     return e == ERR_OK && !take_key(n, &config, key) ? ERR_SHARE : e;
 }
 
@@ -159,12 +332,6 @@ static bool read_share(struct node *n, struct span text, uint8_t out[SECRET_SHAR
     return good;
 }
 
-static void forget_shares(struct secrets *s)
-{
-    cipher_wipe(s->shares, sizeof(s->shares));
-    s->n_shares = 0;
-}
-
 static enum err add_share(struct node *n, const struct secret_seal *config, struct span text)
 {
     struct secrets *s = n->secrets;
@@ -189,16 +356,18 @@ enum err seal_unseal(struct node *n, const struct secret_ask *a)
 {
     struct secret_seal config;
     struct secret_answer now;
-    enum err e = config_of(n, &config);
+    enum err e = seal_config(n, &config);
     if (a->reset)
         forget_shares(n->secrets);
     seal_state(n, &now);
-    if (e == ERR_NOT_FOUND && n->params.seal_key_file[0] && !n->secrets->n_keys)
+    if (e == ERR_NOT_FOUND && n->params.seal_key_file[0] && !n->secrets->n_keys) {
+        n->secrets->by_hand = false;
         return read_files(n) ? ERR_OK : ERR_SEALED;
+    }
     if (e != ERR_OK || !now.sealed || (a->reset && !a->data.len))
         return e == ERR_NOT_FOUND ? ERR_SEAL_NONE : e;
     if (config.type == SECRET_SEAL_TRANSIT) {
-        n->secrets->by_hand = false; /* it is tried again by itself */
+        seal_look(n);
         return ERR_OK;
     }
     return add_share(n, &config, a->data);
@@ -257,7 +426,7 @@ void seal_made(struct node *n, const struct secret_ask *a, uint8_t made[CIPHER_K
     struct secret_seal config;
     struct span *texts = ARENA_ARRAY(&n->turn, struct span, SECRET_SHARES_MAX);
     seal_forget(n);
-    if (config_of(n, &config) != ERR_OK || !take_key(n, &config, made))
+    if (seal_config(n, &config) != ERR_OK || !take_key(n, &config, made))
         slog(SLOG_WARN, "another seal was made at once", "type=shamir");
     make_shares(n, a, made, texts);
     cipher_wipe(made, CIPHER_KEY);

@@ -270,6 +270,7 @@ static void on_sweep(void *context)
     conn_sweep(n);
     listen_sweep(n);
     login_sweep(n);
+    seal_sweep(n);
     rewrap_sweep(n);
     vault_sweep(n);
     compactor_sweep(n);

@@ -12,7 +12,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 PARTS = ("door", "hostile", "full", "etcdctl", "npm", "rest", "gateway", "python", "stream",
          "tls", "http", "cli", "snapshot", "moving", "maintenance", "lock", "reflection",
-         "limits", "ui", "etcd_start", "login", "auth", "secret", "vault", "marker", "flag",
+         "limits", "ui", "etcd_start", "login", "auth", "secret", "vault", "marker", "seal", "flag",
          "flag_import", "flagd", "schema", "access", "oidc", "history", "draft", "audit", "import",
          "push", "client", "run", "docs")
 PART_SECONDS = 400

@@ -141,7 +141,21 @@ static enum err take_settings(struct reading *r, const json_t *body)
     return e == ERR_OK && custom ? take_custom(r, custom) : e;
 }
 
-/* INIT, UNSEAL. */
+/* Which seal there shall be; to shares it is an INIT that renews. */
+static enum err take_kind(struct reading *r, const json_t *body)
+{
+    struct secret_ask *a = r->ask;
+    const char *type = json_string_value(json_object_get(body, "type"));
+    if (type && strcmp(type, "shamir") == 0)
+        a->verb = SECRET_INIT;
+    else if (!type || (strcmp(type, "transit") != 0 && strcmp(type, "static") != 0))
+        return refuse(r, "type is transit, static or shamir");
+    a->renew = a->verb == SECRET_INIT;
+    a->to_file = !a->renew && strcmp(type, "static") == 0;
+    return ERR_OK;
+}
+
+/* INIT, UNSEAL, MIGRATE. */
 static enum err take_seal(struct reading *r, const json_t *body)
 {
     struct secret_ask *a = r->ask;
@@ -153,7 +167,9 @@ static enum err take_seal(struct reading *r, const json_t *body)
     if (share)
         a->data = arena_copy(r->arena, span_of(json_string_value(share),
                                                json_string_length(share)));
-    if (a->verb == SECRET_UNSEAL)
+    if (a->verb == SECRET_MIGRATE && take_kind(r, body) != ERR_OK)
+        return ERR_BAD_REQUEST;
+    if (a->verb != SECRET_INIT)
         return ERR_OK;
     a->shares = json_integer_value(json_object_get(body, "shares"));
     a->threshold = json_integer_value(json_object_get(body, "threshold"));
@@ -171,7 +187,8 @@ static enum err read_body(struct reading *r)
         return e; /* why would quote what is secret */
     if (r->ask->verb == SECRET_PUT || r->ask->verb == SECRET_PATCH)
         e = take_data(r, json_object_get(body, "data"));
-    else if (r->ask->verb == SECRET_INIT || r->ask->verb == SECRET_UNSEAL)
+    else if (r->ask->verb == SECRET_INIT || r->ask->verb == SECRET_UNSEAL ||
+             r->ask->verb == SECRET_MIGRATE)
         e = take_seal(r, body);
     else
         e = take_settings(r, body);
@@ -197,7 +214,9 @@ static const struct {
 } of_seal[] = { { REST_SEAL_PATH "init", SECRET_INIT },
                 { REST_SEAL_PATH "unseal", SECRET_UNSEAL },
                 { REST_SEAL_PATH "seal", SECRET_SEAL_UP },
-                { REST_SEAL_PATH "rotate", SECRET_ROTATE_ROOT } };
+                { REST_SEAL_PATH "rotate", SECRET_ROTATE_ROOT },
+                { REST_SEAL_PATH "migrate", SECRET_MIGRATE },
+                { REST_SEAL_PATH "rewrap", SECRET_REWRAP } };
 
 static enum err read_of_seal(struct reading *r)
 {
@@ -205,9 +224,12 @@ static enum err read_of_seal(struct reading *r)
     while (i < n && !span_is(r->http->path, of_seal[i].path))
         i++;
     if (i == n)
-        return refuse(r, "what is done to the seal is init, unseal, seal or rotate");
+        return refuse(r, "what is done to the seal is init, unseal, seal, rotate, migrate or "
+                         "rewrap");
     r->ask->verb = of_seal[i].verb;
-    return r->http->body.len || r->ask->verb == SECRET_INIT ? read_body(r) : ERR_OK;
+    bool wants_body = r->ask->verb == SECRET_INIT || r->ask->verb == SECRET_MIGRATE;
+    return (r->http->body.len && r->ask->verb != SECRET_REWRAP) || wants_body ? read_body(r)
+                                                                              : ERR_OK;
 }
 
 static enum err read_verb(struct reading *r, bool of_one)
@@ -253,7 +275,8 @@ void rest_secret_request(const struct secret_ask *a, struct arena *arena, struct
         range->key = secret_seal_key(a->name_space, arena);
     if (a->verb == SECRET_SETTINGS_GET || a->verb == SECRET_SETTINGS_PUT)
         range->key = secret_settings_key(a->name_space, arena);
-    if (a->verb == SECRET_INIT || a->verb == SECRET_SEAL_UP || a->verb == SECRET_ROTATE_ROOT)
+    if (a->verb == SECRET_INIT || a->verb == SECRET_SEAL_UP || a->verb == SECRET_ROTATE_ROOT ||
+        a->verb == SECRET_MIGRATE || a->verb == SECRET_REWRAP)
         range->key = SPAN(SECRET_SEAL);
     if (a->verb == SECRET_NAMESPACES) {
         range->key = SPAN(SECRET_SETTINGS);
@@ -406,6 +429,12 @@ static void write_status(struct jsonw *w, const struct secret_answer *a)
     number(w, "progress", a->progress);
     number(w, "root_keys", a->root_keys);
     number(w, "rewrap_waiting", (int64_t)a->n_waiting);
+    if (a->transit_key)
+        number(w, "transit_key_version", a->transit_key);
+    if (a->waits_for.len) {
+        jsonw_name(w, "waits_for");
+        jsonw_text(w, a->waits_for);
+    }
     if (a->working_on.len) {
         jsonw_name(w, "rewrapping");
         jsonw_text(w, a->working_on);
@@ -428,6 +457,8 @@ static void write_answer(struct jsonw *w, const struct secret_answer *a)
     case SECRET_UNSEAL:
     case SECRET_SEAL_UP:
     case SECRET_ROTATE_ROOT:
+    case SECRET_MIGRATE:
+    case SECRET_REWRAP:
         write_status(w, a);
         break;
     case SECRET_LIST:

@@ -166,6 +166,8 @@ enum secret_verb {
     SECRET_UNSEAL,  /* with a share, or as at the start */
     SECRET_SEAL_UP, /* this node forgets the seal's key */
     SECRET_ROTATE_ROOT,
+    SECRET_MIGRATE, /* to a key file or a transit; to shares: INIT that renews */
+    SECRET_REWRAP,  /* the seal's key, sealed anew by the transit */
 };
 
 struct secret_ask {
@@ -187,6 +189,7 @@ struct secret_ask {
     bool must_exist;           /* CONFIGURE: there must be a secret */
     int64_t shares, threshold; /* INIT */
     bool renew;                /* INIT */
+    bool to_file;              /* MIGRATE; else to the transit */
     bool reset; /* UNSEAL: forget shares that came before. data: the share, as text */
 };
 
@@ -206,6 +209,8 @@ struct secret_answer {
     const char *seal_type;
     int64_t shares, threshold, progress; /* progress: shares that have come */
     int64_t root_keys;                   /* that are kept; the last one seals */
+    int64_t transit_key;   /* the version of its key that seals; 0: it is no transit's seal */
+    struct span waits_for; /* "": it is not sealed */
     size_t n_waiting;       /* namespaces and keys of transit that a rotation has yet to finish */
     struct span working_on; /* one of them, on the leader */
     uint64_t rewrapped;     /* by this node since its start */

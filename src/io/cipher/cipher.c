@@ -137,6 +137,45 @@ enum err cipher_key_file(const char *path, uint8_t key[CIPHER_KEY], char *why)
     return wrong ? ERR_BAD_REQUEST : ERR_OK;
 }
 
+static const char *read_line(int fd, char *out, size_t max)
+{
+    struct stat st;
+    size_t len = 0;
+    ssize_t n;
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
+        return "this is no file:";
+    if (st.st_mode & S_IRWXO)
+        return "everybody may use it (chmod 600):";
+    while (len < max && (n = read(fd, out + len, max - len)) > 0)
+        len += (size_t)n;
+    const char *end = memchr(out, '\n', len);
+    size_t line = end ? (size_t)(end - out) : len;
+    if (line && out[line - 1] == '\r')
+        line--;
+    bool fits = line < max;
+    cipher_wipe(out + (fits ? line : 0), max - (fits ? line : 0));
+    return !fits ? "its first line is too long:" : line ? NULL : "its first line is empty:";
+}
+
+enum err cipher_text_file(const char *path, char *out, size_t max, char *why)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    const char *wrong = fd < 0 ? "cannot open" : read_line(fd, out, max);
+    if (fd >= 0)
+        close(fd);
+    if (wrong)
+        snprintf(why, CIPHER_WHY_MAX, "%s %.200s", wrong, path);
+    return wrong ? ERR_BAD_REQUEST : ERR_OK;
+}
+
+int64_t cipher_file_stamp(const char *path)
+{
+    struct stat st;
+    if (stat(path, &st) != 0)
+        return 0;
+    return (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec + (int64_t)st.st_ino;
+}
+
 /* ---- memory ---- */
 
 static size_t whole_pages(size_t size)

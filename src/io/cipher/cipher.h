@@ -29,6 +29,13 @@ void cipher_wipe(void *data, size_t len); /* the compiler does not leave it out 
  * it. */
 enum err cipher_key_file(const char *path, uint8_t key[CIPHER_KEY], char *why) MUST_CHECK;
 
+/* The first line of a file, as a text of up to max - 1 bytes: what is shown to another server.
+ * ERR_BAD_REQUEST with the reason: it cannot be read, has no line, or a longer one, or everybody
+ * may read it (its owner's group may: programs that fetch such texts for others need that). */
+enum err cipher_text_file(const char *path, char *out, size_t max, char *why) MUST_CHECK;
+/* Another number after every change of the file; 0: it is not there. */
+int64_t cipher_file_stamp(const char *path);
+
 /* Zeroed pages that are in no core dump, and, if the system lets us, are never swapped out. Given
  * back wiped. */
 void *cipher_pages(size_t size);

@@ -1,13 +1,47 @@
 #include "io/fetch/fetch.h"
 #include <curl/curl.h>
+#include <malloc.h>
+#include <openssl/ssl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include "base/check.h"
 #include "base/version.h"
 
+/* ---- memory: requests and answers pass through libcurl, and there are keys in them ---- */
+
+static void wiping_free(void *p)
+{
+    if (p)
+        mem_wipe(p, malloc_usable_size(p));
+    free(p);
+}
+
+static void *wiping_realloc(void *p, size_t size)
+{
+    size_t old = p ? malloc_usable_size(p) : 0;
+    void *out = malloc(size);
+    if (out && p) {
+        memcpy(out, p, old < size ? old : size);
+        wiping_free(p);
+    }
+    return out;
+}
+
 void fetch_prepare(void)
 {
-    CHECK(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK);
+    CHECK(curl_global_init_mem(CURL_GLOBAL_DEFAULT, malloc, wiping_free, wiping_realloc, strdup,
+                               calloc) == CURLE_OK);
 }
+
+/* OpenSSL keeps what it has decrypted last, unless it is told not to. */
+static CURLcode on_tls(CURL *c, void *context, void *unused)
+{
+    (void)c, (void)unused;
+    SSL_CTX_set_options(context, SSL_OP_CLEANSE_PLAINTEXT);
+    return CURLE_OK;
+}
+
+/* ---- requests ---- */
 
 static bool is_near(const char *host)
 {
@@ -40,6 +74,24 @@ static size_t take(char *data, size_t one, size_t n, void *context)
     return one * n;
 }
 
+static int goes_on(void *context, curl_off_t a, curl_off_t b, curl_off_t d, curl_off_t e)
+{
+    const struct fetch *f = context;
+    (void)a, (void)b, (void)d, (void)e;
+    return atomic_load(f->stop);
+}
+
+/* The list is to be given back. */
+static struct curl_slist *set_headers(CURL *c, const struct fetch *f)
+{
+    struct curl_slist *list = f->json ? curl_slist_append(NULL, "Content-Type: application/json")
+                                      : NULL;
+    for (size_t i = 0; i < f->n_headers; i++)
+        list = curl_slist_append(list, f->headers[i]);
+    curl_easy_setopt(c, CURLOPT_HTTPHEADER, list);
+    return list;
+}
+
 static void set_up(CURL *c, struct fetch *f, char *error)
 {
     curl_easy_setopt(c, CURLOPT_URL, f->url);
@@ -55,8 +107,16 @@ static void set_up(CURL *c, struct fetch *f, char *error)
     curl_easy_setopt(c, CURLOPT_FORBID_REUSE, 1L);
     if (f->ca_file && f->ca_file[0])
         curl_easy_setopt(c, CURLOPT_CAINFO, f->ca_file);
-    if (f->form)
-        curl_easy_setopt(c, CURLOPT_POSTFIELDS, f->form);
+    if (f->form || f->json)
+        curl_easy_setopt(c, CURLOPT_POSTFIELDS, f->json ? f->json : f->form);
+    curl_easy_setopt(c, CURLOPT_SSL_CTX_FUNCTION, on_tls);
+    if (strncmp(f->url, "http:", 5) == 0)
+        curl_easy_setopt(c, CURLOPT_PROXY, ""); /* what goes to this machine stays on it */
+    if (f->stop) {
+        curl_easy_setopt(c, CURLOPT_NOPROGRESS, 0L);
+        curl_easy_setopt(c, CURLOPT_XFERINFOFUNCTION, goes_on);
+        curl_easy_setopt(c, CURLOPT_XFERINFODATA, f);
+    }
 }
 
 enum err fetch_do(struct fetch *f)
@@ -71,9 +131,11 @@ enum err fetch_do(struct fetch *f)
     CURL *c = curl_easy_init();
     CHECK(c != NULL);
     set_up(c, f, error);
+    struct curl_slist *headers = set_headers(c, f);
     CURLcode e = curl_easy_perform(c);
     curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &status);
     curl_easy_cleanup(c);
+    curl_slist_free_all(headers);
     f->status = (int)status;
     if (e == CURLE_OK)
         return ERR_OK;
@@ -81,6 +143,8 @@ enum err fetch_do(struct fetch *f)
         snprintf(f->why, FETCH_WHY_MAX, "the answer has more than %zu bytes", f->bytes_max);
         return ERR_BODY_TOO_LARGE;
     }
+    if (e == CURLE_ABORTED_BY_CALLBACK)
+        return ERR_STOPPED;
     snprintf(f->why, FETCH_WHY_MAX, "%.250s", error[0] ? error : curl_easy_strerror(e));
     return ERR_IO;
 }
