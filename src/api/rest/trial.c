@@ -8,10 +8,12 @@ struct trial {
     uint8_t type; /* enum kv_type */
 };
 
-static enum err read_members(const struct jdoc *body, struct arena *arena, struct trial *t,
-                             const char **detail)
+static enum err read_members(const struct jdoc *body, struct arena *arena,
+                             struct rest_call *call, const char **detail)
 {
+    struct trial *t = call->trial;
     struct buf b;
+    const char *member, *why;
     bool object = jdoc_is(body, JDOC_OBJECT);
     const struct jdoc *schema = object ? jdoc_member(body, SPAN("schema")) : NULL;
     const struct jdoc *value = object ? jdoc_member(body, SPAN("value")) : NULL;
@@ -22,9 +24,10 @@ static enum err read_members(const struct jdoc *body, struct arena *arena, struc
     jdoc_write(schema, &b);
     t->schema = arena_copy(arena, buf_all(&b));
     buf_close(&b);
-    return change_value(value, jdoc_member(body, SPAN("type")), arena, &t->value, &t->type, detail)
-               ? ERR_OK
-               : ERR_BAD_REQUEST;
+    const struct jdoc *type = jdoc_member(body, SPAN("type"));
+    if (change_value(value, type, arena, &t->value, &t->type, &member, &why))
+        return ERR_OK;
+    return member_fault(&call->faults, member, why, arena, detail);
 }
 
 enum err trial_read(struct span text, struct arena *arena, struct rest_call *call,
@@ -32,11 +35,10 @@ enum err trial_read(struct span text, struct arena *arena, struct rest_call *cal
 {
     struct jdoc *body;
     struct jdoc_fault fault = { "it is too large", 0 };
-    struct trial *t = ARENA_NEW(arena, struct trial);
-    call->trial = t;
+    call->trial = ARENA_NEW(arena, struct trial);
     enum err e = jdoc_read(text, arena, &body, &fault);
     *detail = fault.why;
-    return e == ERR_OK ? read_members(body, arena, t, detail) : e;
+    return e == ERR_OK ? read_members(body, arena, call, detail) : e;
 }
 
 static void tell(enum err e, const struct schema_report *report, const char *detail,
