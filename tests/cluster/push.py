@@ -2,6 +2,8 @@
 under them: every subscriber must hear every publication, once, wherever it goes on.
 
     push.py [--clients N] [--rate N] [--seconds S] [--kills K]
+    push.py --storm         2,000 subscribers are cut off at once: they come back paced by the
+                            server, those that do as they are told and those that do not
     push.py --measure       prints figures, for a quiet machine: see docs/performance.md
 
 The subscribers are those of tests/push. Then who runs what is asked of every node, by curl.
@@ -97,10 +99,27 @@ def who_runs_what(cluster, options):
     idle.wait()
 
 
+def storm():
+    """What a second takes is bounded by subscribe-rate, and nobody misses anything."""
+    rate, clients = 200, 2000
+    with Cluster(3, args=("--subscribe-rate", str(rate))) as cluster:
+        for words in ((), ("--rude",)):
+            told = load(cluster.members.values(), "--clients", clients, "--rate", 20, "--seconds",
+                        10, "--cut", 1, *words)
+            print(" ".join("%s=%s" % pair for pair in told.items()))
+            for name in ("missed", "repeated", "behind", "failed"):
+                expect("%s is none %s" % (name, words), told[name] == "0", told)
+            expect("all were cut", int(told["broken"]) >= clients, told)
+            # A second's worth at once, and one for the second itself.
+            expect("they are paced", int(told["most_back_in_a_second"]) <= 3 * 2 * rate * 1.1, told)
+            expect("they come back", int(told["all_back_ms"]) < 15000, told)
+        expect("who comes too soon is refused", int(told["refused"]) > clients / 2, told)
+
+
 def load(members, *words):
     command = [SUBSCRIBERS, "--port", ",".join(str(m.port) for m in members), *map(str, words)]
     out = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-    return dict(w.split("=") for w in out.splitlines()[-1].split())
+    return dict(w.split("=") for line in out.splitlines()[1:] for w in line.split())
 
 
 def cpu_seconds(members):
@@ -145,13 +164,17 @@ def main():
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--kills", type=int, default=2)
     parser.add_argument("--measure", action="store_true")
+    parser.add_argument("--storm", action="store_true")
     options = parser.parse_args()
     if options.measure:
         measure()
         return
-    with Cluster(3, args=("--subscribe-rate", "1000")) as cluster:
-        publish(cluster, options)
-        who_runs_what(cluster, options)
+    if options.storm:
+        storm()
+    else:
+        with Cluster(3, args=("--subscribe-rate", "1000")) as cluster:
+            publish(cluster, options)
+            who_runs_what(cluster, options)
     print("%d passed, %d failed" % (passed, failed))
     sys.exit(1 if failed else 0)
 

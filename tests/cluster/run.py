@@ -27,7 +27,7 @@ PARTS = {
     "json_door": (None, [""]),
     "library": (None, ["--rounds 5"]),
     "auth": ("", [""]),
-    "push": ("--clients 300 --rate 40 --seconds 3 --kills 1", ["--seconds {s} --kills 20"]),
+    "push": ("--clients 300 --rate 40 --seconds 3 --kills 1", ["--seconds {s} --kills 20", "--storm"]),
     "corrupt": (None, [""]),
     "upgrade": (None, [""]),
     "failover": (None, ["--rounds 20", "--nodes 5 --rounds 20"]),

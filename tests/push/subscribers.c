@@ -1,12 +1,15 @@
 /* subscribers: many WebSocket subscribers, spread over servers, and one publisher:
  *
  *   subscribers --port P[,P...] [--clients N] [--rate N] [--seconds S] [--idle]
+ *               [--cut S [--rude]]
  *
  * The publisher PUTs a config N times a second at the first port; its value says which publication
  * it is and when it was sent. Every subscriber acknowledges what it hears and, when its connection
  * breaks, goes to the next port with the last revision it has. At the end every one must have heard
  * every publication. Prints "name=value" words. --idle: they subscribe, "ready" is printed, and
- * they stay until standard input ends. One thread. */
+ * they stay until standard input ends. --cut: after so many seconds all close their connections at
+ * once, and come back when the server has told them to (reconnect_ms of welcome, Retry-After);
+ * --rude: they come back at once, and again 10 ms after each refusal. One thread. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -22,7 +25,7 @@
 #include "base/check.h"
 
 enum { CLIENTS_MAX = 50000, PORTS_MAX = 8, EVENTS = 256, OPENING_MAX = 100, WAIT_MS = 100 };
-enum { LATENCIES_MAX = 4 << 20, GIVE_UP_S = 30 };
+enum { LATENCIES_MAX = 4 << 20, GIVE_UP_S = 30, WINDOW_US = 1000000, RUDE_US = 10000 };
 
 enum state { WAITING, OPENING, SUBSCRIBING, HEARING };
 
@@ -31,6 +34,7 @@ struct client {
     enum state state;
     size_t port;
     int64_t again_us; /* WAITING: when to try */
+    int64_t reconnect_us; /* what the server has told */
     int64_t revision, heard; /* highest; the newest publication */
     struct buf in;
 };
@@ -38,8 +42,8 @@ struct client {
 static struct {
     int ports[PORTS_MAX];
     size_t n_ports, n, opening, hearing;
-    double rate, seconds;
-    bool idle;
+    double rate, seconds, cut;
+    bool idle, rude;
     struct client *clients;
     struct alloc heap;
     int epoll, publisher;
@@ -48,6 +52,8 @@ static struct {
     bool asked; /* a PUT is on its way */
     int64_t missed, repeated, broken, refused, latencies, failed;
     uint32_t *latency;
+    /* since they were cut: */
+    int64_t cut_us, back_us, window_us, in_window, most_in_window;
 } all;
 
 static int64_t clock_us(void)
@@ -136,12 +142,47 @@ static void begin(struct client *c)
     send_all(c->fd, SPAN(request));
 }
 
+/* The server is not spared then. */
+static size_t opening_max(void)
+{
+    return all.cut_us ? all.n : OPENING_MAX;
+}
+
 static void open_some(void)
 {
     int64_t now = clock_us();
-    for (size_t i = 0; i < all.n && all.opening < OPENING_MAX; i++)
+    for (size_t i = 0; i < all.n && all.opening < opening_max(); i++)
         if (all.clients[i].state == WAITING && all.clients[i].again_us <= now)
             begin(&all.clients[i]);
+}
+
+static int64_t number_behind(struct span text, const char *name, int64_t otherwise)
+{
+    const char *at = memmem(text.data, text.len, name, strlen(name));
+    return at ? strtoll(at + strlen(name), NULL, 10) : otherwise;
+}
+
+static void refused(struct client *c)
+{
+    int64_t after_s = number_behind(buf_all(&c->in), "retry-after: ", 1);
+    all.refused++;
+    c->port = (c->port + all.n_ports - 1) % all.n_ports; /* the same again */
+    broke(c, all.rude ? RUDE_US : after_s * 1000000 - rand() % 1000000);
+}
+
+/* How many a second come back at most. */
+static void count_back(void)
+{
+    int64_t now = clock_us();
+    if (!all.cut_us)
+        return;
+    if (now - all.window_us >= WINDOW_US) {
+        all.window_us = now;
+        all.in_window = 0;
+    }
+    all.in_window++;
+    all.most_in_window = all.in_window > all.most_in_window ? all.in_window : all.most_in_window;
+    all.back_us = now;
 }
 
 /* False: the answer's head is not whole. */
@@ -151,11 +192,10 @@ static bool opened(struct client *c)
     if (!end)
         return false;
     if (memcmp(c->in.data, "HTTP/1.1 101", 12) != 0) {
-        all.refused++;
-        c->port = (c->port + all.n_ports - 1) % all.n_ports; /* the same again */
-        broke(c, 1000000 + rand() % 1000000);
+        refused(c);
         return false;
     }
+    count_back();
     buf_consume(&c->in, (size_t)(end - c->in.data) + 4);
     c->state = SUBSCRIBING;
     say(c, "{\"type\":\"hello\",\"client\":\"load\",\"instance\":\"%d\"}", (int)(c - all.clients));
@@ -165,12 +205,6 @@ static bool opened(struct client *c)
     else
         say(c, "{\"type\":\"subscribe\",\"id\":1,\"prefix\":\"push/\"}");
     return true;
-}
-
-static int64_t number_behind(struct span text, const char *name, int64_t otherwise)
-{
-    const char *at = memmem(text.data, text.len, name, strlen(name));
-    return at ? strtoll(at + strlen(name), NULL, 10) : otherwise;
 }
 
 static void hear(struct client *c, struct span text)
@@ -191,6 +225,7 @@ static void hear(struct client *c, struct span text)
             all.latency[all.latencies++] = (uint32_t)(clock_us() - sent_us);
         say(c, "{\"type\":\"ack\",\"revision\":%lld}", (long long)revision);
     }
+    c->reconnect_us = number_behind(text, "\"reconnect_ms\":", c->reconnect_us / 1000) * 1000;
     if (!memmem(text.data, text.len, "{\"type\":\"welcome\"", 17))
         c->revision = revision > c->revision ? revision : c->revision;
 }
@@ -224,7 +259,7 @@ static void on_client(struct client *c)
         return;
     if (got <= 0) {
         all.broken++;
-        broke(c, rand() % 200000);
+        broke(c, all.rude ? 0 : c->reconnect_us);
         return;
     }
     buf_put(&c->in, room, (size_t)got);
@@ -234,6 +269,18 @@ static void on_client(struct client *c)
         ;
     if (!c->in.len)
         buf_close(&c->in);
+}
+
+static void cut_all(void)
+{
+    all.cut_us = all.window_us = clock_us();
+    for (size_t i = 0; i < all.n; i++) {
+        struct client *c = &all.clients[i];
+        if (c->state != HEARING)
+            continue;
+        all.broken++;
+        broke(c, all.rude ? 0 : c->reconnect_us);
+    }
 }
 
 /* ---- the publisher ---- */
@@ -338,6 +385,9 @@ static int report(bool complete, double seconds)
            (long long)all.latencies, at_share(0.5), at_share(0.99), at_share(1),
            (long long)all.missed, (long long)all.repeated, (long long)silent,
            (long long)all.broken, (long long)all.refused, (long long)all.failed);
+    if (all.cut_us)
+        printf("most_back_in_a_second=%lld all_back_ms=%lld\n", (long long)all.most_in_window,
+               (long long)(all.back_us - all.cut_us) / 1000);
     return complete && !all.missed && !all.repeated ? 0 : 1;
 }
 
@@ -363,6 +413,8 @@ static int run(void)
     while (clock_us() < all.end_us || all.asked) {
         if (!all.asked && clock_us() >= all.next_us && clock_us() < all.end_us)
             publish();
+        if (all.cut > 0 && !all.cut_us && clock_us() - began >= (int64_t)(all.cut * 1e6))
+            cut_all();
         turn(all.asked || all.next_us - clock_us() > 1000 ? 1 : 0);
     }
     double seconds = (double)(clock_us() - began) / 1e6;
@@ -385,6 +437,10 @@ int main(int argc, char **argv)
         bool has = i + 1 < argc;
         if (strcmp(argv[i], "--idle") == 0)
             all.idle = true;
+        else if (strcmp(argv[i], "--rude") == 0)
+            all.rude = true;
+        else if (has && strcmp(argv[i], "--cut") == 0)
+            all.cut = atof(argv[++i]);
         else if (has && strcmp(argv[i], "--port") == 0)
             read_ports(argv[++i]);
         else if (has && strcmp(argv[i], "--clients") == 0)
@@ -396,7 +452,7 @@ int main(int argc, char **argv)
     }
     if (!all.n_ports || !all.n || all.n > CLIENTS_MAX || all.rate <= 0) {
         fprintf(stderr, "subscribers --port P[,P...] [--clients N] [--rate N] [--seconds S] "
-                        "[--idle]\n");
+                        "[--idle] [--cut S [--rude]]\n");
         return 2;
     }
     setrlimit(RLIMIT_NOFILE, &files);
