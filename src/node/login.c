@@ -299,11 +299,12 @@ bool login_cookie(const struct http_request *head, const char *name, struct span
     return false;
 }
 
-/* The token that the page's login left with the browser: of requests that the page itself makes. */
+/* The token that the page's login left with the browser: of requests that the page itself makes,
+ * which are never those of a form. */
 static bool find_cookie(const struct call *call, const struct http_request *head, struct span *said)
 {
     return !call->method && gateway_same_place(head, call->conn->tls != NULL) &&
-           login_cookie(head, REST_SESSION_COOKIE "=", said);
+           !rest_is_form(head) && login_cookie(head, REST_SESSION_COOKIE "=", said);
 }
 
 /* etcd's metadata: "token", or "authorization" with or without "Bearer". */

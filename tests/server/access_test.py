@@ -179,6 +179,13 @@ class AccessTest(unittest.TestCase):
             self.ask("PUT", "config/app/s?environment=test", {"value": "y"},
                      403 if foreign.startswith("origin") else 401,
                      args=(*session, "-H", foreign), user=None)
+        # What a form of a page could send is nobody's, even from the same place.
+        change = b'{"changes": [{"key": "a", "environment": "prod", "value": 1}]}'
+        for kind, status in (("text/plain", 401), ("application/x-www-form-urlencoded", 401),
+                             ("multipart/form-data; boundary=x", 401), ("application/json", 403)):
+            a = curl(self.node.url + "/v1/txn", *session, "-H", "content-type: " + kind,
+                     body=change)
+            self.assertEqual(a.status, status, kind)
         # Neither etcd's doors nor a bearer's place take a cookie.
         a = curl(self.node.url + "/v3/kv/range", *session, body=b'{"key": "YQ=="}')
         self.assertGreaterEqual(a.status, 400)

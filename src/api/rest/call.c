@@ -189,13 +189,28 @@ void conditions_txn(struct rest_call *c, struct span key, struct kv_op write, st
 
 /* ---- routes ---- */
 
+static bool is_type(struct span type, const char *name)
+{
+    size_t n = 0;
+    while (n < type.len && type.data[n] != ';' && type.data[n] != ' ')
+        n++;
+    return http_is_word(span_of(type.data, n), name);
+}
+
+bool rest_is_form(const struct http_request *r)
+{
+    struct span type;
+    return http_header_find(r, "content-type", &type) &&
+           (is_type(type, "application/x-www-form-urlencoded") ||
+            is_type(type, "multipart/form-data") || is_type(type, "text/plain"));
+}
+
+/* curl says that a body is a form's unless it is told otherwise; a form of a page cannot PUT. */
 bool rest_is_json(const struct http_request *r)
 {
-    struct span type, json = SPAN("application/json");
-    if (!http_header_find(r, "content-type", &type))
-        return true;
-    return span_starts(type, json) &&
-           (type.len == json.len || type.data[json.len] == ';' || type.data[json.len] == ' ');
+    struct span type;
+    return !http_header_find(r, "content-type", &type) || is_type(type, "application/json") ||
+           (span_is(r->method, "PUT") && is_type(type, "application/x-www-form-urlencoded"));
 }
 
 static enum err config_put(struct parsing *p, struct span key)

@@ -341,6 +341,9 @@ TEST(rest_bodies_that_are_refused)
     EXPECT(ask_if(&d, "content-type", "application/json; charset=utf-8", "PUT", "/v1/config/k",
                   "{\"value\":1}") == 201);
     EXPECT(ask_if(&d, "x", "none", "PUT", "/v1/config/k", "{\"value\":1}") == 200);
+    /* As curl says it, which no form of a page can: one cannot PUT. */
+    EXPECT(ask_if(&d, "content-type", "application/x-www-form-urlencoded", "PUT", "/v1/config/k",
+                  "{\"value\":1}") == 200);
     EXPECT(drive_close(&d));
 }
 
