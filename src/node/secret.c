@@ -77,33 +77,45 @@ static void answer_list(struct call *call, const struct kv_range_result *range)
     answer(call, &a);
 }
 
+/* What stands below a root, in order. */
+static size_t names_below(struct node *n, const char *root, struct span **out, bool *more)
+{
+    struct span all = span_text(root);
+    struct kv_range range = { .key = all,
+                              .range_end = kv_prefix_end(all, &n->turn),
+                              .limit = SECRET_NAMESPACES_MAX,
+                              .keys_only = true };
+    struct kv_range_result r;
+    enum err e = kv_range(n->machine.kv, &range, &n->turn, &r);
+    CHECK(e == ERR_OK);
+    *out = ARENA_ARRAY(&n->turn, struct span, r.n + 1);
+    for (size_t i = 0; i < r.n; i++)
+        (*out)[i] = span_from(kv_key(r.items[i]), all.len);
+    *more = *more || r.more;
+    return r.n;
+}
+
 /* Every namespace that has a key or settings, and the one of requests which name none. */
 static void answer_namespaces(struct call *call)
 {
-    static const char *const roots[] = { SECRET_SEAL "/", SECRET_SETTINGS };
     struct node *n = call->node;
-    struct span *names = ARENA_ARRAY(&n->turn, struct span, 2 * SECRET_NAMESPACES_MAX + 1);
-    struct secret_answer a = { .names = names };
+    struct secret_answer a = { 0 };
+    struct span *keys, *settings, name;
+    size_t n_keys = names_below(n, SECRET_SEAL "/", &keys, &a.more), k = 0;
+    size_t n_settings = names_below(n, SECRET_SETTINGS, &settings, &a.more), s = 0;
+    struct span *names = ARENA_ARRAY(&n->turn, struct span, n_keys + n_settings + 1);
     names[a.n_names++] = SPAN(SECRET_NAMESPACE);
-    for (size_t i = 0; i < 2; i++) {
-        struct span root = span_text(roots[i]);
-        struct kv_range range = { .key = root,
-                                  .range_end = kv_prefix_end(root, &n->turn),
-                                  .limit = SECRET_NAMESPACES_MAX,
-                                  .keys_only = true };
-        struct kv_range_result r;
-        enum err e = kv_range(n->machine.kv, &range, &n->turn, &r);
-        CHECK(e == ERR_OK);
-        for (size_t k = 0; k < r.n; k++) {
-            struct span name = span_from(kv_key(r.items[k]), root.len);
-            size_t at = 0;
-            while (at < a.n_names && !span_equal(names[at], name))
-                at++;
-            if (at == a.n_names)
-                names[a.n_names++] = name;
-        }
-        a.more = a.more || r.more;
+    while (k < n_keys || s < n_settings) {
+        int order = k == n_keys       ? 1
+                    : s == n_settings ? -1
+                                      : span_compare(keys[k], settings[s]);
+        name = order <= 0 ? keys[k] : settings[s];
+        k += order <= 0;
+        s += order >= 0;
+        if (!span_is(name, SECRET_NAMESPACE))
+            names[a.n_names++] = name;
     }
+    a.names = names;
     answer(call, &a);
 }
 
