@@ -91,7 +91,8 @@ struct span change_pointer(const struct change_call *c, size_t at, const char *m
  * is not the one asked for; a key that comes twice. */
 void change_sort(struct change_call *c, struct arena *arena); /* by key */
 void change_settle(struct change_call *c, const struct kv *kv, struct arena *arena);
-/* After that: faults, nothing to do, and too much at once are answered here; else *writes, and call->request is the transaction. */
+/* After that: faults, nothing to do, and too much at once are answered here; else *writes, and
+ * call->request is the transaction. */
 void change_decide(struct rest_call *call, const struct kv *kv, struct arena *arena,
                    struct rest_answer *out, bool *writes);
 /* The answer to a dry run. */
