@@ -101,6 +101,7 @@ const publish = (item, type, text) =>
         : `: from then on ${item.environment} has its own and does not follow ${item.from}`,
     change: (version) =>
       changeOf({ environment: item.environment, key: item.key }, type, text, version),
+    dry: () => call("PUT", urlOf(item.key, item.environment, "&dry_run=true"), bodyOf(type, text)),
     read: () => own(item.key, item.environment),
     audience: { key: item.key, environment: item.environment },
     puts: canConfig("put", item.environment, item.key),

@@ -72,7 +72,13 @@ export function deliveries(root, parameters) {
     Object.entries(KINDS).map(([v, t]) => h("option", { value: v }, t)),
   );
   const text = h("input", { spellcheck: "false", class: "mono" }),
-    client = h("input", { spellcheck: "false" });
+    client = h("input", { spellcheck: "false", value: parameters.get("client") });
+  const which = h(
+    "select",
+    {},
+    ["", ...Object.keys(STATES)].map((s) => h("option", { value: s }, s || "any")),
+  );
+  which.value = parameters.get("state") || "";
   const textField = field("Key or prefix", text);
   kind.value = parameters.get("key") ? "key" : "";
   text.value = parameters.get("key") || "";
@@ -101,6 +107,7 @@ export function deliveries(root, parameters) {
       field("About", kind),
       textField,
       field("Client", client, "Left empty, all of them."),
+      field("State", which),
     ),
     stats,
     h(
@@ -135,7 +142,12 @@ export function deliveries(root, parameters) {
   async function page(token) {
     const about = kind.value && (text.value || kind.value !== "key");
     const where = about ? { [kind.value]: text.value, environment } : {};
-    const rest = queryOf({ limit: PAGE, client: client.value, page_token: token });
+    const rest = queryOf({
+      limit: PAGE,
+      client: client.value,
+      state: which.value,
+      page_token: token,
+    });
     return get(`/v1/deliveries?${rest}&${new URLSearchParams(where)}`);
   }
   async function read() {
@@ -181,7 +193,7 @@ export function deliveries(root, parameters) {
         EVERY_MS,
       );
   }
-  for (const x of [kind, text, client]) x.addEventListener("change", read);
+  for (const x of [kind, text, client, which]) x.addEventListener("change", read);
   textField.hidden = kind.value === "";
   return () => ((stopped = true), clearTimeout(timer));
 }

@@ -41,7 +41,7 @@ function middle(x, y) {
   let i = 0,
     j = 0;
   while (i < x.length || j < y.length) {
-    if (i < x.length && j < y.length && x[i] === y[j]) out.push([" ", x[i]]), i++, j++;
+    if (i < x.length && j < y.length && x[i] === y[j]) (out.push([" ", x[i]]), i++, j++);
     else if (i < x.length && (j === y.length || common[(i + 1) * w + j] >= common[i * w + j + 1]))
       out.push(["-", x[i++]]);
     else out.push(["+", y[j++]]);

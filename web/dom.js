@@ -67,9 +67,12 @@ export function field(label, input, hint) {
 
 // A modal dialog. submit may throw: its words are shown and the dialog stays. Resolves with what
 // submit gave, or undefined when it was left. other: {action, submit}, another way to end it.
-export function dialog({ title, body, action, submit, other, danger, wide, cancel = "Cancel" }) {
+// begun(go, second): told of the two buttons.
+export function dialog(of) {
+  const { title, body, action, submit, other, danger, wide, cancel = "Cancel", begun } = of;
   return new Promise((resolve) => {
-    let result;
+    let result,
+      busy = false;
     const problem = h("div", { class: "problem", role: "alert", hidden: true });
     const go =
       action && h("button", { type: "submit", class: danger ? "danger" : "primary" }, action);
@@ -93,8 +96,9 @@ export function dialog({ title, body, action, submit, other, danger, wide, cance
       ),
     );
     async function send(how) {
-      if (go.disabled) return;
-      go.disabled = true;
+      const pressed = how === submit ? go : second;
+      if (busy || pressed.disabled) return;
+      busy = pressed.disabled = true;
       problem.hidden = true;
       try {
         result = (await how()) ?? true;
@@ -104,7 +108,7 @@ export function dialog({ title, body, action, submit, other, danger, wide, cance
         problem.replaceChildren(e.message, ...(faults.length ? [h("ul", {}, faults)] : []));
         problem.hidden = false;
       } finally {
-        go.disabled = false;
+        busy = pressed.disabled = false;
       }
     }
     node.addEventListener("close", () => {
@@ -113,6 +117,7 @@ export function dialog({ title, body, action, submit, other, danger, wide, cance
     });
     document.body.append(node);
     node.showModal();
+    if (begun) begun(go, second);
     const first = node.querySelector("[autofocus], input, textarea") || go;
     if (first) first.focus();
   });

@@ -2,6 +2,7 @@
 import { h, button, field, dialog, note, ago, count, refill } from "./dom.js";
 import { call, get, queryOf } from "./http.js";
 import { faultsOf } from "./publish.js";
+import { canConfig, canFlag } from "./rights.js";
 import { plannedChange } from "./rollback.js";
 import { list, marked } from "./list.js";
 
@@ -47,7 +48,7 @@ function pane(close, changed) {
         return call("POST", pathOf(id, "schedule"), { at: new Date(at.value).toISOString() });
       },
     });
-    if (done) note(`Draft ${id} is published ${when(done.publish_at)}.`), changed(), open(id);
+    if (done) (note(`Draft ${id} is published ${when(done.publish_at)}.`), changed(), open(id));
   }
   async function remove() {
     if (
@@ -67,6 +68,12 @@ function pane(close, changed) {
   function doing(d) {
     const live = d.state === "open" || d.state === "failed",
       waits = d.state === "scheduled";
+    const able = (verb) =>
+      (d.items || []).every((x) =>
+        (x.kind === "flag" ? canFlag : canConfig)(verb, x.environment, x.key),
+      );
+    const approves = able("approve"),
+      publishes = able("publish");
     return h(
       "footer",
       {},
@@ -76,15 +83,19 @@ function pane(close, changed) {
         : button("Comment", () =>
             said.value.trim() ? say("comment", "It is said.") : said.focus(),
           ),
-      live || waits ? button("Reject", () => say("reject", `Draft ${id} is rejected.`)) : null,
-      live || waits ? button("Approve", () => say("approve", `Draft ${id} is approved.`)) : null,
-      waits
+      approves && (live || waits)
+        ? button("Reject", () => say("reject", `Draft ${id} is rejected.`))
+        : null,
+      approves && (live || waits)
+        ? button("Approve", () => say("approve", `Draft ${id} is approved.`))
+        : null,
+      publishes && waits
         ? button("Do not publish then", () =>
             act("cancel", {}, `Draft ${id} is not published at that time.`),
           )
         : null,
-      live ? button("Schedule", schedule) : null,
-      live
+      publishes && live ? button("Schedule", schedule) : null,
+      publishes && live
         ? button("Publish", () => act("publish", {}, `Draft ${id} is published.`), {
             class: "primary",
           })
@@ -156,7 +167,7 @@ function pane(close, changed) {
     );
   }
   async function open(which) {
-    if (which !== id) (said.value = ""), (seen = "");
+    if (which !== id) ((said.value = ""), (seen = ""));
     id = which;
     try {
       const d = await get(pathOf(id)),

@@ -119,8 +119,8 @@ export function searchBox(label, rows, changed, value) {
   });
   node.addEventListener("input", () => ((rows.scrollTop = 0), changed()));
   node.addEventListener("keydown", (e) => {
-    if (e.key === "ArrowDown") e.preventDefault(), rows.focus();
-    if (e.key === "Escape") (node.value = ""), changed();
+    if (e.key === "ArrowDown") (e.preventDefault(), rows.focus());
+    if (e.key === "Escape") ((node.value = ""), changed());
   });
   return node;
 }

@@ -3,6 +3,7 @@ import { h, count, rate, bytes, seconds } from "./dom.js";
 import { chart } from "./chart.js";
 import { get } from "./http.js";
 import * as m from "./metrics.js";
+import { findings } from "./findings.js";
 
 const EVERY_MS = 2000;
 
@@ -66,23 +67,31 @@ function charts() {
   ];
 }
 
-function health(c) {
-  const away = c.members.filter((x) => !x.connected);
-  const votes = c.members.filter((x) => x.role !== "learner");
-  if (!c.leader) return ["bad", "No leader", "Writes wait until a majority can be reached."];
+function leads(c) {
   const leader = c.members.find((x) => x.id === c.leader);
-  const under = `${leader ? leader.name : c.leader} leads in term ${count(c.term)}`;
-  if (away.length) {
-    const here = votes.filter((x) => x.connected).length;
-    return [
-      "warn",
-      `${away.map((x) => x.name).join(", ")} cannot be reached`,
-      `${under}; ${here} of ${votes.length} voters are here`,
-    ];
-  }
   const n = c.members.length;
-  const who = n === 1 ? "one member" : `all ${n} members are connected`;
-  return ["good", "Everything is well", `${under}; ${who}`];
+  return [
+    leader ? `${leader.name} leads in term ${count(c.term)}` : `Term ${count(c.term)}`,
+    n === 1 ? "one member" : `${count(n)} members`,
+  ].join("; ");
+}
+
+const finding = (f) =>
+  h(
+    "li",
+    { class: f.kind },
+    h("span", { class: "dot" }),
+    h("div", {}, h("strong", {}, f.title), h("span", {}, f.more)),
+    f.href ? h("a", { href: f.href }, "Show") : null,
+  );
+
+// What not everybody may know, and is not worth asking anybody to sign in for.
+const once = (path) => get(path).catch(() => null);
+
+function certificate(end) {
+  if (!end) return "no certificate of its own";
+  const days = Math.floor((end - Date.now() / 1000) / 86400);
+  return days < 0 ? "certificate has ended" : `certificate ends in ${count(days)} days`;
 }
 
 function memberRow(c, x) {
@@ -111,7 +120,7 @@ function memberRow(c, x) {
 }
 
 export function overview(root) {
-  const title = h("strong", {}),
+  const title = h("strong", {}, "Asking…"),
     under = h("span", {}),
     banner = h(
       "div",
@@ -119,16 +128,19 @@ export function overview(root) {
       h("span", { class: "dot" }),
       h("div", {}, title, under),
     );
+  const wrong = h("ul", { class: "card findings", "aria-label": "What is not well", hidden: true });
   const revision = stat("Revision"),
     keys = stat("Keys"),
     store = stat("Store"),
+    disk = stat("Disk free"),
     people = stat("Connections");
   const pictures = charts();
   const body = h("tbody");
   root.append(
     h("header", { class: "head" }, h("h1", {}, "Overview")),
     banner,
-    h("div", { class: "stats" }, revision, keys, store, people),
+    wrong,
+    h("div", { class: "stats" }, revision, keys, store, disk, people),
     h("div", { class: "charts" }, pictures),
     h(
       "section",
@@ -176,26 +188,52 @@ export function overview(root) {
       bytes(v("etcd_mvcc_db_total_size_in_bytes")),
       v("confman_nospace")
         ? "full: writes are refused"
-        : `${bytes(v("etcd_mvcc_db_total_size_in_use_in_bytes"))} of it newest`,
+        : `may have ${bytes(v("etcd_server_quota_backend_bytes"))}`,
+    );
+    disk.set(
+      bytes(v("confman_disk_free_bytes")),
+      certificate(v("confman_certificate_end_seconds")),
     );
     people.set(
       count(v("confman_connections")),
       `${count(v("etcd_debugging_mvcc_watcher_total"))} watchers`,
     );
   }
-  let stopped = false;
+  let stopped = false,
+    told = "";
+  function tell(c, found) {
+    const n = found.length,
+      text =
+        n === 0
+          ? "Everything is well"
+          : n === 1
+            ? "One thing is not well"
+            : `${n} things are not well`;
+    const all = JSON.stringify([text, leads(c), found]);
+    banner.className = `banner ${n ? found[0].kind : "good"}`;
+    if (all === told) return; // what is read out is not read out again
+    told = all;
+    title.textContent = text;
+    under.textContent = leads(c);
+    wrong.hidden = !n;
+    wrong.replaceChildren(...found.map(finding));
+  }
   async function members() {
     try {
-      const c = await get("/v1/cluster");
-      const [kind, text, more] = health(c);
-      banner.className = `banner ${kind}`;
-      if (title.textContent !== text) title.textContent = text;
-      if (under.textContent !== more) under.textContent = more;
+      const [c, d, seal] = await Promise.all([
+        get("/v1/cluster"),
+        once("/v1/deliveries?limit=1"),
+        once("/v1/seal"),
+      ]);
+      tell(c, findings(c, d, seal));
       body.replaceChildren(...c.members.map((x) => memberRow(c, x)));
     } catch (e) {
+      if (e instanceof TypeError) throw e; // a bug of the page
+      told = "";
       banner.className = "banner bad";
       title.textContent = "This node does not answer";
-      under.textContent = e.message;
+      under.textContent = `${e.message}: see whether its process runs, or ask another member`;
+      wrong.hidden = true;
     }
     if (!stopped) setTimeout(members, EVERY_MS);
   }

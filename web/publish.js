@@ -1,5 +1,5 @@
 // Values as texts, and the dialog that shows what a change does before it is done.
-import { h, ago, button, count, dialog, field, note } from "./dom.js";
+import { h, button, count, dialog, field, note, since } from "./dom.js";
 import { call, get, queryOf } from "./http.js";
 import { diffView } from "./diff.js";
 
@@ -74,17 +74,87 @@ async function hearers(audience) {
   }
 }
 
-// Shows what a change does, and does it if it is still about what was looked at, or proposes it.
-// base: {version, updated_by?, updated_at?}, or null for something new; before(base) and after are
-// texts; change(version) is the change; read() gives what is there now, or null; puts: this user
-// may publish it, and else propose it. Gives what stands there then, {draft: id}, or undefined.
+// How many have to agree, by the guards that ask for it; 0: whoever may not read guards is told
+// only that there is one.
+async function approvalsOf(faults) {
+  const names = new Set(faults.filter((x) => x.guard !== undefined).map((x) => x.guard));
+  try {
+    const { items } = await get("/v1/guards");
+    const asked = items.filter((x) => names.has(x.key)).map((x) => x.guard.approvals || 0);
+    return Math.max(0, ...asked);
+  } catch {
+    return 0;
+  }
+}
+
+const verdict = (kind, ...words) =>
+  h("li", { class: kind }, h("span", { class: "dot" }), h("span", {}, words));
+
+async function refusedBefore(e) {
+  const faults = (e.body && e.body.errors) || [];
+  const others = faults.filter((x) => x.guard === undefined || !/approvals/.test(x.detail));
+  const waits = faults.length > others.length;
+  const lines = faultsOf({ body: { errors: others } }).map((x) => verdict("bad", x));
+  if (!faults.length) lines.push(verdict("bad", e.message));
+  if (!waits) return { lines, publish: false, propose: false };
+  const n = await approvalsOf(faults);
+  const who = n > 1 ? `${count(n)} others have` : "somebody else has";
+  lines.push(verdict("warn", `A guard asks that ${who} to agree first: propose it.`));
+  return { lines, publish: false, propose: !others.length };
+}
+
+// What schemas and guards say of a change before it is made. Gives {lines, publish, propose}:
+// whether either would pass.
+async function judged(dry) {
+  try {
+    const heirs = (await dry()).inherited_by || [];
+    const lines = [verdict("good", "Schemas and guards let it pass.")];
+    const one = heirs.length === 1;
+    if (heirs.length)
+      lines.push(
+        verdict(
+          "",
+          `${heirs.join(", ")} ${one ? "inherits it, and gets" : "inherit it, and get"} it.`,
+        ),
+      );
+    return { lines, publish: true, propose: true };
+  } catch (e) {
+    // that somebody was faster is told when it is done
+    if (e.status === 412) return { lines: [], publish: true, propose: true };
+    return refusedBefore(e);
+  }
+}
+
+// Shows what a change does and what schemas and guards say of it, and does it, now or at a time, if
+// it is still about what was looked at, or proposes it. base: {version, updated_by?, updated_at?},
+// or null for something new; before(base) and after are texts; change(version) is the change; dry()
+// asks the server what it would say; read() gives what is there now, or null; puts: this user may
+// publish it, and else propose it. Gives what stands there then, {draft: id}, or undefined.
 export function review(of) {
-  const { title, base, before, after, json, say, change, read, audience, puts } = of;
-  let now = base;
+  const { title, base, before, after, json, say, change, dry, read, audience, puts } = of;
+  let now = base,
+    buttons = [];
   const view = h("div", { class: "compare" }),
-    why = h("input", { autocomplete: "off" }),
-    hear = h("p", { class: "hint" });
-  hearers(audience).then((words) => (hear.textContent = words));
+    why = h("input", { autocomplete: "off", autofocus: true }),
+    at = h("input", { type: "datetime-local" }),
+    verdicts = h(
+      "ul",
+      { class: "verdicts", "aria-live": "polite" },
+      verdict("", "Asking the guards…"),
+    );
+  const hear = hearers(audience);
+  const changes = () => change(now ? now.version : 0);
+  async function judge() {
+    const plan = bodyWith(changes(), {});
+    const ask = dry || (() => call("POST", "/v1/txn?dry_run=true", plan));
+    const [said, heard] = await Promise.all([judged(ask), hear]);
+    const [go, second] = buttons;
+    verdicts.replaceChildren(...said.lines, ...(heard ? [verdict("", heard)] : []));
+    go.disabled = !(puts ? said.publish : said.propose);
+    if (!second) return;
+    second.disabled = !said.propose;
+    second.classList.toggle("primary", said.propose && !said.publish);
+  }
   const show = () =>
     view.replaceChildren(
       h(
@@ -93,7 +163,7 @@ export function review(of) {
         now ? `Version ${now.version} → ${now.version + 1}` : "Version 1",
         say ? say(now) : "",
         now && now.updated_by
-          ? `; last changed by ${now.updated_by} ${ago(now.updated_at)} ago`
+          ? ["; last changed by ", now.updated_by, " ", since(now.updated_at)]
           : "",
       ),
       diffView(before(now), after, { json }),
@@ -111,10 +181,30 @@ export function review(of) {
         "Above is what yours would change now.",
     );
   }
-  const changes = () => change(now ? now.version : 0);
+  const draft = () =>
+    call(
+      "POST",
+      "/v1/drafts",
+      bodyWith(changes(), {
+        title: why.value.trim() || title.replace("Publish", "Change"),
+        ...reason(),
+      }),
+    ).catch(refused);
+  async function later() {
+    const when = new Date(at.value),
+      { id } = await draft();
+    try {
+      await call("POST", `/v1/drafts/${id}:schedule`, { at: when.toISOString() });
+    } catch (e) {
+      throw new Error(`Draft ${id} is proposed, but not for a time: ${e.message}`);
+    }
+    note(`Draft ${id} is published ${when.toLocaleString()}.`);
+    return { draft: id };
+  }
   const publish = {
     action: "Publish",
     submit: async () => {
+      if (at.value) return later();
       await call("POST", "/v1/txn", bodyWith(changes(), reason())).catch(refused);
       return read();
     },
@@ -122,22 +212,28 @@ export function review(of) {
   const propose = {
     action: "Propose",
     submit: async () => {
-      const draft = await call(
-        "POST",
-        "/v1/drafts",
-        bodyWith(changes(), {
-          title: why.value.trim() || title.replace("Publish", "Change"),
-          ...reason(),
-        }),
-      ).catch(refused);
-      note(`Draft ${draft.id} is proposed.`);
-      return { draft: draft.id };
+      const { id } = await draft();
+      note(`Draft ${id} is proposed.`);
+      return { draft: id };
     },
   };
+  at.addEventListener("input", () => {
+    buttons[0].textContent = at.value ? "Schedule" : "Publish";
+  });
   return dialog({
     title: puts ? title : title.replace("Publish", "Propose"),
-    body: [view, hear, field("Why", why, "It is kept with the change.")],
+    body: [
+      view,
+      verdicts,
+      h(
+        "div",
+        { class: "fields" },
+        field("Why", why, "It is kept with the change."),
+        puts ? field("When", at, "Left empty: now. By this browser’s clock.") : null,
+      ),
+    ],
     wide: true,
+    begun: (...both) => ((buttons = both), judge()),
     ...(puts ? { ...publish, other: propose } : propose),
   });
 }

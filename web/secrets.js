@@ -289,7 +289,9 @@ function pane(close, changed) {
               "The secret and all of its versions are thrown away.",
               "Remove",
               async () => (
-                await call("DELETE", urlOf(path, { namespace, all: "true" })), close(), true
+                await call("DELETE", urlOf(path, { namespace, all: "true" })),
+                close(),
+                true
               ),
               `${path} is removed.`,
               true,

@@ -22,7 +22,7 @@ async function open(hash, options = {}, base = BASE) {
   opened.push(page);
   page.on("pageerror", (e) => page.wrong.push(String(e)));
   page.on("console", (m) => {
-    if (m.type() === "error" && !/status of (400|401|404|410|412|422)/.test(m.text()))
+    if (m.type() === "error" && !/status of (400|401|404|409|410|412|422)/.test(m.text()))
       page.wrong.push(m.text());
   });
   page.on("request", (r) => r.url().startsWith(base) || page.wrong.push(`asked ${r.url()}`));

@@ -372,10 +372,11 @@ const tests = {
     const page = await open("#/configs?key=checked%2Fdb");
     await page.getByRole("textbox", { name: "Value" }).fill('{"port": 70000}');
     await page.getByRole("button", { name: "Review change" }).click();
-    await page.getByRole("button", { name: "Publish", exact: true }).click();
-    const alert = page.getByRole("alert");
-    await alert.getByText(/host/).waitFor();
-    await alert.getByText(/\/port/).waitFor();
+    // before it is published, each place
+    const said = page.locator(".verdicts");
+    await said.getByText(/host/).waitFor();
+    await said.getByText(/\/port/).waitFor();
+    assert.ok(await page.getByRole("button", { name: "Publish", exact: true }).isDisabled());
     await accessible(page);
     await page.getByRole("button", { name: "Cancel" }).click();
     assert.strictEqual((await read("checked/db")).value.port, 5432);
@@ -588,6 +589,8 @@ const tests = {
 
   ...require("./rules_test.js"),
   ...require("./files_test.js"),
+  ...require("./publish_test.js"),
+  ...require("./overview_test.js"),
 
   async dark_light_and_narrow() {
     for (const options of [{ colorScheme: "dark" }, { viewport: { width: 420, height: 800 } }])

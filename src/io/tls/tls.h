@@ -42,6 +42,9 @@ void tls_context_close(struct tls_context *c);
  * used, all stays as it was, and the next change is tried. */
 enum err tls_context_refresh(struct tls_context *c, bool *again, char *why) MUST_CHECK;
 
+/* When the certificate that is shown ends, in seconds since 1970; 0: there is none. */
+int64_t tls_context_ends_s(const struct tls_context *c);
+
 /* Leaves alone a pair of files that is good for another day; else makes a key and a certificate
  * that signs itself, for these names and addresses and for localhost. The key is its owner's alone
  * to read. The directory is there. ERR_BAD_REQUEST, ERR_IO with the reason. */

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include "base/check.h"
 #include "io/tls/tls_int.h"
 
@@ -248,6 +249,13 @@ static enum err load_own(SSL_CTX *ctx, const struct tls_options *o, char *why)
     if (given(o->key_file) && SSL_CTX_check_private_key(ctx) != 1)
         return tls_refuse("private key does not fit the certificate:", o->key_file, why);
     return ERR_OK;
+}
+
+int64_t tls_context_ends_s(const struct tls_context *c)
+{
+    struct tm t;
+    X509 *own = SSL_CTX_get0_certificate(c->ctx);
+    return own && ASN1_TIME_to_tm(X509_get0_notAfter(own), &t) == 1 ? timegm(&t) : 0;
 }
 
 static enum err load_trusted(SSL_CTX *ctx, const struct tls_options *o, char *why)
