@@ -1,5 +1,6 @@
 """Marked secrets, through every door of three members: searched for in every byte that is left, on
-disks, in outputs, and in the memory of the processes; and the rotation of all keys meanwhile."""
+disks, in outputs, and in the memory of the processes; and the rotation of all keys meanwhile, and
+another seal: a transit of a fourth node, with a key that is searched for, too."""
 import base64
 import json
 import os
@@ -12,7 +13,9 @@ import hvac
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "cluster"))
 from cluster import Cluster, free_port
 from node import confman_bin, confman_only, main, wait_until
+from seal_test import opened_by, seal_args, write_private
 from secret_test import make_key
+from vault_test import vault_node
 from web import curl
 
 JSON = ("-H", "content-type: application/json")
@@ -65,12 +68,17 @@ class MarkerTest(unittest.TestCase):
         cls.cluster = Cluster(3)
         first = cls.cluster.members[1]
         cls.key = make_key(first.folder)
+        cls.transit = vault_node()
+        cls.transit.start()
+        cls.token = os.path.join(first.folder, "token")
+        write_private(cls.token, "any")
         for m in cls.cluster.members.values():
             m.vault_port = free_port()
             m.vault = "http://127.0.0.1:%d" % m.vault_port
             m.args = ["--seal-key-file", cls.key, "--vault-listen", "127.0.0.1:%d" % m.vault_port,
                       "--audit-log", m.folder + "/audit", "--log-level", "debug",
                       "--rewrap-rate", "100"]
+            m.args += seal_args(cls.transit.vault, "--seal-transit-token-file", cls.token)
         cls.cluster.start()
         cls.marker = b"MARKER-" + os.urandom(12).hex().encode()     # all begin with it
         cls.markers = 0
@@ -79,6 +87,7 @@ class MarkerTest(unittest.TestCase):
     def tearDownClass(cls):
         for m in cls.cluster.members.values():
             m.close()
+        cls.transit.close()
 
     def mark(self):
         self.__class__.markers += 1
@@ -119,6 +128,7 @@ class MarkerTest(unittest.TestCase):
         for i, m in enumerate(members):
             self.through_every_door(m, i)
         self.rotate(members)
+        self.migrate(members)
         seen = bytearray()
         for m in members:
             seen += curl(m.url + "/metrics").body + curl(m.url + "/v1/snapshot").body
@@ -128,22 +138,40 @@ class MarkerTest(unittest.TestCase):
                         etcd], check=True, capture_output=True, timeout=30)
         seen += self.cluster.etcdctl("get", "", "--prefix", "--hex").encode()
         memory = [memory_of(m.process.pid) for m in members]
+        others = memory_of(self.transit.process.pid)
+        key = opened_by(hvac.Client(url=self.transit.vault, token="any"), members[0].endpoint)
+        self.assertEqual(self.transit.stop(), 0)
         for m in members:
             with open("/proc/%d/limits" % m.process.pid, encoding="utf-8") as f:
                 self.assertRegex(f.read(), r"Max core file size +0 +0 ")
             self.assertEqual(m.stop(), 0)            # writes a checkpoint
+        for m in members + [self.transit]:
             for folder, _, names in os.walk(m.folder):
                 for name in names:
                     with open(os.path.join(folder, name), "rb") as f:
-                        if f.name != self.key:
+                        if f.name not in (self.key, self.transit.key_file):
                             seen += f.read()
         with open(self.key, "rb") as f:
-            self.search(seen, [self.marker, f.read()], "on disk or in an answer")
+            self.search(seen, [self.marker, f.read(), key], "on disk or in an answer")
         self.assertIn(b"confman/secret/secret/m/1/0", seen)  # it was the right place
         for m, bytes_of in zip(members, memory):
             if bytes_of is not None:
                 self.assertIn(b"confman/secret/secret/m/1/0", bytes_of)
-                self.search(bytes_of, [self.marker], "in the memory of member %d" % m.number)
+                where = "in the memory of member %d" % m.number
+                self.search(bytes_of, [self.marker], where)
+                self.assertEqual(bytes_of.count(key), 1, where)     # in its own pages
+                self.search(bytes_of.replace(key, b""), [key], where)
+        if others is not None:
+            self.search(others, [key], "in the memory of the transit")
+
+    def migrate(self, members):
+        """One member is told; all come to the new seal."""
+        a = curl(members[1].url + "/v1/seal/migrate", *JSON, "-X", "POST",
+                 body=b'{"type": "transit"}')
+        self.assertEqual((a.status, a.json["type"]), (200, "transit"), a)
+        wait_until(lambda: not any(self.seal(m)["sealed"] for m in members), 20, "all are open")
+        for m in members:
+            self.assertEqual(curl(m.url + "/v1/secrets/r/1?namespace=big").status, 200)
 
     def search(self, seen, needles, where):
         for needle in needles:

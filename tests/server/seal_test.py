@@ -25,6 +25,16 @@ def write_private(path, text):
     os.rename(path + ".new", path)
 
 
+def opened_by(client, endpoint):
+    """The seal's key, as only the transit can open it."""
+    value = subprocess.run(["/usr/bin/etcdctl", "--endpoints", endpoint, "get",
+                            "confman/seal-config", "--print-value-only"], check=True,
+                           capture_output=True, timeout=20).stdout
+    sealed = value[value.index(b"vault:v"):].rstrip(b"\n").decode()
+    plain = client.secrets.transit.decrypt_data(name=KEY, ciphertext=sealed)
+    return base64.b64decode(plain["data"]["plaintext"])
+
+
 def seal_args(url, *more):
     return ["--seal-transit-address", url, "--seal-transit-key", KEY, *more]
 
@@ -113,22 +123,13 @@ class TwoTest(unittest.TestCase):
         self.token = made["auth"]["client_token"]
         write_private(self.node.token_file, self.token)
 
-    def seals_key(self):
-        """The seal's key, as only the transit can open it."""
-        value = subprocess.run(["/usr/bin/etcdctl", "--endpoints", self.node.endpoint, "get",
-                                "confman/seal-config", "--print-value-only"], check=True,
-                               capture_output=True, timeout=20).stdout
-        sealed = value[value.index(b"vault:v"):].rstrip(b"\n").decode()
-        plain = self.root.secrets.transit.decrypt_data(name=KEY, ciphertext=sealed)
-        return base64.b64decode(plain["data"]["plaintext"])
-
     def test_two(self):
         node, other = self.node, self.other
         node.start()
         node.opens()
         self.assertEqual(node.state()["type"], "transit")
         self.assertEqual(node.put("a", x="1"), 200)
-        key = self.seals_key()
+        key = opened_by(self.root, node.endpoint)
         other.kill()                    # what is open stays open
         self.assertEqual((node.put("b", x="2"), node.get("a")), (200, {"x": "1"}))
         node.kill()
