@@ -4,6 +4,8 @@ import base64
 import json
 import os
 import subprocess
+import threading
+import time
 import unittest
 
 import hvac
@@ -145,6 +147,7 @@ class TwoTest(unittest.TestCase):
         self.assertEqual((node.get("a"), node.get("b")), ({"x": "1"}, {"x": "2"}))
         self.assertEqual(node.metric("confman_sealed"), 0)
         self.assertGreater(node.metric("confman_seal_transit_failures_total"), 0)
+        self.forbidden()
         self.rotated()
         self.renewed()
         self.revoked()
@@ -160,9 +163,18 @@ class TwoTest(unittest.TestCase):
         node.opens()
         self.assertEqual(node.get("a"), {"x": "1"})
 
+    def forbidden(self):
+        """The seal is for those who may write it."""
+        token = self.login("sealer", "spw").token
+        for path, body in (("migrate", b'{"type": "static"}'), ("migrate", b'{"type": "transit"}'),
+                           ("rewrap", b"")):
+            a = curl(self.other.url + "/v1/seal/" + path, *JSON, "-H", "Authorization: Bearer " +
+                     token, "-X", "POST", body=body)
+            self.assertEqual(a.status, 403, a)
+
     def renewed(self):
         """One that would end soon: put there without a restart, it is renewed again and again."""
-        self.give_token(ttl="4s")
+        self.give_token(ttl="3s")
         asked = self.node.metric("confman_seal_transit_attempts_total")
         wait_until(lambda: self.node.metric("confman_seal_transit_attempts_total") > asked + 1, 10,
                    "the token is renewed again")
@@ -352,10 +364,25 @@ class AnswerTest(unittest.TestCase):
         transit.decrypt = lambda body: (200, {"data": {"plaintext": other}})
         self.assertIn("as something else", node.cli("seal", "rewrap", code=1))
         self.assertEqual(node.get("a"), {"x": "1"})
+        self.silent(transit, node)
         with open(node.log_path, encoding="utf-8") as f:
             log = f.read()
         self.assertNotIn(plain, log)
         self.assertNotIn("hvs.first", log)
+
+    def silent(self, transit, node):
+        """Who asked may go away; one at a time is enough; and a stop does not wait for it."""
+        said = threading.Event()
+        self.addCleanup(said.set)
+        transit.mode = lambda op: said.wait(30) and None
+        asked = len(transit.asked)
+        with self.assertRaises(subprocess.CalledProcessError):
+            curl(node.url + "/v1/seal/rewrap", "-X", "POST", seconds=0.5)
+        self.assertEqual(len(transit.asked), asked + 1)
+        self.assertEqual(node.ask("POST", "seal/rewrap").status, 429)
+        began = time.monotonic()
+        self.assertEqual(node.stop(), 0)
+        self.assertLess(time.monotonic() - began, 4)
 
 
 if __name__ == "__main__":
