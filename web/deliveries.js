@@ -1,10 +1,10 @@
 // Who runs what: clients that subscribe, and the revision that each says it runs.
 import { h, button, field, ago, count } from "./dom.js";
 import { get, queryOf } from "./http.js";
+import { subscribe } from "./stream.js";
 import { environmentPicker, chosenEnvironment } from "./environments.js";
 
-const EVERY_MS = 3000,
-  PAGE = 200;
+const PAGE = 200;
 const KINDS = {
   "": "everything",
   key: "the config",
@@ -84,7 +84,8 @@ export function deliveries(root, parameters) {
   text.value = parameters.get("key") || "";
   const stats = h("div", { class: "stats" }),
     body = h("tbody"),
-    state = h("span", { class: "hint", role: "status" });
+    state = h("span", { class: "hint", role: "status" }),
+    away = h("span", { class: "hint" });
   const empty = h(
     "p",
     { class: "empty" },
@@ -93,14 +94,15 @@ export function deliveries(root, parameters) {
   );
   let environment = chosenEnvironment(parameters, (x) => x !== "*"),
     stopped = false,
-    timer = 0,
+    asked = "",
+    off = () => {},
     more = PAGE;
   const picker = environmentPicker(environment, {
     changed: (name) => ((environment = name), read()),
   });
   const older = button("More", () => ((more += PAGE), read()), { class: "quiet" });
   root.append(
-    h("header", { class: "head" }, h("h1", {}, "Who runs what"), picker, state),
+    h("header", { class: "head" }, h("h1", {}, "Who runs what"), picker, state, away),
     h(
       "div",
       { class: "fields" },
@@ -139,20 +141,35 @@ export function deliveries(root, parameters) {
     ),
   );
 
-  async function page(token) {
+  function where() {
     const about = kind.value && (text.value || kind.value !== "key");
-    const where = about ? { [kind.value]: text.value, environment } : {};
+    return about ? { [kind.value]: text.value, environment } : {};
+  }
+  // Told of each change of what is shown.
+  function listen() {
+    const of = client.value ? { client: client.value } : {},
+      what = { topic: "deliveries", ...where(), ...of };
+    if (stopped || asked === JSON.stringify(what)) return;
+    asked = JSON.stringify(what);
+    off();
+    off = subscribe(what, undefined, {
+      changes: read,
+      again: read,
+      state: (s) => (away.textContent = s === "away" ? "away: what you see may be old" : ""),
+    });
+  }
+  async function page(token) {
     const rest = queryOf({
       limit: PAGE,
       client: client.value,
       state: which.value,
       page_token: token,
     });
-    return get(`/v1/deliveries?${rest}&${new URLSearchParams(where)}`);
+    return get(`/v1/deliveries?${rest}&${new URLSearchParams(where())}`);
   }
   async function read() {
-    clearTimeout(timer);
     textField.hidden = kind.value === "";
+    listen();
     try {
       const first = await page("");
       let clients = first.clients,
@@ -186,14 +203,8 @@ export function deliveries(root, parameters) {
       if (e instanceof TypeError) throw e; // a bug of the page
       state.textContent = e.message;
     }
-    clearTimeout(timer);
-    if (!stopped)
-      timer = setTimeout(
-        () => (document.hidden ? (timer = setTimeout(read, EVERY_MS)) : read()),
-        EVERY_MS,
-      );
   }
   for (const x of [kind, text, client, which]) x.addEventListener("change", read);
   textField.hidden = kind.value === "";
-  return () => ((stopped = true), clearTimeout(timer));
+  return () => ((stopped = true), off());
 }

@@ -5,8 +5,9 @@ import { faultsOf } from "./publish.js";
 import { canConfig, canFlag } from "./rights.js";
 import { plannedChange } from "./rollback.js";
 import { list, marked } from "./list.js";
+import { subscribe } from "./stream.js";
 
-const EVERY_MS = 4000,
+const SETTLE_MS = 150, // changes that come together are read at once
   PAGE = 100;
 const TAGS = { open: "tag accent", scheduled: "tag accent", failed: "tag warn" };
 
@@ -204,7 +205,8 @@ export function drafts(root, parameters) {
   );
   const empty = h("div", { class: "empty", hidden: true }),
     split = h("div", { class: "workbench" }),
-    total = h("span", { class: "hint", role: "status" });
+    total = h("span", { class: "hint", role: "status" }),
+    state = h("span", { class: "hint" });
   let all = new Map(),
     chosen = null,
     timer = 0,
@@ -237,6 +239,7 @@ export function drafts(root, parameters) {
       h("h1", {}, "Drafts"),
       filter,
       total,
+      state,
       h("div", { class: "actions" }, older),
     ),
     split,
@@ -245,7 +248,6 @@ export function drafts(root, parameters) {
 
   const show = () => rows.show({ ids: [...all.keys()], chosen });
   async function read() {
-    clearTimeout(timer);
     try {
       const found = new Map();
       let before = "";
@@ -270,11 +272,14 @@ export function drafts(root, parameters) {
       empty.hidden = false;
       empty.replaceChildren(h("h2", {}, "The drafts cannot be read"), h("p", {}, e.message));
     }
-    if (!stopped) timer = setTimeout(again, EVERY_MS);
   }
+  // Somebody proposed, said or published something.
   function again() {
-    if (!document.hidden && chosen && !document.querySelector("dialog[open]")) side.open(chosen);
-    return read();
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      if (chosen) side.open(chosen);
+      read();
+    }, SETTLE_MS);
   }
   function opened(id) {
     chosen = id;
@@ -293,7 +298,15 @@ export function drafts(root, parameters) {
   }
   filter.addEventListener("change", read);
   read().then(() => parameters.get("id") && opened(parameters.get("id")));
-  const end = () => ((stopped = true), clearTimeout(timer));
+  const away = subscribe({ topic: "drafts" }, undefined, {
+    changes: again,
+    again,
+    state(s) {
+      state.textContent = s === "away" ? "away: what you see may be old" : "";
+      if (s === "live") again(); // what was missed meanwhile
+    },
+  });
+  const end = () => ((stopped = true), clearTimeout(timer), away());
   end.keys = { Escape: () => side.hidden || shut() };
   return end;
 }

@@ -4,6 +4,7 @@ import { chart } from "./chart.js";
 import { get } from "./http.js";
 import * as m from "./metrics.js";
 import { findings } from "./findings.js";
+import { subscribe } from "./stream.js";
 
 const EVERY_MS = 2000;
 
@@ -200,7 +201,13 @@ export function overview(root) {
     );
   }
   let stopped = false,
-    told = "";
+    told = "",
+    clients = null; // how many run what, as the server counts them
+  const deaf = subscribe({ topic: "deliveries" }, undefined, {
+    changes: (m) => (clients = m),
+    again() {},
+    state: (s) => s === "live" || (clients = null),
+  });
   function tell(c, found) {
     const n = found.length,
       text =
@@ -220,12 +227,8 @@ export function overview(root) {
   }
   async function members() {
     try {
-      const [c, d, seal] = await Promise.all([
-        get("/v1/cluster"),
-        once("/v1/deliveries?limit=1"),
-        once("/v1/seal"),
-      ]);
-      tell(c, findings(c, d, seal));
+      const [c, seal] = await Promise.all([get("/v1/cluster"), once("/v1/seal")]);
+      tell(c, findings(c, clients, seal));
       body.replaceChildren(...c.members.map((x) => memberRow(c, x)));
     } catch (e) {
       if (e instanceof TypeError) throw e; // a bug of the page
@@ -240,5 +243,5 @@ export function overview(root) {
   const off = m.onSample(show);
   show();
   members();
-  return () => ((stopped = true), off());
+  return () => ((stopped = true), off(), deaf());
 }

@@ -29,6 +29,9 @@ const TOLD = {
   changes(m, to) {
     to.changes(m.changes);
   },
+  deliveries(m, to) {
+    to.changes(m);
+  },
   compacted(m, to) {
     to.again();
   },
@@ -77,7 +80,8 @@ function connect() {
   };
 }
 
-// what: {prefix, environment, own?} or {flags, environment}; revision: what was read already. on:
+// what: {prefix, environment, own?}, {flags, environment}, {topic: "drafts"}, or {topic:
+// "deliveries"} with what it is about; revision: what was read already, undefined: from now on. on:
 // changes(items), again() when all is to be read anew, state("live" | "away" | "denied"). Gives
 // the function that ends it.
 export function subscribe(what, revision, on) {
