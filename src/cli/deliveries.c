@@ -51,7 +51,7 @@ static int print_page(struct span answer, struct arena *arena, const char **next
     {
         if (!*next && !json_is_true(json_object_get(member, "answered")))
             fprintf(stderr, "confman: %s did not answer: its clients are not told\n",
-                    text_of(member, "name"));
+                    text_of(member, text_of(member, "name")[0] ? "name" : "id"));
     }
     json_decref(json);
     return EXIT_DONE;
@@ -77,6 +77,8 @@ static int ask(const struct options *o, const char *query, struct arena *arena)
             printf("%.*s\n", (int)answer.len, (const char *)answer.data);
         else if (status == EXIT_DONE)
             status = print_page(answer, arena, &next);
+        if (o->limit)
+            next = NULL;
         buf_close(&path);
     }
     if (c)

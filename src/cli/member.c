@@ -151,9 +151,42 @@ static int update(struct member_call *c, uint64_t id)
     return finish(c, "/etcdserverpb.Cluster/MemberUpdate");
 }
 
+/* Where clients call the leader; NULL: nobody tells. */
+static char *leader_address(struct member_call *c)
+{
+    struct pb_member_list_response r;
+    struct pb_status_response s;
+    struct buf nothing;
+    struct span answer;
+    buf_open(&nothing, &cli_heap);
+    if (call_once(c->o, "/etcdserverpb.Maintenance/Status", &nothing, c->arena, &answer) !=
+            EXIT_DONE ||
+        pb_status_response_decode(answer, c->arena, &s) != ERR_OK ||
+        call_once(c->o, "/etcdserverpb.Cluster/MemberList", &nothing, c->arena, &answer) !=
+            EXIT_DONE ||
+        pb_member_list_response_decode(answer, c->arena, &r) != ERR_OK)
+        return NULL;
+    for (size_t i = 0; i < r.n_members; i++)
+        if (r.members[i].id == s.leader && r.members[i].n_client_urls)
+            return arena_text(c->arena, r.members[i].client_urls[0]);
+    return NULL;
+}
+
+/* The leader alone hands its office over (etcd's MoveLeader): it is asked, whoever tells of it. */
 static int lead(struct member_call *c, uint64_t id)
 {
     struct pb_move_leader_request m = { .target_id = id };
+    struct options *there = ARENA_NEW(c->arena, struct options);
+    char *address = leader_address(c);
+    struct buf kept; /* a session that was begun here */
+    buf_open(&kept, &cli_heap);
+    *there = *c->o;
+    if (address)
+        there->endpoint = address;
+    if (!there->user && !there->token && session_token(c->o, &kept))
+        there->token = arena_text(c->arena, buf_all(&kept));
+    buf_close(&kept);
+    c->o = there;
     pb_move_leader_request_encode(&m, &c->request);
     return call(c, "/etcdserverpb.Maintenance/MoveLeader");
 }

@@ -10,10 +10,11 @@ import http.client
 import json
 import os
 import socket
+import subprocess
 import time
 
 from cluster import Cluster, target
-from node import wait_until
+from node import confman_bin, wait_until
 
 SECONDS = 10
 
@@ -113,6 +114,16 @@ def leader_asked(cluster, faults):
         faults.append("/readyz took too long")
 
 
+def office_handed_on(cluster, faults):
+    """`confman member lead` asked of a member that does not lead: it goes to the one that does."""
+    asked, to = cluster.followers()
+    done = subprocess.run([confman_bin(), "member", "lead", "%x" % to.id, "--endpoint",
+                           "127.0.0.1:%d" % asked.port], capture_output=True, text=True,
+                          timeout=SECONDS)
+    expect(faults, "member lead", (done.returncode, done.stderr), (0, ""))
+    wait_until(lambda: asked.status().leader == to.id, SECONDS, "the other one leads")
+
+
 def start_again(cluster):
     for m in cluster.members.values():
         if not m.alive():
@@ -132,6 +143,9 @@ def main():
         cluster.leader()
         left, *others = cluster.followers()
         through_the_leader(left, faults)
+        if target() != "etcd":
+            office_handed_on(cluster, faults)
+            left, *others = cluster.followers()
         for m in (*others, cluster.leader()):
             m.kill()
         wait_until(lambda: left.status().leader == 0, 10, "it knows no leader")

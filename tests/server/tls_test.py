@@ -6,7 +6,7 @@ import subprocess
 
 import etcd3
 
-from node import ServerTest, main, target
+from node import ServerTest, confman_bin, confman_only, main, target
 from web import curl
 
 
@@ -16,6 +16,17 @@ class TlsTest(ServerTest):
     def get(self, *args):
         path = "/health" if target() == "etcd" else "/health/ready"
         return curl(self.node.url + path, "--cacert", self.node.cert, *args)
+
+    @confman_only
+    def test_files_that_cannot_be_used(self):
+        for cert, why in (("/nowhere.pem", "No such file or directory"),
+                          (__file__, "no start line")):
+            done = subprocess.run(
+                [confman_bin(), "server", "--data-dir", os.path.join(self.node.folder, "none"),
+                 "--listen", "127.0.0.1:0", "--cert-file", cert, "--key-file", cert],
+                capture_output=True, text=True, timeout=20)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("certificate %s: %s" % (cert, why), done.stderr)
 
     def test_alpn(self):
         for flag, version in (("--http1.1", "1.1"), ("--http2", "2")):

@@ -35,11 +35,13 @@ static char *copy_of(const char *text)
 
 enum err tls_refuse(const char *what, const char *which, char *why)
 {
-    char text[200] = "it is not as it should be";
-    if (ERR_peek_last_error())
-        ERR_error_string_n(ERR_peek_last_error(), text, sizeof(text));
+    /* The cause comes first; what OpenSSL makes of it behind that is more and more general. */
+    unsigned long first = ERR_peek_error();
+    const char *text =
+        ERR_SYSTEM_ERROR(first) ? strerror(ERR_GET_REASON(first)) : ERR_reason_error_string(first);
+    snprintf(why, TLS_WHY_MAX, "%s %.120s: %s", what, which,
+             text ? text : "it is not as it should be");
     ERR_clear_error();
-    snprintf(why, TLS_WHY_MAX, "%s %.120s: %s", what, which, text);
     return ERR_BAD_REQUEST;
 }
 
