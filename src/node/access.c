@@ -43,9 +43,8 @@ void access_now(struct call *call)
     } else if (verb == ACCESS_OIDC_BACK) {
         oidc_login_back(call);
     } else {
-        if (verb == ACCESS_LOGOUT)
-            login_end(call);
-        answer(call, &f);
+        if (verb != ACCESS_LOGOUT || !login_end(call))
+            answer(call, &f);
     }
 }
 

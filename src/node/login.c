@@ -3,9 +3,14 @@
 #include <openssl/evp.h>
 #include <stdio.h>
 #include "base/check.h"
+#include "core/bearer/bearer.h"
 #include "io/password/password.h"
 #include "wire/json/json.h"
+#include "node/revoke.h"
 #include "wire/jwt/jwt.h"
+#include "wire/oidc/oidc.h"
+
+#define REVOKED_LAST_MS (366LL * 24 * 3600 * 1000)
 
 enum { LOOK_MS = 10000 }; /* from one look at all streams to the next */
 
@@ -350,6 +355,8 @@ static enum err prove(struct call *call, struct span said, bool may_wait)
         return prove_basic(call, said);
     if (account_takes(said))
         return account_prove(call, said);
+    if (revoke_has(call->node, said))
+        return ERR_AUTH_TOKEN;
     if (!oidc_takes(call->node, said))
         return ours ? prove_jwt(call, said) : prove_simple(call, said);
     if (ours && !c->exchanged && prove_jwt(call, said) == ERR_OK)
@@ -470,21 +477,38 @@ enum err login_of(struct call *call, struct request *r)
     return ERR_OK;
 }
 
-void login_end(struct call *call)
+/* When a token ends by itself; 0: it is of a kind that is not logged out. A signed one without an
+ * end has one all the same: users and roles change sooner. */
+static int64_t token_end_ms(struct node *n, struct span said)
+{
+    struct span letters;
+    struct jwt_parts parts;
+    uint64_t index;
+    int64_t now = loop_wall_ms(n->loop);
+    if (token_simple(said, &letters, &index))
+        return now + n->logins.ttl_ms;
+    if (span_starts(said, SPAN(BEARER_PREFIX)) || account_takes(said) ||
+        jwt_split(said, &n->turn, &parts) != ERR_OK)
+        return 0;
+    int64_t end_s = jwt_expires_s(parts.claims), last_s = (now + REVOKED_LAST_MS) / 1000;
+    int64_t skew_s = oidc_takes(n, said) ? OIDC_SKEW_S : 0;
+    return (end_s && end_s + skew_s < last_s ? end_s + skew_s : last_s) * 1000;
+}
+
+bool login_end(struct call *call)
 {
     struct node *n = call->node;
-    struct span said, letters;
-    uint64_t index;
-    uint8_t hash[TOKEN_HASH];
+    struct span said;
     bool basic;
-    if (!find_said(call, &call->http, &said, &basic) || basic ||
-        !token_simple(said, &letters, &index))
-        return;
-    token_hash(letters, hash);
-    struct proof *p = tokens_find(&n->logins.simple, hash, loop_now_ms(n->loop));
-    if (p && p->number == index)
-        tokens_drop(&n->logins.simple, p);
-    n->logins.generation++; /* connections forget what they have seen */
+    if (!call->caller.who || !find_said(call, &call->http, &said, &basic) || basic)
+        return false;
+    int64_t end_ms = token_end_ms(n, said);
+    if (!end_ms)
+        return false;
+    enum err e = revoke_begin(call, said, end_ms);
+    if (e != ERR_OK)
+        call_end(call, e);
+    return true;
 }
 
 /* ---- tokens that this node has not heard of yet ---- */
@@ -572,7 +596,9 @@ bool login_lost(struct call *call, struct span user)
     uint64_t index;
     if (c->lost || !c->said.len || !auth_enabled(n->machine.auth))
         return c->lost;
-    if (!c->basic && span_starts(c->said, SPAN(BEARER_PREFIX)))
+    if (!c->basic && revoke_has(n, c->said))
+        c->lost = true;
+    else if (!c->basic && span_starts(c->said, SPAN(BEARER_PREFIX)))
         c->lost = vault_prove(n, c->said, &part, &index) != ERR_OK;
     else if (!c->basic && account_takes(c->said))
         c->lost = !account_stands(n, c->said);
@@ -585,7 +611,8 @@ bool login_changes(const struct kv_change *changes, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         struct span key = kv_key(changes[i].now);
-        if (span_starts(key, SPAN(ACCOUNT_ROOT)) || span_starts(key, SPAN(BEARER_TOKENS)))
+        if (span_starts(key, SPAN(ACCOUNT_ROOT)) || span_starts(key, SPAN(BEARER_TOKENS)) ||
+            span_starts(key, SPAN(BEARER_REVOKED)))
             return true;
     }
     return false;

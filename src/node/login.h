@@ -95,14 +95,15 @@ enum { LOGIN_UNPROVEN_BYTES_MAX = 64 << 10 };
 enum err login_may_send(const struct call *call, size_t bytes) MUST_CHECK;
 
 /* Of a stream that user has begun: whether what it showed at its head counts no more: a key or a
- * token of Vault's clients that was taken or has ended, a password that was changed, and with it
- * the tokens that it was good for. Then it stays so. */
+ * token of Vault's clients that was taken or has ended, any token that was logged out, a password
+ * that was changed, and with it the tokens that it was good for. Then it stays so. */
 bool login_lost(struct call *call, struct span user);
 /* Whether such keys and tokens are among what was changed: then streams are to be judged. */
 bool login_changes(const struct kv_change *changes, size_t n);
 
-/* The token that the call has shown stands for nobody any more, on this node. */
-void login_end(struct call *call);
+/* The token that the call has shown stands for nobody any more: here at once, and on all members
+ * when the call hears of it. False: it has shown none that proves anything, or there is no need. */
+bool login_end(struct call *call);
 
 /* Fills in who asks, as it is now; nobody, if nothing proves it. ERR_AUTH_TOKEN, ERR_AUTH_FAILED:
  * what was said proves nothing. */

@@ -35,6 +35,7 @@
 #include "node/param.h"
 #include "node/pushing.h"
 #include "node/range_stream.h"
+#include "node/revoke.h"
 #include "node/secret.h"
 #include "node/slog.h"
 #include "node/storage.h"
@@ -213,6 +214,7 @@ struct node {
     bool secrets_came; /* in this turn */
     struct rewrap rewrap;
     struct buf vault_swept; /* the token to go on with */
+    struct buf revoke_swept; /* the same */
     struct rest_schemas *schemas;
     struct rest_links *links;
 };

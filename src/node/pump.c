@@ -182,6 +182,7 @@ static void apply_command(struct node *n, const struct raft_entry *e, struct pro
     if (count) {
         flagsets_changed(n->flagsets, changes, count);
         rest_links_changed(n->links, changes, count);
+        revoke_changed(n, changes, count);
         locking_changed(n, changes, count);
         watching_deliver(n, changes, count);
         pushing_deliver(n, changes, count);

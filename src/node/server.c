@@ -453,6 +453,7 @@ static void close_parts(struct node *n)
     secrets_close(n);
     rewrap_close(n);
     buf_close(&n->vault_swept);
+    buf_close(&n->revoke_swept);
     rest_schemas_close(n->schemas);
     rest_links_close(n->links);
     peers_close(n);
@@ -513,6 +514,7 @@ static void open_allocators(struct node *n)
     buf_open(&n->rewrap.name, &n->alloc);
     buf_open(&n->rewrap.next, &n->alloc);
     buf_open(&n->vault_swept, &n->alloc);
+    buf_open(&n->revoke_swept, &n->alloc);
     alloc_heap(&n->flag_alloc);
 }
 

@@ -273,6 +273,7 @@ static void on_sweep(void *context)
     seal_sweep(n);
     rewrap_sweep(n);
     vault_sweep(n);
+    revoke_sweep(n);
     compactor_sweep(n);
     publishing_sweep(n);
     pump_sweep(n);

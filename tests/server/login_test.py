@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import pty
 import secrets
 import select
@@ -134,13 +135,21 @@ class Tokens(ServerTest):
         self.door.user("long", "x" * 72, root)
         self.door.login("long", "x" * 72)
 
+    def revoked(self):
+        metrics = curl(self.node.url + "/metrics").body.decode()
+        return int(re.search(r"^confman_revoked (\d+)$", metrics, re.M).group(1))
+
     def test_slides_and_ends(self):
-        token = self.door.login("ann", "ann")
+        early, token = self.door.login("ann", "ann"), self.door.login("ann", "ann")
+        curl(self.node.url + "/v1/logout", "-X", "POST", "-H", "authorization: Bearer " + early)
+        self.assertEqual(refusal(self.door.get, b"a", early), BAD_TOKEN)
+        self.assertEqual(self.revoked(), 1)
         until = time.monotonic() + 3
         while time.monotonic() < until:     # past its time, but used
             self.door.get(b"a", token)
             time.sleep(0.2)
         wait_until(lambda: self.ended(token), 20, "a token that is not used ends")
+        wait_until(lambda: not self.revoked(), 20, "what has ended is forgotten")
 
     def ended(self, token):
         time.sleep(2.5)     # asking would make it last
@@ -558,14 +567,63 @@ class Certified(Node):
 # ---- a cluster ----
 
 class Cluster(unittest.TestCase):
-    def test_tokens_count_on_every_node_at_once(self):
+    def cluster(self, *more):
         ports = [free_port() for _ in range(3)]
         initial = ",".join("n%d=127.0.0.1:%d" % (i, p) for i, p in enumerate(ports))
-        nodes = [Node(kind="confman", args=CHEAP + (
+        nodes = [Node(kind="confman", args=CHEAP + more + (
             "--name", "n%d" % i, "--listen-peers", "127.0.0.1:%d" % p, "--initial-cluster",
             initial)) for i, p in enumerate(ports)]
         with concurrent.futures.ThreadPoolExecutor(3) as pool:
             list(pool.map(Node.start, nodes))
+        return nodes
+
+    def log_out(self, node, token):
+        answer = curl(node.url + "/v1/logout", "-X", "POST", "-H",
+                      "authorization: Bearer " + token)
+        self.assertEqual((answer.status, answer.json), (200, {"logged_out": True}))
+
+    def ended(self, doors, token):
+        for door in doors:      # the one that was asked answers when it has applied it
+            wait_until(lambda d=door: refusal(d.get, b"a", token) == BAD_TOKEN, 10,
+                       "it ends everywhere")
+
+    def test_a_signed_token_is_logged_out_everywhere(self):
+        with tempfile.TemporaryDirectory() as folder:
+            private, _ = make_keys(folder, "-algorithm", "EC", "-pkeyopt",
+                                   "ec_paramgen_curve:P-256")
+            nodes = self.cluster("--auth-token", "jwt,sign-method=ES256,priv-key=" + private)
+            try:
+                doors = [Door(n.endpoint) for n in nodes]
+                doors[0].enable()
+                one, two = doors[0].login("ann", "ann"), doors[0].login("root", "root")
+                for door in doors:
+                    door.put(b"a", b"1", one)
+                self.log_out(nodes[1], one)
+                self.assertEqual(refusal(doors[1].get, b"a", one), BAD_TOKEN)
+                self.ended(doors, one)
+                # Nor does it count with its signature written otherwise: (r, s) is (r, -s).
+                body, signature = one.rsplit(".", 1)
+                raw, order = unb64(signature), int(
+                    "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551", 16)
+                other = raw[:32] + (order - int.from_bytes(raw[32:], "big")).to_bytes(32, "big")
+                self.assertEqual(refusal(doors[0].get, b"a", body + "." + b64(other).decode()),
+                                 BAD_TOKEN)
+                self.log_out(nodes[2], one)             # nothing is left to end
+                doors[2].channel.close()
+                nodes[2].kill()
+                nodes[2].start()
+                doors[2] = Door(nodes[2].endpoint)
+                doors[2].get(b"a", two)
+                self.assertEqual(refusal(doors[2].get, b"a", one), BAD_TOKEN)
+                self.assertIn("confman_revoked 1", curl(nodes[0].url + "/metrics").body.decode())
+                for door in doors:
+                    door.channel.close()
+            finally:
+                for node in nodes:
+                    node.close()
+
+    def test_tokens_count_on_every_node_at_once(self):
+        nodes = self.cluster()
         try:
             doors = [Door(n.endpoint) for n in nodes]
             doors[0].enable()
@@ -577,12 +635,15 @@ class Cluster(unittest.TestCase):
                 there.user("u%d" % turn, "pw", there.login("root", "root"), "app")
                 here.get(b"a", here.login("u%d" % turn, "pw"))
             # And end on every node.
+            other = doors[0].login("ann", "ann")
+            self.log_out(nodes[1], other)
+            self.ended(doors, other)
+            doors[0].get(b"a", token)
             root = doors[1].login("root", "root")
             doors[2].auth("UserChangePassword",
                           pb.AuthUserChangePasswordRequest(name="ann", password="new"), root)
+            self.ended(doors, token)
             for door in doors:
-                wait_until(lambda d=door: refusal(d.get, b"a", token) == BAD_TOKEN, 10,
-                           "the token ends everywhere")
                 self.assertEqual(refusal(door.login, "ann", "ann"), BAD_LOGIN)
             for door in doors:
                 door.channel.close()

@@ -289,8 +289,11 @@ class PageTest(Shared):
         cli("config", "set", "app/cli", "x")
         cli("config", "set", "other/cli", "x", code=1)
         self.assertIn("user:  root", cli("whoami", "--user", "root:root"))
+        with open(sessions, encoding="ascii") as f:
+            token = f.read().split()[1]
         cli("logout")
         self.assertEqual(os.path.getsize(sessions), 0)
+        cli("whoami", "--token", token, code=1)     # the issuer's token has ended here, too
         cli("whoami", code=1)
         self.assertIn("user:  root", cli("login", "--user", "root:root"))
         self.assertIn("user:  root", cli("whoami"))

@@ -168,17 +168,44 @@ struct bearer_secret_id *bearer_find(struct bearer_role *r, const uint8_t hash[B
 
 /* ---- keys ---- */
 
-struct span bearer_token_key(const uint8_t hash[BEARER_HASH], struct arena *arena)
+static const char digits[] = "0123456789abcdef";
+
+static struct span hash_key(struct span root, const uint8_t hash[BEARER_HASH],
+                            struct arena *arena)
 {
-    static const char digits[] = "0123456789abcdef";
-    const size_t head = sizeof(BEARER_TOKENS) - 1;
+    const size_t head = root.len;
     uint8_t *p = arena_alloc(arena, head + 2 * BEARER_HASH);
-    memcpy(p, BEARER_TOKENS, head);
+    memcpy(p, root.data, head);
     for (size_t i = 0; i < BEARER_HASH; i++) {
         p[head + 2 * i] = (uint8_t)digits[hash[i] >> 4];
         p[head + 2 * i + 1] = (uint8_t)digits[hash[i] & 15];
     }
     return span_of(p, head + 2 * BEARER_HASH);
+}
+
+struct span bearer_token_key(const uint8_t hash[BEARER_HASH], struct arena *arena)
+{
+    return hash_key(SPAN(BEARER_TOKENS), hash, arena);
+}
+
+struct span bearer_revoked_key(const uint8_t hash[BEARER_HASH], struct arena *arena)
+{
+    return hash_key(SPAN(BEARER_REVOKED), hash, arena);
+}
+
+bool bearer_revoked_hash(struct span key, uint8_t hash[BEARER_HASH])
+{
+    struct span hex = span_from(key, sizeof(BEARER_REVOKED) - 1);
+    if (!span_starts(key, SPAN(BEARER_REVOKED)) || hex.len != 2 * BEARER_HASH)
+        return false;
+    memset(hash, 0, BEARER_HASH);
+    for (size_t i = 0; i < hex.len; i++) {
+        const char *at = hex.data[i] ? strchr(digits, hex.data[i]) : NULL;
+        if (!at)
+            return false;
+        hash[i / 2] = (uint8_t)(hash[i / 2] << 4 | (at - digits));
+    }
+    return true;
 }
 
 struct span bearer_role_key(struct span name, struct arena *arena)

@@ -16,6 +16,8 @@
 
 #define BEARER_TOKENS "confman/token/"
 #define BEARER_ROLES "confman/approle/"
+#define BEARER_REVOKED "confman/revoked/" /* of tokens that were ended before their time */
+#define BEARER_REVOKED_END "confman/revoked0"
 #define BEARER_PREFIX "hvs." /* of a token's text: the letters, a dot, and its place in the log */
 
 enum {
@@ -27,6 +29,7 @@ enum {
     BEARER_ROLE_RANDOM = 16,     /* letters of a role id before the dot and the AppRole's name */
     BEARER_ROLE_ID_MAX = BEARER_ROLE_RANDOM + 1 + BEARER_NAME_MAX,
     BEARER_TOKENS_MAX = 65536,   /* that are kept; more are refused */
+    BEARER_REVOKED_MAX = 65536,  /* tokens that were ended early and might still count otherwise */
     BEARER_SECRET_IDS_MAX = 100, /* of one AppRole */
     BEARER_TTL_DEFAULT_S = 32 * 24 * 3600, /* Vault's: 32 days */
 };
@@ -63,6 +66,8 @@ void bearer_role_write(const struct bearer_role *r, struct buf *out);
 enum err bearer_role_read(struct span bytes, struct bearer_role *out) MUST_CHECK;
 
 /* The key of a token's hash, of an AppRole; in the arena. */
+struct span bearer_revoked_key(const uint8_t hash[BEARER_HASH], struct arena *arena);
+bool bearer_revoked_hash(struct span key, uint8_t hash[BEARER_HASH]); /* false: it is no such key */
 struct span bearer_token_key(const uint8_t hash[BEARER_HASH], struct arena *arena);
 struct span bearer_role_key(struct span name, struct arena *arena);
 bool bearer_name_good(struct span name); /* letters, digits, dots, hyphens, underscores */

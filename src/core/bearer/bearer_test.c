@@ -51,6 +51,27 @@ TEST(bearer_role_round)
     EXPECT(heap.used == 0);
 }
 
+TEST(bearer_revoked)
+{
+    uint8_t hash[BEARER_HASH], again[BEARER_HASH];
+    struct alloc heap;
+    struct arena arena;
+    alloc_heap(&heap);
+    arena_open(&arena, &heap);
+    for (size_t i = 0; i < BEARER_HASH; i++)
+        hash[i] = (uint8_t)(i * 37);
+    struct span key = bearer_revoked_key(hash, &arena);
+    EXPECT(bearer_revoked_hash(key, again) && memcmp(hash, again, BEARER_HASH) == 0);
+    EXPECT(!bearer_revoked_hash(span_of(key.data, key.len - 1), again));
+    EXPECT(!bearer_revoked_hash(bearer_token_key(hash, &arena), again));
+    ((uint8_t *)(uintptr_t)key.data)[key.len - 1] = 0;
+    EXPECT(!bearer_revoked_hash(key, again));
+    ((uint8_t *)(uintptr_t)key.data)[key.len - 1] = 'A';
+    EXPECT(!bearer_revoked_hash(key, again));
+    arena_close(&arena);
+    EXPECT(heap.used == 0);
+}
+
 TEST(bearer_texts)
 {
     struct span hashed;

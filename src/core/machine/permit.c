@@ -166,11 +166,15 @@ static bool is_reserved(const struct machine *m, struct span key, struct span ra
 {
     static const struct {
         const char *from, *to;
-    } roots[] = { { "confman/account/", "confman/account0" },
-                  { "confman/approle/", "confman/approle0" },
-                  { "confman/token/", "confman/token0" } };
+        unsigned since; /* level */
+    } roots[] = { { "confman/account/", "confman/account0", 0 },
+                  { "confman/approle/", "confman/approle0", 0 },
+                  { "confman/revoked/", "confman/revoked0", MACHINE_LEVEL_REVOKED },
+                  { "confman/token/", "confman/token0", 0 } };
     bool on = range_end.len == 1 && !range_end.data[0]; /* from key on */
     for (size_t i = 0; i < sizeof(roots) / sizeof(roots[0]); i++) {
+        if (m->level < roots[i].since)
+            continue;
         struct span from = span_text(roots[i].from), to = span_text(roots[i].to);
         if (!range_end.len) {
             if (span_starts(key, from))

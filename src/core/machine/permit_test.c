@@ -233,6 +233,7 @@ TEST(permit_tokens_and_approles)
     EXPECT(put_as(&b, "alice", "confman/token/a", 0) == DENIED);
     EXPECT(put_as(&b, "alice", "confman/approle/a", 0) == DENIED);
     EXPECT(put_as(&b, "alice", "confman/account/a", 0) == DENIED);
+    EXPECT(put_as(&b, "alice", "confman/revoked/a", 0) == DENIED);
     struct request everything = { .type = REQUEST_DELETE,
                                   .del = { .key = SPAN("a"), .range_end = SPAN("\0") } };
     EXPECT(permits(&b, &everything, "alice") == ERR_OK); /* as in etcd: none of them is there */

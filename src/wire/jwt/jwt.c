@@ -101,6 +101,15 @@ enum err jwt_claims_read(struct span text, struct arena *arena, struct jwt_claim
     return ok ? ERR_OK : ERR_BAD_REQUEST;
 }
 
+int64_t jwt_expires_s(struct span text)
+{
+    int64_t out = 0;
+    json_t *claims = read_object(text);
+    bool ok = claims && take_number(claims, "exp", &out);
+    json_decref(claims);
+    return ok ? out : 0;
+}
+
 static void write_object(struct buf *json, struct buf *out)
 {
     jsonw_base64(buf_all(json), true, out);

@@ -35,6 +35,10 @@ struct jwt_claims {
  * not numbers. user is in the arena. */
 enum err jwt_claims_read(struct span json, struct arena *arena, struct jwt_claims *out) MUST_CHECK;
 
+/* When any token ends, whosever it is; 0: it does not say. Not to be asked before the signature
+ * holds. */
+int64_t jwt_expires_s(struct span claims);
+
 /* Appends what is to be signed. */
 void jwt_write(const char *alg, const struct jwt_claims *c, struct buf *out);
 /* Appends the rest. */
