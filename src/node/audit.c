@@ -9,7 +9,9 @@
 enum { PATH_BYTES = PARAM_TEXT_MAX + 16 };
 
 struct audit_note {
-    struct buf text; /* members of the line's object that are known at once */
+    struct buf text;  /* members of the line's object that are known at once */
+    struct buf asked; /* those that only a refusal has */
+    bool nobody;      /* whom nobody knows */
 };
 
 /* ---- lines ---- */
@@ -111,7 +113,9 @@ static struct audit_note *note_open(struct node *n, const char *door, const char
     if (!n->audit)
         return NULL;
     struct audit_note *note = mem_zero(&n->alloc, sizeof(*note));
+    note->nobody = !user.len;
     buf_open(&note->text, &n->alloc);
+    buf_open(&note->asked, &n->alloc);
     jsonw_open(&w, &note->text);
     write_text(&w, "door", door);
     write_text(&w, "from", from);
@@ -145,6 +149,27 @@ void audit_own(struct node *n, const struct request *r, const char *door)
     n->submitted.items[n->submitted.n - 1].note = note;
 }
 
+/* The keys that a transaction would write; what it does write is told when it has. */
+static void write_asked(struct jsonw *w, const struct kv_txn *t)
+{
+    const struct {
+        const struct kv_op *ops;
+        size_t n;
+    } branches[] = { { t->success, t->n_success }, { t->failure, t->n_failure } };
+    size_t told = 0;
+    jsonw_name(w, "asked");
+    jsonw_array(w);
+    for (size_t b = 0; b < 2; b++)
+        for (size_t i = 0; i < branches[b].n && told < AUDIT_KEYS_MAX; i++) {
+            const struct kv_op *op = &branches[b].ops[i];
+            if (op->type != KV_OP_PUT && op->type != KV_OP_DELETE)
+                continue;
+            write_bytes(w, op->type == KV_OP_PUT ? op->put.key : op->del.key);
+            told++;
+        }
+    jsonw_array_end(w);
+}
+
 struct audit_note *audit_begin(struct call *call, const struct request *r)
 {
     struct audit_note *note = name_of(r) ? note_begin(call, r) : NULL;
@@ -153,6 +178,10 @@ struct audit_note *audit_begin(struct call *call, const struct request *r)
     struct jsonw w = { &note->text, true };
     write_text(&w, "request", name_of(r));
     write_subject(&w, r);
+    if (r->type == REQUEST_TXN) {
+        w = (struct jsonw){ &note->asked, true };
+        write_asked(&w, &r->txn);
+    }
     return note;
 }
 
@@ -189,6 +218,19 @@ static void write_keys(struct jsonw *w, const char *name, const struct kv_change
     }
 }
 
+/* Or whoever reaches the port could push out what is kept, with refusals of himself. */
+static bool too_many(struct audit *a, const struct audit_note *note, enum err e)
+{
+    int64_t now = loop_now_ms(a->node->loop);
+    if (!note->nobody || e == ERR_OK)
+        return false;
+    if (now - a->nobody_ms >= 1000) {
+        a->nobody_ms = now;
+        a->nobody_lines = 0;
+    }
+    return ++a->nobody_lines > AUDIT_NOBODY_MAX;
+}
+
 void audit_end(struct node *n, struct audit_note *note, enum err e, const struct reply *reply,
                const struct kv_change *changes, size_t n_changes)
 {
@@ -197,7 +239,10 @@ void audit_end(struct node *n, struct audit_note *note, enum err e, const struct
     if (!note)
         return;
     CHECK(a != NULL);
-    if (a->lines.len >= AUDIT_WAITING_BYTES_MAX) {
+    e = reply ? reply->err : e;
+    if (too_many(a, note, e)) {
+        n->metrics.audit_nobody_dropped++;
+    } else if (a->lines.len >= AUDIT_WAITING_BYTES_MAX) {
         n->metrics.audit_dropped++;
     } else {
         jsonw_open(&w, &a->lines);
@@ -206,6 +251,8 @@ void audit_end(struct node *n, struct audit_note *note, enum err e, const struct
         write_id(&w, "member", (int64_t)n->header.member_id);
         buf_u8(&a->lines, ',');
         buf_span(&a->lines, buf_all(&note->text));
+        if (e != ERR_OK)
+            buf_span(&a->lines, buf_all(&note->asked));
         write_text(&w, "result", reply || e != ERR_OK ? err_code(e) : "asked");
         if (reply) {
             jsonw_name(&w, "revision");
@@ -218,6 +265,7 @@ void audit_end(struct node *n, struct audit_note *note, enum err e, const struct
         n->metrics.audit_lines++;
     }
     buf_close(&note->text);
+    buf_close(&note->asked);
     mem_free(&n->alloc, note, sizeof(*note));
 }
 
@@ -241,6 +289,25 @@ void audit_secret(struct call *call, const struct secret_ask *a, int64_t version
     write_bytes(&w, a->reason);
     struct reply reply = { .err = e, .revision = kv_revision(n->machine.kv) };
     audit_end(n, note, e, &reply, NULL, 0);
+}
+
+void audit_login(struct call *call, struct span user, enum err e)
+{
+    struct request r = { 0 };
+    struct audit_note *note = note_begin(call, &r);
+    if (!note)
+        return;
+    struct jsonw w = { &note->text, true };
+    write_text(&w, "request", request_name(REQUEST_AUTHENTICATE));
+    write_named(&w, "about_user", user);
+    audit_end(call->node, note, e, NULL, NULL, 0);
+}
+
+void audit_denied(struct call *call, enum err e)
+{
+    const struct secret_ask *a = call->rest ? call->rest->secret : NULL;
+    if (a && a->verb == SECRET_GET && (e == ERR_PERMISSION_DENIED || e == ERR_USER_EMPTY))
+        audit_secret(call, a, a->version, e);
 }
 
 void audit_refused(struct call *call, const struct request *r, enum err e)

@@ -19,6 +19,7 @@ enum {
     AUDIT_WAITING_BYTES_MAX = 8 << 20, /* lines not yet written; more are dropped */
     AUDIT_KEYS_MAX = 100,              /* that one line names */
     AUDIT_KEY_BYTES_MAX = 1024,        /* of one of them; longer ones are cut */
+    AUDIT_NOBODY_MAX = 100, /* refusals of whom nobody knows that are told of in a second */
 };
 
 /* NULL in n->audit when it is not asked for. False: it cannot be opened, and why is in the log. */
@@ -36,6 +37,10 @@ void audit_end(struct node *n, struct audit_note *note, enum err e, const struct
                const struct kv_change *changes, size_t n_changes);
 /* A secret was read, or not (e). */
 void audit_secret(struct call *call, const struct secret_ask *a, int64_t version, enum err e);
+/* A password of this user's was wrong. */
+void audit_login(struct call *call, struct span user, enum err e);
+/* The call is refused for e: a line if it was to read a secret and may not. */
+void audit_denied(struct call *call, enum err e);
 /* Looks for what call->rest->audit asks; the call is answered when it is found. */
 void audit_find(struct call *call);
 /* Both at once. */

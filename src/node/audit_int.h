@@ -22,6 +22,8 @@ struct audit {
     uint64_t bytes_max;
     int files;
     enum err err;
+    int64_t nobody_ms; /* a second since then: */
+    int nobody_lines;
     bool busy, failed;
     struct audit_search *asked; /* not yet on their way */
     size_t searches;            /* those and the others */

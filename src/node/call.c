@@ -233,6 +233,7 @@ void call_refuse_http(struct call *call, enum err e, const char *detail)
     struct rest_answer a;
     call->node->metrics.requests_refused++;
     count_refusal(&call->node->metrics, e);
+    audit_denied(call, e);
     if (call->vault)
         vault_problem(e, detail, &call->node->turn, &a);
     else
@@ -352,6 +353,7 @@ void call_answer(struct call *call, const struct reply *reply)
     }
     n->metrics.requests_refused += reply->err != ERR_OK;
     count_refusal(&n->metrics, reply->err);
+    audit_denied(call, reply->err);
     rest_answer(call->rest, n->machine.kv, reply, &call->arena, &a);
     call_answer_http(call, &a);
 }

@@ -426,6 +426,8 @@ static void compared(struct login *l)
     }
     n->metrics.logins += e == ERR_OK;
     n->metrics.logins_failed += e == ERR_AUTH_FAILED;
+    if (e == ERR_AUTH_FAILED)
+        audit_login(l->call, span_of(l->user, l->user_len), e);
     count_try(l, e);
     if (l->kind == LOGIN_BASIC)
         finish_basic(l, e);

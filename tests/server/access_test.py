@@ -1,12 +1,15 @@
 """Users, roles and logins over REST: what the page and confman use, with curl."""
 import base64
+import http.client
 import json
+import os
+import re
 import subprocess
 import unittest
 import urllib.parse
 import urllib.request
 
-from node import Node, confman_bin, confman_only, main
+from node import Node, confman_bin, confman_only, main, wait_until
 from web import curl
 
 JSON = ("-H", "content-type: application/json")
@@ -16,7 +19,9 @@ JSON = ("-H", "content-type: application/json")
 class AccessTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.node = Node(args=["--bcrypt-cost", "4"])
+        cls.node = Node(args=["--bcrypt-cost", "4", "--login-failures-max", "0"])
+        cls.audit = os.path.join(cls.node.folder, "audit.log")
+        cls.node.args += ["--audit-log", cls.audit]
         cls.node.start()
         cls.ask_of(cls, "PUT", "roles/dev", {"grants": [
             {"environment": "test", "prefix": "app/", "verbs": ["read", "write"]},
@@ -65,6 +70,44 @@ class AccessTest(unittest.TestCase):
         self.assertIn("copy", [r["name"] for r in self.ask("GET", "roles")["roles"]])
         self.ask("DELETE", "roles/copy")
         self.ask("GET", "roles/copy", status=404)
+
+    def lines(self, wanted):
+        """Those of the audit log for which wanted holds, once there are some."""
+        def look():
+            with open(self.audit, encoding="utf-8") as f:
+                return [line for line in map(json.loads, f) if wanted(line)]
+        return wait_until(look, 5, "there is such a line")
+
+    def test_what_is_refused_is_in_the_audit_log(self):
+        self.ask("PUT", "config/tried", {"value": 1}, 403, user="ann")
+        line = self.lines(lambda line: line.get("asked") == ["confman/config/default/tried"])[0]
+        self.assertEqual((line["user"], line["result"]), ("ann", "permission_denied"))
+        self.ask("GET", "secrets/tried", status=403, user="ann")
+        line = self.lines(lambda line: line.get("path") == "tried")[0]
+        self.assertEqual((line["user"], line["result"]), ("ann", "permission_denied"))
+        self.ask_of("POST", "login", {"user": "tried", "password": "x"}, 401)
+        line = self.lines(lambda line: line.get("about_user") == "tried")[0]
+        self.assertEqual((line["request"], line["result"]), ("authenticate", "auth_failed"))
+
+    def test_strangers_do_not_fill_the_audit_log(self):
+        body = b'{"key": "c3RyYW5nZXI=", "value": "eA=="}'
+
+        def stranger(line):
+            return line.get("key") == "stranger"
+
+        def dropped():
+            metrics = curl(self.node.url + "/metrics").body.decode()
+            return int(re.search(r"^confman_audit_nobody_dropped_total (\d+)", metrics, re.M)[1])
+
+        def flood():
+            c = http.client.HTTPConnection(self.node.endpoint, timeout=20)
+            for _ in range(500):
+                c.request("POST", "/v3/kv/put", body)
+                c.getresponse().read()
+            c.close()
+            return dropped() > 0
+        wait_until(flood, 20, "lines are left out")
+        self.assertTrue(self.lines(stranger))
 
     def stream(self, path, authorization):
         """The events of a stream that has begun; each call of next gives one."""
