@@ -278,6 +278,13 @@ static void opened(struct node *n, struct seal_job *j)
     failed(n, j);
 }
 
+/* Until it is applied, which is heard of, no other one is made. */
+static void made(struct node *n, const struct seal_job *j)
+{
+    n->secrets->transit->next_ms = loop_now_ms(n->loop) + SEAL_RETRY_MIN_MS;
+    seal_begin(n, j);
+}
+
 static void ended(struct job *job)
 {
     struct seal_job *j = (struct seal_job *)job;
@@ -299,7 +306,7 @@ static void ended(struct job *job)
         else if (j->task == SEAL_TOKEN)
             took_token(n, j);
         else
-            seal_begin(n, j);
+            made(n, j);
     }
     cipher_wipe(j->key, sizeof(j->key));
     wait_until_next(n);

@@ -360,9 +360,9 @@ enum err seal_unseal(struct node *n, const struct secret_ask *a)
     if (a->reset)
         forget_shares(n->secrets);
     seal_state(n, &now);
-    if (e == ERR_NOT_FOUND && n->params.seal_key_file[0] && !n->secrets->n_keys) {
-        n->secrets->by_hand = false;
-        return read_files(n) ? ERR_OK : ERR_SEALED;
+    if (e == ERR_NOT_FOUND && n->params.seal_key_file[0] && now.sealed) {
+        seal_forget(n);
+        return read_files(n) && seal_is_open(n) ? ERR_OK : ERR_SEALED;
     }
     if (e != ERR_OK || !now.sealed || (a->reset && !a->data.len))
         return e == ERR_NOT_FOUND ? ERR_SEAL_NONE : e;

@@ -327,6 +327,25 @@ class AnswerTest(unittest.TestCase):
         node.start()
         node.waits_for("certificate")
 
+    def test_token_of_the_environment(self):
+        """And the second address, as nobody answers at the first."""
+        transit = Transit()
+        self.addCleanup(transit.close)
+        node = Node()
+        self.addCleanup(node.close)
+        node.args = seal_args("http://127.0.0.1:1," + transit.url)
+        os.environ["CONFMAN_SEAL_TRANSIT_TOKEN"] = "hvs.of-environment"
+        try:
+            node.start()
+        finally:
+            del os.environ["CONFMAN_SEAL_TRANSIT_TOKEN"]
+        wait_until(lambda: not curl(node.url + "/v1/seal").json["sealed"], 20, "secrets are open")
+        self.assertEqual(transit.asked[0][2]["X-Vault-Token"], "hvs.of-environment")
+        self.assertEqual([a[1].split("/")[3] for a in transit.asked if "crypt/" in a[1]],
+                         ["encrypt", "decrypt", "decrypt"])
+        with open("/proc/%d/environ" % node.process.pid, "rb") as f:
+            self.assertNotIn(b"of-environment", f.read())
+
     def test_bad_answers(self):
         transit = Transit()
         node = self.sealed(transit, "--seal-transit-disable-renewal")

@@ -6,6 +6,31 @@
 #include <unistd.h>
 #include "base/test.h"
 
+/* Of another server's tokens: the first line, whatever stands behind it. */
+TEST(cipher_text_of_a_file)
+{
+    static const struct {
+        const char *content, *text;
+    } rows[] = { { "abc\nd", "abc" }, { "abc\r\n", "abc" }, { "1234567", "1234567" },
+                 { "12345678", NULL }, { "12345678\n", NULL }, { "\nx", NULL }, { "", NULL } };
+    char path[] = "/tmp/confman-text-XXXXXX", out[8], why[CIPHER_WHY_MAX];
+    int fd = mkstemp(path);
+    EXPECT(fd >= 0 && cipher_file_stamp(path) != 0);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        size_t len = strlen(rows[i].content);
+        EXPECT(ftruncate(fd, 0) == 0 && pwrite(fd, rows[i].content, len, 0) == (ssize_t)len);
+        enum err e = cipher_text_file(path, out, sizeof(out), why);
+        EXPECT(rows[i].text ? e == ERR_OK && strcmp(out, rows[i].text) == 0
+                            : e == ERR_BAD_REQUEST);
+    }
+    EXPECT(fchmod(fd, 0604) == 0);
+    EXPECT(cipher_text_file(path, out, sizeof(out), why) == ERR_BAD_REQUEST);
+    EXPECT(strstr(why, "chmod") != NULL);
+    close(fd);
+    EXPECT(unlink(path) == 0 && cipher_file_stamp(path) == 0);
+    EXPECT(cipher_text_file(path, out, sizeof(out), why) == ERR_BAD_REQUEST);
+}
+
 /* NIST's GCM test case 16's plan: what is sealed opens only with all that it was sealed with. */
 TEST(cipher_opens_only_what_it_sealed)
 {
