@@ -35,7 +35,7 @@ const row = (line) =>
       {},
       h("strong", {}, textOf(line.user) || "anonymous"),
       " ",
-      h("span", { class: "hint wide-only" }, line.from),
+      h("span", { class: "hint from" }, line.from),
     ),
     h("td", {}, line.request.replace(/_/g, " "), " ", h("span", { class: "hint" }, line.door)),
     h("td", { class: "wrap" }, h("span", { class: "chips" }, about(line))),

@@ -285,7 +285,7 @@ export function configs(root, parameters) {
   picker.ready.catch(failed);
   const here = () => (store.all() ? null : store.environment);
   const writes = () => store.sources.some((x) => canConfigs("put", x));
-  const more = h("span", {}),
+  const more = h("span", { class: "contents" }),
     maker = button("New config", create_, { class: "primary", title: "n" });
   // What may be done in the environment that is looked at.
   function offer() {

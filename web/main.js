@@ -94,6 +94,9 @@ function show() {
   for (const a of links)
     if (a.dataset.screen === at) a.setAttribute("aria-current", "page");
     else a.removeAttribute("aria-current");
+  links
+    .find((a) => a.dataset.screen === at)
+    .scrollIntoView({ inline: "nearest", block: "nearest" });
   document.title = `${SCREENS[at].title} · confman`;
   close = SCREENS[at].open(main, new URLSearchParams(query || ""));
   keys = close.keys || {};

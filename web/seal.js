@@ -1,5 +1,6 @@
 // The seal: whether this node can open secrets, its making in shares, and its opening by them.
-import { h, button, dialog, field, note, count } from "./dom.js";
+import { h, button, copyButton, dialog, field, note, count } from "./dom.js";
+import { may } from "./rights.js";
 import { call, get } from "./http.js";
 
 // New shares are told once, here.
@@ -38,23 +39,7 @@ async function init() {
       h(
         "ol",
         { class: "shares mono" },
-        made.keys.map((key, i) =>
-          h(
-            "li",
-            {},
-            key,
-            " ",
-            button(
-              "Copy",
-              () =>
-                navigator.clipboard.writeText(key).then(
-                  () => note(`Share ${i + 1} is copied.`),
-                  (e) => note(e.message, true),
-                ),
-              { class: "quiet small", "aria-label": `Copy share ${i + 1}` },
-            ),
-          ),
-        ),
+        made.keys.map((key, i) => h("li", {}, key, " ", copyButton(key, `Share ${i + 1}`))),
       ),
     ],
   });
@@ -81,6 +66,71 @@ async function unseal() {
         : "This node opens secrets.",
     );
   return now;
+}
+
+const KINDS = {
+  none: () => "none yet: no secret can be stored",
+  static: () => "a key in a file, the same on all members",
+  shamir: (s) => `${count(s.shares)} shares, of which any ${count(s.threshold)} open it`,
+};
+const words = (s) => (KINDS[s.type] ? KINDS[s.type](s) : s.type);
+
+// How secrets are sealed, and what may be done about it. changed: it may have been closed.
+export async function sealStatus(changed) {
+  const seal = await get("/v1/seal");
+  const facts = [
+    ["Seal", words(seal)],
+    ["This node", seal.sealed ? "is sealed: it opens no secrets" : "opens secrets"],
+    ["Root keys", count(seal.root_keys)],
+    [
+      "Rotation",
+      seal.rewrap_waiting
+        ? `${count(seal.rewrapped)} records are sealed anew, ${count(seal.rewrap_waiting)} wait`
+        : "nothing is left to do",
+    ],
+  ];
+  const writes = may("write", "confman/seal") && !seal.sealed;
+  const act = (text, told, path, rest = {}) =>
+    button(
+      text,
+      async (e) => {
+        e.target.disabled = true;
+        try {
+          await call("POST", `/v1/seal/${path}`, {});
+          note(told);
+          e.target.closest("dialog").close();
+          changed();
+        } catch (x) {
+          note(x.message, true);
+          e.target.disabled = false;
+        }
+      },
+      rest,
+    );
+  await dialog({
+    title: "The seal",
+    cancel: "Close",
+    body: [
+      h(
+        "dl",
+        { class: "facts" },
+        facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))),
+      ),
+      writes
+        ? h(
+            "div",
+            { class: "line" },
+            act("New root key", "What is sealed is sealed anew, in the background.", "rotate"),
+            seal.type === "shamir"
+              ? act("Seal this node", "This node opens no secrets any more.", "seal", {
+                  class: "danger-text",
+                })
+              : null,
+          )
+        : null,
+      h("p", { class: "hint" }, "New shares: confman seal init --renew --shares 5 --threshold 3"),
+    ],
+  });
 }
 
 // A banner that is there while the node is sealed. changed: it may have been opened.

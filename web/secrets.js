@@ -1,9 +1,10 @@
 // Secrets: their names, their versions, and one of them in the open for as long as it takes to read
 // it.
-import { h, button, field, dialog, note, ago, count } from "./dom.js";
+import { h, button, copyButton, field, dialog, note, ago, count } from "./dom.js";
 import { call, get, queryOf } from "./http.js";
 import { list, marked } from "./list.js";
-import { sealBanner } from "./seal.js";
+import { may, mayBelow, secretKey } from "./rights.js";
+import { sealBanner, sealStatus } from "./seal.js";
 
 const SHOWN_MS = 30000; // then what was revealed is hidden again
 const UP = "..";
@@ -137,20 +138,7 @@ async function reveal(namespace, path, version, place) {
             "div",
             {},
             h("dt", {}, name),
-            h(
-              "dd",
-              { class: "mono" },
-              text,
-              button(
-                "Copy",
-                () =>
-                  navigator.clipboard.writeText(text).then(
-                    () => note(`${name} is copied.`),
-                    (e) => note(e.message, true),
-                  ),
-                { class: "quiet small", "aria-label": `Copy ${name}` },
-              ),
-            ),
+            h("dd", { class: "mono" }, text, copyButton(text, name)),
           );
         }),
       ),
@@ -174,6 +162,7 @@ function pane(close, changed) {
   }
   const post = (action, versions) => call("POST", urlOf(path, { namespace, action, versions }), {});
   function row(v) {
+    const writes = may("write", secretKey(namespace, path));
     const n = v.version,
       gone = v.destroyed,
       deleted = Boolean(v.deleted_at_ms);
@@ -200,7 +189,7 @@ function pane(close, changed) {
           : button("Reveal", () => reveal(namespace, path, n, shown), {
               "aria-label": `Reveal version ${n}`,
             }),
-        gone || deleted
+        gone || deleted || !writes
           ? null
           : button(
               "Delete",
@@ -215,7 +204,7 @@ function pane(close, changed) {
                 ),
               { class: "quiet", "aria-label": `Delete version ${n}` },
             ),
-        deleted && !gone
+        deleted && !gone && writes
           ? button(
               "Bring back",
               () =>
@@ -226,7 +215,7 @@ function pane(close, changed) {
               { class: "quiet" },
             )
           : null,
-        gone
+        gone || !writes
           ? null
           : button(
               "Destroy",
@@ -280,7 +269,7 @@ function pane(close, changed) {
       h("ul", { class: "things" }, versions.map(row)),
       h(
         "footer",
-        {},
+        { hidden: !may("write", secretKey(namespace, path)) },
         button(
           "Remove",
           () =>
@@ -338,6 +327,9 @@ export function secrets(root, parameters) {
   side.hidden = true;
   const make = () =>
     write(space.value, prefix, null, 0).then((done) => done && read().then(() => show(done.path)));
+  const rotates = button("Rotate key", rotate, { class: "quiet" }),
+    maker = button("New secret", make, { class: "primary", title: "n" });
+  const writes = () => mayBelow("write", secretKey(space.value, prefix));
   root.append(
     h(
       "header",
@@ -349,8 +341,11 @@ export function secrets(root, parameters) {
       h(
         "div",
         { class: "actions" },
-        button("Rotate key", rotate, { class: "quiet" }),
-        button("New secret", make, { class: "primary", title: "n" }),
+        button("Seal", () => sealStatus(read).catch((e) => note(e.message, true)), {
+          class: "quiet",
+        }),
+        rotates,
+        maker,
       ),
     ),
     banner,
@@ -365,6 +360,8 @@ export function secrets(root, parameters) {
       `#/secrets?${queryOf({ namespace: space.value, prefix })}`,
     );
   function draw() {
+    maker.hidden = !writes();
+    rotates.hidden = !may("write", `confman/seal/${space.value}`);
     const parts = prefix.split("/").filter(Boolean);
     crumbs.replaceChildren(
       ...parts.flatMap((part, i) => [
@@ -378,7 +375,8 @@ export function secrets(root, parameters) {
     if (!names.length)
       empty.replaceChildren(
         h("h2", {}, "No secrets here yet"),
-        h("p", {}, "They are kept in versions, and sealed wherever they are written."),
+        h("p", {}, "They are kept in versions, and sealed wherever they are written:"),
+        h("pre", {}, "confman secret put db/main user=app password=-"),
       );
   }
   async function read() {
@@ -442,6 +440,6 @@ export function secrets(root, parameters) {
   space.addEventListener("change", () => go(""));
   go(prefix);
   const end = () => side.hide();
-  end.keys = { n: make, Escape: () => side.hidden || shut() };
+  end.keys = { n: () => writes() && make(), Escape: () => side.hidden || shut() };
   return end;
 }

@@ -19,6 +19,9 @@ const {
   until,
 } = require("./browser.js");
 
+const shop = require("./shop.js");
+
+const SHOP = process.env.PAGE_SHOP; // one for pictures
 const OIDC = process.env.PAGE_OIDC; // one that an issuer of logins is set up for
 
 const SCREENS = [
@@ -104,7 +107,6 @@ const tests = {
     await put("inherit/name", "other", "string", "base");
     await row(page, "inherit/name").filter({ hasText: "other" }).waitFor();
     assert.strictEqual(await text.inputValue(), "20");
-    await picture(page, "environments");
     // without its own, it follows again
     await page.getByRole("button", { name: "Delete" }).click();
     await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
@@ -332,6 +334,11 @@ const tests = {
     await accessible(page);
     await sheet.getByRole("button", { name: "Store" }).click();
     await page.getByText("db/main is stored as version 1.").waitFor();
+    await page.getByRole("button", { name: "Seal", exact: true }).click();
+    await sheet.getByText("3 shares, of which any 2 open it").waitFor();
+    await accessible(page);
+    await sheet.getByRole("button", { name: "New root key" }).click();
+    await page.getByText("sealed anew, in the background").waitFor();
     assert.ok(!(await page.textContent("main")).includes("correct horse"));
     await page.getByRole("button", { name: "Reveal version 1" }).click();
     await sheet.getByRole("button", { name: "Reveal" }).click();
@@ -583,7 +590,6 @@ const tests = {
     await page.getByRole("searchbox").fill("value of many/group-7/config-00007");
     await row(page, "config-00007").waitFor();
     await accessible(page);
-    await picture(page, "search");
     await close(page);
   },
 
@@ -681,75 +687,61 @@ const tests = {
   },
 };
 
-// What docs/ui/ shows.
+// What docs/ui/ shows of a node of its own; the dialogs come from the tests.
 async function pictures() {
-  const values = [
-    ["checkout/currency", "EUR"],
-    ["checkout/payment", { providers: ["card", "transfer"], retries: 3, timeout_ms: 2500 }],
-    ["checkout/limits/daily", 25000],
-    ["checkout/limits/per_order", 1500],
-    ["mail/sender", "orders@shop.example"],
-    ["mail/templates/welcome", "Welcome, {name}. Your first order ships free."],
-    ["search/synonyms", { shoe: ["sneaker", "trainer"] }],
-    ["search/enabled", true],
-    ["stock/warn_below", 12],
-    ["stock/warehouses", ["Bremen", "Lyon", "Porto"]],
-  ];
-  const of = (name, parent) =>
-    fetch(`${BASE}/v1/environments/${name}`, {
-      method: "PUT",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify({ parent }),
-    });
-  await of("staging", "default");
-  await of("prod", "default");
-  for (const [key, value] of values) await put(key, value);
-  await put("checkout/limits/daily", 40000, "number", "prod");
-  await put(
-    "checkout/payment",
-    { providers: ["card", "transfer", "invoice"], retries: 5, timeout_ms: 2500 },
-    "json",
-    "prod",
-  );
-  await put(
-    "checkout/payment",
-    { providers: ["card"], retries: 5, timeout_ms: 2500 },
-    "json",
-    "prod",
-  );
-  const prod = "#/configs?environment=prod&key=checkout%2Fpayment";
-  for (const [name, hash, options] of [
-    ["overview", "", {}],
-    ["overview-dark", "", { colorScheme: "dark" }],
-    ["configs", prod, {}],
-    ["configs-dark", prod, { colorScheme: "dark" }],
-    ["history", prod, {}],
+  await shop.fill(SHOP);
+  const draft = (await (await fetch(`${SHOP}/v1/drafts`)).json()).items[0].id;
+  const payment = "#/configs?environment=prod&key=checkout%2Fpayment";
+  for (const [name, hash, ready, options = {}] of [
+    ["overview", "", null],
+    ["overview-dark", "", null, { colorScheme: "dark" }],
+    ["configs", payment, "Review change"],
+    ["configs-dark", payment, "Review change", { colorScheme: "dark" }],
+    [
+      "configs-narrow",
+      "#/configs?environment=prod",
+      null,
+      { viewport: { width: 390, height: 844 } },
+    ],
+    ["history", payment, "History"],
+    ["flags", "#/flags?environment=prod&flag=new-checkout", "Evaluate"],
+    ["drafts", `#/drafts?id=${draft}`, "Approve"],
+    ["rules", "#/rules?kind=schema&key=checkout%2Fpayment", "Try"],
+    ["quotas", "#/quotas", "New quota"],
+    ["audit", "#/audit", "Export"],
+    ["access", "#/access", "New service account"],
   ]) {
-    const page = await open(hash, options);
-    if (hash) await page.getByRole("textbox", { name: "Value" }).waitFor();
-    else {
-      for (let n = 0; n < 14; n++) {
-        const size = 20 + Math.round(60 * Math.random());
-        for (let i = 0; i < size; i++)
-          await Promise.all([
-            put("stock/warn_below", i),
-            read("stock/warn_below"),
-            read("search/enabled"),
-          ]);
-        await until(
-          page,
-          (k) =>
-            document.querySelector(".chart path.line-0").getAttribute("d")?.split("L").length > k,
-          n,
-        );
-      }
-    }
-    if (name === "history") {
-      await page.getByRole("button", { name: "History" }).click();
-      await page.locator(".diff").waitFor();
-    }
+    const page = await open(hash, options, SHOP);
+    if (ready) await page.getByRole("button", { name: ready }).first().waitFor();
+    if (name === "flags" || name === "history")
+      await page.getByRole("button", { name: ready }).first().click();
+    if (name === "history") await page.locator(".diff").waitFor();
+    if (name === "flags") await page.locator(".trace li").first().waitFor();
+    if (!hash) await busy(page);
+    await until(page, () => document.fonts.status === "loaded");
     await picture(page, name);
     await close(page);
+  }
+}
+
+// Until the charts have something to show.
+async function busy(page) {
+  const of = (method, body) => ({
+    method,
+    headers: { "content-type": "application/json" },
+    body,
+  });
+  for (let n = 0; n < 14; n++) {
+    for (let i = 0; i < 20 + ((n * 17) % 40); i++)
+      await Promise.all([
+        fetch(`${SHOP}/v1/config/stock/warn_below`, of("PUT", `{"value": ${i}}`)),
+        fetch(`${SHOP}/v1/config/search/enabled`),
+      ]);
+    await until(
+      page,
+      (k) => document.querySelector(".chart path.line-0").getAttribute("d")?.split("L").length > k,
+      n,
+    );
   }
 }
 
@@ -758,7 +750,6 @@ async function main() {
   let passed = 0,
     failed = 0;
   const only = process.argv.slice(2);
-  if (PICTURES && (!only.length || only.includes("pictures"))) await pictures();
   for (const [name, test] of Object.entries(tests)) {
     if (only.length && !only.includes(name)) continue;
     openedSince();
@@ -776,6 +767,7 @@ async function main() {
       }
     }
   }
+  if (PICTURES && (!only.length || only.includes("pictures"))) await pictures();
   await stop();
   console.log(`${passed} passed, ${failed} failed`);
   process.exit(failed ? 1 : 0);

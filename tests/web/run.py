@@ -1,5 +1,6 @@
 """The page at /ui/ in a real browser: installs playwright-core and axe-core by their lock file when
-that is new, and runs page_test.js against two nodes of its own, one with an issuer of logins.
+that is new, and runs page_test.js against nodes of its own: one of them with an issuer of logins,
+one that is shown in pictures.
 
     run.py [--pictures FOLDER] [test...]
 """
@@ -35,6 +36,12 @@ def install():
         f.write(want)
 
 
+def audited():
+    node = Node()
+    node.args += ["--audit-log", os.path.join(node.folder, "audit")]
+    return node
+
+
 def main():
     arguments = sys.argv[1:]
     environment = dict(os.environ)
@@ -44,10 +51,8 @@ def main():
     install()
     issuer = Issuer()
     issuer.claims = {"sub": "ann", "groups": ["g-dev"]}
-    node = Node()
-    node.args += ["--audit-log", os.path.join(node.folder, "audit")]
-    with node, closing(oidc_node(issuer)) as other:
-        environment.update(PAGE=node.url, PAGE_OIDC=other.url)
+    with audited() as node, closing(oidc_node(issuer)) as other, audited() as shop:
+        environment.update(PAGE=node.url, PAGE_OIDC=other.url, PAGE_SHOP=shop.url)
         done = subprocess.run(["node", "page_test.js"] + arguments, cwd=HERE, env=environment,
                               timeout=TEST_SECONDS)
     sys.exit(done.returncode)
