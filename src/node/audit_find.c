@@ -24,7 +24,8 @@ struct audit_search {
     uint64_t looked;
     int64_t found;
     bool over, more;
-    char last[32]; /* time of the last line that was looked at */
+    char seen[32], told[32]; /* times of the last line that was looked at, and that matched */
+    const char *last;        /* all lines from this time on have been looked at */
 };
 
 /* ---- one line ---- */
@@ -52,28 +53,51 @@ static bool matches(const struct audit_ask *q, const struct jdoc *line)
            any_starts(jdoc_member(line, SPAN("deleted")), q->prefix);
 }
 
-static void look_at(struct audit_search *s, struct span line)
+/* NULL: it was cut by a crash. */
+static const struct jdoc *read_line(struct audit_search *s, struct span line)
 {
-    const struct audit_ask *q = s->ask;
     struct jdoc *v;
     struct jdoc_fault fault;
     arena_reset(&s->arena);
-    if (jdoc_read(line, &s->arena, &v, &fault) != ERR_OK || v->type != JDOC_OBJECT)
-        return; /* cut by a crash */
-    struct span time = text_in(v, "time");
-    if (q->until.len && span_compare(time, q->until) >= 0)
+    return jdoc_read(line, &s->arena, &v, &fault) == ERR_OK && v->type == JDOC_OBJECT ? v : NULL;
+}
+
+static void keep_time(char out[32], struct span time)
+{
+    snprintf(out, 32, "%.*s", (int)time.len, (const char *)time.data);
+}
+
+/* There is more behind this time: what has the same one has been looked at. */
+static void stop_at(struct audit_search *s, const char *time)
+{
+    s->over = s->more = true;
+    s->last = time;
+}
+
+/* It ends between two times, so that whoever goes on from there misses nothing. */
+static void look_at(struct audit_search *s, struct span line)
+{
+    const struct audit_ask *q = s->ask;
+    const struct jdoc *v = read_line(s, line);
+    struct span time = v ? text_in(v, "time") : SPAN_NONE;
+    if (!time.len || (q->until.len && span_compare(time, q->until) >= 0))
         return;
     if (q->since.len && span_compare(time, q->since) < 0) {
         s->over = true;
         return;
     }
-    if (!matches(q, v))
-        return;
-    if (s->found == q->limit) {
-        s->over = s->more = true;
+    if (s->looked > AUDIT_LOOK_BYTES_MAX && !span_is(time, s->seen)) {
+        stop_at(s, s->seen);
         return;
     }
-    snprintf(s->last, sizeof(s->last), "%.*s", (int)time.len, (const char *)time.data);
+    keep_time(s->seen, time);
+    if (!matches(q, v))
+        return;
+    if (s->found >= q->limit && !span_is(time, s->told)) {
+        stop_at(s, s->told);
+        return;
+    }
+    keep_time(s->told, time);
     buf_span(&s->lines, line);
     buf_u8(&s->lines, '\n');
     s->found++;
@@ -101,6 +125,33 @@ static void look_through(struct audit_search *s, bool first)
     buf_span(&s->tail, all);
 }
 
+/* Lines are in order of time: where those begin that are not asked for, or not far before. */
+static enum err skip_newer(struct audit_search *s, struct file *f, uint64_t *end)
+{
+    uint64_t low = 0;
+    while (s->ask->until.len && *end - low > 2 * BLOCK_BYTES) {
+        uint64_t middle = low + (*end - low) / 2;
+        buf_reset(&s->block);
+        enum err e = file_read(f, middle, buf_room(&s->block, BLOCK_BYTES), BLOCK_BYTES);
+        if (e != ERR_OK)
+            return e;
+        struct span all = span_of(s->block.data, BLOCK_BYTES);
+        const uint8_t *start = memchr(all.data, '\n', all.len);
+        struct span rest = start ? span_from(all, (size_t)(start - all.data) + 1) : SPAN_NONE;
+        const uint8_t *behind = rest.len ? memchr(rest.data, '\n', rest.len) : NULL;
+        const struct jdoc *v =
+            behind ? read_line(s, span_of(rest.data, (size_t)(behind - rest.data))) : NULL;
+        struct span time = v ? text_in(v, "time") : SPAN_NONE;
+        if (!time.len)
+            return ERR_OK; /* then the slow way */
+        if (span_compare(time, s->ask->until) >= 0)
+            *end = middle + (uint64_t)(rest.data - all.data);
+        else
+            low = middle;
+    }
+    return ERR_OK;
+}
+
 static enum err look_into(struct audit_search *s, const char *path)
 {
     struct file *f;
@@ -109,6 +160,8 @@ static enum err look_into(struct audit_search *s, const char *path)
     if (e != ERR_OK)
         return e;
     e = file_size(f, &end);
+    if (e == ERR_OK)
+        e = skip_newer(s, f, &end);
     buf_reset(&s->tail);
     while (e == ERR_OK && end && !s->over) {
         size_t n = end > BLOCK_BYTES ? BLOCK_BYTES : (size_t)end;
@@ -121,8 +174,8 @@ static enum err look_into(struct audit_search *s, const char *path)
         end -= n;
         s->looked += n;
         look_through(s, end == 0);
-        if (s->looked >= AUDIT_LOOK_BYTES_MAX && !s->over)
-            s->over = s->more = true;
+        if (s->looked > 2 * (uint64_t)AUDIT_LOOK_BYTES_MAX && !s->over)
+            stop_at(s, s->seen); /* all of one time? */
         if (s->tail.len > BLOCK_BYTES)
             e = ERR_CORRUPT; /* no line is so long */
     }
@@ -165,8 +218,8 @@ static void done(struct job *job)
         struct conn *c = call->conn;
         bool http1 = !call->stream;
         snprintf(member, sizeof(member), "%016llx", (unsigned long long)n->header.member_id);
-        rest_audit(s->ask, buf_all(&s->lines), s->more, span_text(s->last), span_text(member),
-                   &n->turn, &a);
+        rest_audit(s->ask, buf_all(&s->lines), s->more, span_text(s->last ? s->last : ""),
+                   span_text(member), &n->turn, &a);
         call_answer_http(call, &a);
         if (http1)
             conn_feed_rest(c);

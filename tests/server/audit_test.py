@@ -144,6 +144,31 @@ class AuditTest(Commands):
         self.assertEqual(sorted((i["revision"] for i in told), reverse=True),
                          [i["revision"] for i in told])
 
+    def test_far_back(self):
+        """Lines of one time come together, and one question's bound is where the next begins."""
+        def line(second, user, fill=""):
+            return json.dumps({"time": "2020-01-01T%02d:%02d:%02d.000Z" % (
+                second // 3600, second // 60 % 60, second % 60), "user": user, "fill": fill})
+
+        fill = "x" * 4000
+        with open(self.node.args[1] + ".1", "w", encoding="utf-8") as f:
+            f.write(line(0, "rare") + "\n")
+            for i in range(1, 17500):      # 70 MB
+                f.write(line(i, "often", fill) + "\n")
+            for _ in range(30):
+                f.write(line(17500, "twin") + "\n")
+        try:
+            for user, limit, wanted in (("rare", 100, 1), ("twin", 7, 30)):
+                found, until, asked = [], "", 0
+                while until is not None and asked < 5:
+                    told = self.ask("?user=%s&limit=%d%s" % (user, limit,
+                                                             until and "&until=" + until))
+                    found += told["items"]
+                    until, asked = told.get("next_until"), asked + 1
+                self.assertEqual((len(found), until), (wanted, None))
+        finally:
+            os.unlink(self.node.args[1] + ".1")
+
     def test_off(self):
         with Node() as other:
             answer = curl(other.url + "/v1/audit")
