@@ -187,7 +187,8 @@ size_t call_headers(struct call *call, const struct http_header *own, size_t n,
 {
     CHECK(n + call->n_cors < CALL_HEADERS_MAX);
     memcpy(out, own, n * sizeof(*out));
-    memcpy(out + n, call->cors, call->n_cors * sizeof(*out));
+    if (call->n_cors)
+        memcpy(out + n, call->cors, call->n_cors * sizeof(*out));
     n += call->n_cors;
     if (call->retry_ms)
         out[n++] = call_retry_header(call);

@@ -137,6 +137,8 @@ static bool may_call(struct call *call, const struct http_request *r)
     struct http_header cors[GATEWAY_CORS_HEADERS];
     struct node *n = call->node;
     enum err e = gateway_access(&n->access, r, call->conn->tls != NULL, cors, &call->n_cors);
+    if (call->n_cors)
+        call->cors = ARENA_ARRAY(&call->arena, struct http_header, call->n_cors);
     for (size_t i = 0; i < call->n_cors; i++)
         call->cors[i] = (struct http_header){ cors[i].name,
                                               arena_copy(&call->arena, cors[i].value) };

@@ -373,19 +373,19 @@ struct call {
     bool begun; /* response head is sent */
     bool ended; /* the answer is complete */
     bool input_over;
-    size_t standing_place;      /* in the node's list of them, from 1; 0: not there */
     bool watches_health;
+    bool asked;     /* a unary call has had its message */
+    bool head_only; /* HEAD */
+    bool wants_physical, physical;
+    bool needs_leader;          /* ends when there is none ("hasleader") */
+    size_t standing_place;      /* in the node's list of them, from 1; 0: not there */
     size_t answer_bytes;        /* of a large answer, until it is gone */
     int64_t retry_ms;           /* it may be asked again after this; 0: nothing is said */
     int64_t began_ms;           /* gRPC: for metrics */
     struct loop_timer deadline; /* gRPC: of the caller's time-out */
-    bool asked;     /* a unary call has had its message */
-    bool head_only; /* HEAD */
+    struct http_header *cors;   /* for every answer over HTTP: in the arena */
     size_t n_cors;
-    struct http_header cors[GATEWAY_CORS_HEADERS]; /* for every answer over HTTP */
-    bool wants_physical, physical;
     enum err verdict;         /* not OK: what to say when the alarm that it raised is applied */
-    bool needs_leader;        /* ends when there is none ("hasleader") */
     int64_t compact_revision; /* what to say when the memory is freed */
     uint64_t member;          /* of a change of the membership: whom it is about */
     int64_t looked_ms;        /* the leader's answer about a lease; -1: it is not there */

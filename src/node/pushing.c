@@ -586,6 +586,7 @@ void pushing_stands(struct call *call)
         call->push->user = arena_copy(&small, call->push->user);
     arena_close(&call->arena);
     call->arena = small;
+    call->n_cors = 0; /* the answer's head is sent */
     call->rest = &call->node->pushing->rest;
 }
 
