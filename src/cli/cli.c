@@ -165,6 +165,13 @@ static const struct command commands[] = {
       "readwrite; grants, with --verbs, of the configs and flags of an environment, or the secrets "
       "of a namespace, below PREFIX",
       "confman role grant dev app/ --environment prod --verbs read,write", 1, 4, run_role },
+    { "service-account",
+      "list|show NAME|set NAME|delete NAME|key add NAME|key rotate NAME|key revoke NAME ID",
+      "roles disabled key-ttl grace " COMMON,
+      "programs that prove who they are by a key, which key add and key rotate print this once; "
+      "set makes the account, or says anew which roles it has: the user service:NAME",
+      "confman service-account set ci --roles dev && confman service-account key add ci "
+      "--key-ttl 7776000", 1, 4, run_account },
     { "login", "", COMMON,
       "log in, and keep the session for the commands that follow: by a page of the issuer that the "
       "server names, or, with --user, by a password",

@@ -47,7 +47,9 @@ struct options {
     const char *args[34];
     int n_args;
     bool stream, own;
-    const char *environment, *parent, *type, *verbs;
+    const char *environment, *parent, *type, *verbs, *roles;
+    int64_t key_ttl, grace;
+    bool disabled;
     const char *client, *state;
     bool flags;
     int64_t ttl;
@@ -219,6 +221,8 @@ int run_import(const struct options *o, struct arena *arena);
 int run_auth(const struct options *o, struct arena *arena);
 int run_user(const struct options *o, struct arena *arena);
 int run_role(const struct options *o, struct arena *arena);
+int run_account(const struct options *o, struct arena *arena);
+void cli_words(struct jsonw *w, const char *list); /* "a,b" as a list of texts */
 int cli_grant(const struct options *o); /* `role grant` and `role revoke` */
 int run_login(const struct options *o, struct arena *arena);
 int run_logout(const struct options *o, struct arena *arena);

@@ -15,9 +15,8 @@ static bool path_of(const char *role, const char *action, char *out)
     return !*role;
 }
 
-static void write_verbs(struct jsonw *w, const char *list)
+void cli_words(struct jsonw *w, const char *list)
 {
-    jsonw_name(w, "verbs");
     jsonw_array(w);
     while (*list) {
         size_t n = strcspn(list, ", ");
@@ -48,7 +47,8 @@ int cli_grant(const struct options *o)
     jsonw_text(&w, span_text(o->environment ? o->environment : o->name_space));
     jsonw_name(&w, "prefix");
     jsonw_text(&w, span_text(o->n_args == 3 ? o->args[2] : ""));
-    write_verbs(&w, o->verbs);
+    jsonw_name(&w, "verbs");
+    cli_words(&w, o->verbs);
     jsonw_object_end(&w);
     struct client *c = client_open(o);
     int status = c ? client_http(c, "POST", path, buf_all(&b), &answer) : EXIT_UNREACHABLE;

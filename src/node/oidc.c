@@ -231,7 +231,7 @@ void oidc_refresh(struct node *n)
     struct oidc *o = n->oidc;
     int64_t now = loop_now_ms(n->loop);
     if (o->stage != OIDC_IDLE || n->stopping ||
-        (o->tried_ms && now - o->tried_ms < OIDC_FETCH_GAP_MS))
+        (o->tried_ms && now - o->tried_ms < n->params.oidc_fetch_gap_ms))
         return;
     o->tried_ms = now;
     ask(o, OIDC_DISCOVERY, span_text(n->params.oidc_issuer), "/.well-known/openid-configuration");

@@ -3,7 +3,7 @@
  *
  * The issuer's documents are fetched on threads of their own (io/fetch), so that a slow one holds
  * up nobody but those who wait for it; they are kept, and asked for again when they are old, or
- * when a token names a key that is not among them: then at most once in OIDC_FETCH_GAP_MS.
+ * when a token names a key that is not among them: then at most once in --oidc-fetch-gap.
  *
  * Whoever proves to be NAME is the user "oidc:NAME" of core/auth: it is made when it first comes,
  * and before each request that shows a token anew it gets the roles that the token's claims map to
@@ -23,7 +23,6 @@ struct oidc_code;
 enum {
     OIDC_BYTES_MAX = 256 << 10,      /* of one document of the issuer's */
     OIDC_FETCH_MS = 5000,            /* for one request to the issuer */
-    OIDC_FETCH_GAP_MS = 5000,        /* between two times that keys are asked for */
     OIDC_KEYS_AGE_MS = 3600 * 1000,  /* older keys are asked for again */
     OIDC_KEYS_LAST_MS = 24 * 3600 * 1000, /* they count no longer than this */
     OIDC_WAIT_MAX = 500,   /* calls that wait for keys; more are refused */

@@ -260,6 +260,36 @@ class AccessTest(unittest.TestCase):
         cli("role", "grant", "cli", "--namespace", "n", "--verbs", "read", code=1)
         cli("role", "grant", "cli", "--verbs", "read", code=2)
 
+    def test_cli_of_service_accounts(self):
+        def cli(*args, code=0):
+            done = subprocess.run([confman_bin(), "service-account", *args, "--endpoint",
+                                   self.node.endpoint, "--user", "root:root!"], text=True,
+                                  capture_output=True, timeout=30)
+            self.assertEqual(done.returncode, code, done)
+            return done.stdout
+        self.assertEqual(cli("set", "robot", "--roles", "dev"), "OK\n")
+        key = cli("key", "add", "robot", "--key-ttl", "600").strip()
+        self.assertRegex(key, "^cmk_robot_[0-9a-f]{8}_")
+        bearer = ("-H", "authorization: Bearer " + key)
+        me = self.ask("GET", "me", args=bearer, user=None)
+        self.assertEqual((me["user"], me["roles"][0]["name"]), ("service:robot", "dev"))
+        newer = cli("key", "rotate", "robot", "--grace", "600").strip()
+        ids = [k.split("_")[2] for k in (key, newer)]
+        shown = cli("show", "robot").splitlines()
+        self.assertRegex(shown[0], r"^robot +enabled +2 keys  dev$")
+        self.assertEqual([line.split()[0] for line in shown[2:]], ids)
+        self.assertTrue(shown[3].endswith("never"), shown)
+        self.assertEqual(json.loads(cli("show", "robot", "--output", "json"))["name"], "robot")
+        self.assertIn("robot ", cli("list"))
+        cli("key", "revoke", "robot", ids[0])
+        self.ask("GET", "me", status=401, args=bearer, user=None)
+        cli("set", "robot", "--disabled")
+        self.assertIn("disabled", cli("show", "robot"))
+        cli("delete", "robot")
+        cli("show", "robot", code=1)
+        for wrong in (("add", "x"), ("key", "add"), ("set", "a/b"), ("key", "revoke", "robot")):
+            cli(*wrong, code=2)
+
     def test_who_may_approve(self):
         for user, verbs in (("rev", ["approve"]), ("look", ["read"])):
             self.ask("PUT", "roles/" + user, {"grants": [
