@@ -47,6 +47,8 @@ enum err seal_migrate(struct call *call, const struct secret_ask *a, uint8_t mad
         return ERR_SEAL_KIND;
     }
     enum err e = may_change(call);
+    if (e == ERR_OK && call->node->machine.level < MACHINE_LEVEL_TRANSIT)
+        e = ERR_LEVEL;
     if (e != ERR_OK)
         return e;
     cipher_random(made, CIPHER_KEY);

@@ -36,6 +36,7 @@ enum {
     MACHINE_LEVEL_FIRST = 3, /* of a state that tells none: before there were levels */
     MACHINE_LEVEL_TOLD = 4,  /* checkpoints tell it from here on */
     MACHINE_LEVEL_REVOKED = 4, /* who may say which tokens were ended: root alone */
+    MACHINE_LEVEL_TRANSIT = 4, /* another server may seal: older members would stay sealed */
     MACHINE_LEVEL_VERBS = 4, /* put, delete, propose and publish are rights of their own */
 };
 _Static_assert(MACHINE_LEVEL_FIRST <= MACHINE_LEVEL && MACHINE_LEVEL <= 255, "a byte");
