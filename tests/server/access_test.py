@@ -224,7 +224,8 @@ class AccessTest(unittest.TestCase):
                      args=(*session, "-H", foreign), user=None)
         # What a form of a page could send is nobody's, even from the same place.
         change = b'{"changes": [{"key": "a", "environment": "prod", "value": 1}]}'
-        for kind, status in (("text/plain", 401), ("application/x-www-form-urlencoded", 401),
+        for kind, status in (("", 401), ("text/plain", 401),
+                             ("application/x-www-form-urlencoded", 401),
                              ("multipart/form-data; boundary=x", 401), ("application/json", 403)):
             a = curl(self.node.url + "/v1/txn", *session, "-H", "content-type: " + kind,
                      body=change)

@@ -142,7 +142,8 @@ class QuotaTest(ServerTest):
         self.assertEqual(curl(path, "-X", "DELETE").status, 200)
         self.assertEqual(curl(path, "-X", "DELETE").json["code"], "limit_not_found")
         self.assertEqual(curl(path).status, 405)
-        self.assertEqual(curl(path, "-X", "PUT", body=b'{"max_keys": 7}').status, 415)
+        self.assertEqual(curl(path, "-X", "PUT", "-H", "content-type: text/plain",
+                              body=b'{"max_keys": 7}').status, 415)
 
     def test_words(self):
         for words in (("set",), ("set", "prefix"), ("set", "thing", "x"), ("drop", "prefix", "x"),

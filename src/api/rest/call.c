@@ -200,9 +200,10 @@ static bool is_type(struct span type, const char *name)
 bool rest_is_form(const struct http_request *r)
 {
     struct span type;
-    return http_header_find(r, "content-type", &type) &&
-           (is_type(type, "application/x-www-form-urlencoded") ||
-            is_type(type, "multipart/form-data") || is_type(type, "text/plain"));
+    if (!http_header_find(r, "content-type", &type) || !type.len)
+        return r->body.len > 0;
+    return is_type(type, "application/x-www-form-urlencoded") ||
+           is_type(type, "multipart/form-data") || is_type(type, "text/plain");
 }
 
 /* curl says that a body is a form's unless it is told otherwise; a form of a page cannot PUT. */

@@ -328,7 +328,8 @@ struct access_facts {
 };
 
 /* The header that keeps a session with the browser; an empty token ends it. */
-/* Whether the body is of a kind that an HTML form of any page may send (HTML 4.10.21). */
+/* Whether any page may send such a body unasked (HTML 4.10.21, Fetch 2.2.2): of a form's kind, or
+ * of none. */
 bool rest_is_form(const struct http_request *http);
 struct span rest_cookie(struct span token, bool secure, struct arena *arena);
 
