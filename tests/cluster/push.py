@@ -9,10 +9,12 @@ under them: every subscriber must hear every publication, once, wherever it goes
 The subscribers are those of tests/push. Then who runs what is asked of every node, by curl.
 """
 import argparse
+import json
 import os
 import subprocess
 import sys
 import time
+import urllib.request
 
 from cluster import ROOT, Cluster, wait_until
 from web import curl
@@ -66,6 +68,40 @@ def publish(cluster, options):
     return figures
 
 
+def told(stream, kind, wanted=lambda message: True):
+    """The first event of that type that is wanted."""
+    for line in stream:
+        message = json.loads(line[6:]) if line.startswith(b"data: ") else {}
+        if message.get("type") == kind and wanted(message):
+            return message
+    return {}
+
+
+def subscribe(member, query):
+    return urllib.request.urlopen("%s/v1/subscribe?%s" % (member.url, query),
+                                  timeout=ANSWER_SECONDS)
+
+
+def events(cluster):
+    """A summary is of all members; who speaks on a stream elsewhere is told where it is."""
+    first, second = cluster.members[1], cluster.members[2]
+    with subscribe(first, "topic=deliveries&client=load") as stream:
+        one = told(stream, "deliveries", lambda m: m["complete"])
+        expect("a summary counts all", sum(one["counts"].values()) == 30, one)
+        cluster.members[3].pause()
+        two = told(stream, "deliveries", lambda m: not m["complete"])
+        expect("who is silent is named", sum(two["counts"].values()) == 20, two)
+        cluster.members[3].resume()
+        expect("it is back", told(stream, "deliveries", lambda m: m["complete"]))
+    with subscribe(first, "prefix=x/&client=e") as stream:
+        path = "/v1/subscribe/" + told(stream, "welcome")["stream"]
+        for member, status in ((first, 204), (second, 421)):
+            answer = curl(member.url + path, "-H", "Content-Type: application/json",
+                          body=b'{"type":"ack","revision":1}')
+            expect("said to %d" % member.port, answer.status == status, answer)
+        expect("it says where", str(first.port) in answer.json["detail"], answer.json)
+
+
 def who_runs_what(cluster, options):
     """With subscribers that stay: every node tells of all of them; without one it is named."""
     ports = ",".join(str(m.port) for m in cluster.members.values())
@@ -95,6 +131,7 @@ def who_runs_what(cluster, options):
     expect("who does not answer is named", missing == ["n3"] and not told["complete"], told)
     cluster.members[3].resume()
     wait_until(lambda: deliveries(cluster.members[1])["complete"], ANSWER_SECONDS, "it is back")
+    events(cluster)
     idle.stdin.close()
     idle.wait()
 
