@@ -98,7 +98,7 @@ static const struct command commands[] = {
     { "flag",
       "list|get NAME|set NAME [DEFINITION|-]|delete NAME|eval NAME [MEMBER=VALUE...]|"
       "explain NAME [MEMBER=VALUE...]|enable NAME|disable NAME|import [FILE|-]",
-      "environment format dry-run force " COMMON,
+      "environment own format dry-run force " COMMON,
       "feature flags of an environment; eval and explain tell what somebody gets who is known by "
       "members such as targetingKey=ann (a value that is JSON is taken so); import takes a file of "
       "flagd's, or another system's export, so that nobody changes sides",

@@ -41,6 +41,7 @@ static int run_list(const struct options *o, struct arena *arena)
         buf_open(&path, arena->alloc);
         path_of(&path, o, NULL, "");
         path_query(&path, "after", after);
+        path_query(&path, "own", o->own ? "true" : NULL);
         status = door_ask(o, "GET", &path, SPAN_NONE, &page);
         buf_close(&path);
         after = NULL;
@@ -51,9 +52,10 @@ static int run_list(const struct options *o, struct arena *arena)
             const char *shown = json_is_true(json_object_get(d, "kill")) ? "KILLED"
                                 : *state                                 ? state
                                                                          : "ENABLED";
-            printf("%-32s %-8lld %-9s %s\n", text_of(f, "name"),
+            printf("%-32s %-8lld %-9s %s", text_of(f, "name"),
                    (long long)json_integer_value(json_object_get(f, "version")), shown,
                    text_of(d, "defaultVariant"));
+            printf(json_object_get(f, "from") ? "\t(from %s)\n" : "\n", text_of(f, "from"));
         }
         if (json_object_get(page, "next"))
             after = arena_text(arena, span_text(text_of(page, "next")));
@@ -68,6 +70,7 @@ static int run_get_one(const struct options *o, struct arena *arena)
     json_t *f;
     buf_open(&path, arena->alloc);
     path_of(&path, o, o->args[1], "");
+    path_query(&path, "own", o->own ? "true" : NULL);
     int status = door_ask(o, "GET", &path, SPAN_NONE, &f);
     buf_close(&path);
     if (status == EXIT_DONE && f) {
@@ -231,7 +234,10 @@ static int set_state(const struct options *o, struct arena *arena, const char *s
     if (status == EXIT_DONE) {
         json_object_set_new(definition, "state", json_string(state));
         json_t *changes = json_array(), *change = change_of("flag", o->args[1], definition);
-        json_object_set(change, "if_version", json_object_get(f, "version"));
+        if (json_object_get(f, "from")) /* inherited: it gets one of its own */
+            json_object_set_new(change, "if_version", json_integer(0));
+        else
+            json_object_set(change, "if_version", json_object_get(f, "version"));
         json_array_append_new(changes, change);
         status = send_changes(o, arena, changes, false, &answer);
         json_decref(changes);

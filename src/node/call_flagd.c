@@ -29,14 +29,17 @@ static void open_stream(struct call *call)
     }
     call->watch = watching_open(call);
     watching_request(call->watch, &f->request, ERR_OK);
-    if (permitted(call, &f->shared) == ERR_OK)
-        watching_request(call->watch, &f->shared, ERR_OK);
+    for (size_t i = 0; i < f->n_also; i++)
+        if (permitted(call, &f->also[i]) == ERR_OK)
+            watching_request(call->watch, &f->also[i], ERR_OK);
 }
 
 void call_flagd_message(struct call *call, struct span message)
 {
     struct flagd_call *f = call->flagd;
     enum err e = flagd_decode(call->method, message, &call->arena, f);
+    if (e == ERR_OK && call_has_state(call->node))
+        flagd_look(f, set_of(call), &call->arena);
     if (e != ERR_OK)
         call_end(call, e);
     else if (call->method->kind == ETCD_FLAGD_STREAM)

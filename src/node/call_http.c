@@ -220,9 +220,11 @@ void call_open_rest(struct call *call, const struct http_request *r)
 
 static void watch_also(struct call *call)
 {
-    struct request *r = call->rest->also;
-    if (r && login_of(call, r) == ERR_OK && machine_permits(&call->node->machine, r) == ERR_OK)
-        call_take(call, r, SPAN_NONE);
+    for (size_t i = 0; i < call->rest->n_also; i++) {
+        struct request *r = &call->rest->also[i];
+        if (login_of(call, r) == ERR_OK && machine_permits(&call->node->machine, r) == ERR_OK)
+            call_take(call, r, SPAN_NONE);
+    }
 }
 
 /* Most of the time nothing happens on it: what only the request needed is given back. */

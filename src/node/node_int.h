@@ -173,6 +173,7 @@ struct node {
     struct loop_timer lease_timer, sweep_timer, space_timer, progress_timer, raft_timer, stop_timer;
 
     struct compactor compactor;
+    int64_t tidied_ms, tidied; /* when, and at which revision, old drafts were looked for */
     int64_t publishing_ms; /* drafts that are due are not looked for before this */
 
     /* doors */
@@ -441,6 +442,8 @@ void watching_request(struct watch_stream *s, const struct request *r, enum err 
 void watching_asker(struct call *call, struct span *user, struct request *r);
 void watching_judge(struct node *n); /* auth has changed: ends what is not permitted any more */
 void watching_deliver(struct node *n, const struct kv_change *changes, size_t count);
+/* Ends streams of flags that looked through an environment whose parent has changed. */
+void watching_environments(struct node *n, const struct kv_change *changes, size_t count);
 bool watching_catch_up(struct node *n); /* true: more to do at once */
 void watching_progress(struct node *n); /* the interval has passed */
 void watching_no_leader(struct node *n); /* ends those that need one */
@@ -459,6 +462,7 @@ void server_stop(struct node *n); /* as SIGTERM does */
 /* ---- publishing.c ---- */
 
 void publishing_sweep(struct node *n); /* drafts that are due, when this node leads */
+void publishing_tidy(struct node *n);  /* those that are done, likewise */
 
 /* ---- compactor.c ---- */
 

@@ -10,6 +10,9 @@
 enum {
     DUE_MAX = 16,        /* drafts put on their way at once */
     DUE_AGAIN_MS = 2000, /* until then those on their way have come, or are lost */
+    OLD_MAX = 64,           /* old drafts put away at once */
+    OLD_AGAIN_MS = 2000,    /* nor is more often looked for them, */
+    OLD_QUIET_MS = 60000,   /* or, when nothing was written, than that */
 };
 
 struct asker {
@@ -96,5 +99,29 @@ void publishing_sweep(struct node *n)
         if (!put_on_its_way(n, found.items[i]))
             return;
         n->publishing_ms = now + DUE_AGAIN_MS;
+    }
+}
+
+/* Those that are done and kept long enough, on the leader alone. */
+void publishing_tidy(struct node *n)
+{
+    int64_t now = loop_now_ms(n->loop), revision = kv_revision(n->machine.kv);
+    int64_t days = n->params.drafts_keep_days;
+    if (n->update.role != RAFT_LEADER || transfer_loading(n) || !call_has_state(n) ||
+        now < n->tidied_ms + (revision == n->tidied ? OLD_QUIET_MS : OLD_AGAIN_MS))
+        return;
+    n->tidied_ms = now;
+    n->tidied = revision;
+    struct request *old = ARENA_ARRAY(&n->turn, struct request, OLD_MAX);
+    int64_t before_ms = days ? loop_wall_ms(n->loop) - days * 86400000 : INT64_MIN;
+    size_t count = rest_drafts_old(n->machine.kv, before_ms, (size_t)n->params.drafts_keep,
+                                   &n->turn, old, OLD_MAX);
+    for (size_t i = 0; i < count; i++) {
+        old[i].author = SPAN("retention");
+        old[i].auth_revision = REQUEST_BY_NODE;
+        if (pump_propose(n, &old[i], NULL, 0) != ERR_OK)
+            return;
+        audit_own(n, &old[i], "retention");
+        n->metrics.drafts_put_away++;
     }
 }

@@ -185,6 +185,7 @@ static void apply_command(struct node *n, const struct raft_entry *e, struct pro
         revoke_changed(n, changes, count);
         locking_changed(n, changes, count);
         watching_deliver(n, changes, count);
+        watching_environments(n, changes, count);
         pushing_deliver(n, changes, count);
     }
     if (reply.type == REQUEST_LEVEL)

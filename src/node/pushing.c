@@ -225,7 +225,7 @@ static void view_watch(struct node *n, struct view *v)
     size_t count = rest_push_ranges(v->scope, &scratch, ranges);
     for (size_t i = 0; i < count; i++)
         watch_more(n, v, ranges[i]);
-    if (!v->scope->own && v->scope->kind != DELIVERY_FLAGS)
+    if (!v->scope->own)
         watch_more(n, v, rest_push_environments());
     arena_close(&scratch);
 }

@@ -344,7 +344,8 @@ static void open_parts(struct node *n)
     n->watch = watch_open(&n->alloc);
     struct flagset_counts flags = { &n->metrics.flags_compiled, &n->metrics.flags_evaluated,
                                     &n->metrics.flag_sets_evicted };
-    n->flagsets = flagsets_open(&n->flag_alloc, (size_t)n->params.flag_cache_bytes, flags);
+    n->flagsets = flagsets_open(&n->flag_alloc, (size_t)n->params.flag_cache_bytes, flags,
+                                rest_environments);
     n->schemas = rest_schemas_open(&n->alloc);
     n->links = rest_links_open(&n->alloc);
     pushing_open(n);

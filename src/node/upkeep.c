@@ -276,6 +276,7 @@ static void on_sweep(void *context)
     revoke_sweep(n);
     compactor_sweep(n);
     publishing_sweep(n);
+    publishing_tidy(n);
     pump_sweep(n);
     cluster_sweep(n);
     n->level_news = true;

@@ -409,6 +409,36 @@ void watching_progress(struct node *n)
     arena_reset(&n->apply);
 }
 
+/* ---- flags that are inherited ---- */
+
+/* Whether it is a stream of flags that looks through that environment. */
+static bool looks_through(const struct watch_stream *s, struct span environment)
+{
+    const struct flagd_call *f = s->call->flagd;
+    const struct rest_call *rest = s->call->rest;
+    const struct span *levels = f ? f->levels : rest && rest->flag ? rest->chain : NULL;
+    size_t n = f ? f->n_levels : rest ? rest->levels : 0;
+    for (size_t i = 0; levels && i < n; i++)
+        if (span_equal(levels[i], environment))
+            return true;
+    return false;
+}
+
+void watching_environments(struct node *n, const struct kv_change *changes, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct span key = kv_key(changes[i].now);
+        if (!rest_push_of_environments(key))
+            continue;
+        struct span environment = span_from(key, rest_push_environments().key.len);
+        for (struct watch_stream *s = n->streams, *next; s; s = next) {
+            next = s->next;
+            if (!s->call->ended && looks_through(s, environment))
+                call_end(s->call, ERR_ENVIRONMENT_MOVED);
+        }
+    }
+}
+
 void watching_no_leader(struct node *n)
 {
     for (struct watch_stream *s = n->streams, *next; s; s = next) {

@@ -61,7 +61,7 @@ int run_evaluate(void)
     arena_open(&t.arena, &t.heap);
     t.kv = kv_open(&t.heap);
     struct flagset_counts counts = { &t.counted, &t.counted, &t.counted };
-    t.flags = flagsets_open(&t.heap, 1 << 20, counts);
+    t.flags = flagsets_open(&t.heap, 1 << 20, counts, NULL);
     put(&t, "confman/flag/e/static",
         "{\"variants\":{\"on\":true,\"off\":false},"
         "\"defaultVariant\":\"on\"}");

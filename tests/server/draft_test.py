@@ -10,7 +10,7 @@ import unittest
 import urllib.error
 import urllib.request
 
-from node import ROOT, ServerTest, confman_bin, confman_only, main, wait_until
+from node import ROOT, Node, ServerTest, confman_bin, confman_only, main, wait_until
 from history_test import History
 
 sys.path.insert(0, os.path.join(ROOT, "tests", "cluster"))
@@ -21,7 +21,7 @@ def soon(ms):
     return at.strftime("%Y-%m-%dT%H:%M:%S.") + "%03dZ" % (at.microsecond // 1000)
 
 
-class DraftTest(History):
+class Drafts(History):
     def propose(self, *changes, **more):
         answer = self.call("POST", "/v1/drafts", body=dict(more, changes=changes))
         self.assertEqual(answer.status, 201, answer)
@@ -33,6 +33,8 @@ class DraftTest(History):
     def get(self, draft):
         return self.done(self.call("GET", "/v1/drafts/%d" % draft["id"]))
 
+
+class DraftTest(Drafts):
     def test_life(self):
         self.put("a", dict(n=1))
         draft = self.propose(self.change("a", dict(n=2)), self.change("b", 1), title="two",
@@ -142,6 +144,31 @@ class DraftTest(History):
         metrics = self.call("GET", "/metrics").body.decode()
         self.assertRegex(metrics, r"confman_drafts_due_total(\{\})? 1\b")
         self.assertRegex(metrics, r"confman_drafts_failed_total(\{\})? 1\b")
+
+
+@confman_only
+class RetentionTest(Drafts):
+    """Of those that are done the newest are kept; what is not done stays."""
+    node_args = ("--drafts-keep", "2")
+
+    @classmethod
+    def setUpClass(cls):
+        cls.node = Node(args=cls.node_args).start()
+
+    def test_the_newest_stay(self):
+        drafts = [self.propose(self.change("k%d" % i, i)) for i in range(5)]
+        self.done(self.act(drafts[1], "comment", text="no"))
+        for i, verb in ((0, "publish"), (1, "reject"), (3, "publish"), (4, "publish")):
+            self.done(self.act(drafts[i], verb))
+        def stay():
+            return [d["id"] for d in self.call("GET", "/v1/drafts").json["items"]]
+        left = [drafts[i]["id"] for i in (4, 3, 2)]
+        wait_until(lambda: stay() == left, 10, "the older ones are put away")
+        self.assertNotIn("%016d" % drafts[1]["id"],
+                         self.etcdctl("get", "--prefix", "confman/draft/"))
+        self.assertRegex(self.call("GET", "/metrics").body.decode(),
+                         r"confman_drafts_removed_total(\{\})? 2\b")
+        self.assertEqual(self.value("k0"), 0)
 
 
 @confman_only

@@ -1,8 +1,11 @@
 """Feature flags over HTTP: the native door and OFREP, by curl."""
 import json
+import os
+import subprocess
 import unittest
+import urllib.request
 
-from node import ServerTest, main, target
+from node import ROOT, ServerTest, confman_bin, main, target
 from web import curl
 
 COLOUR = {"state": "ENABLED", "variants": {"red": "#f00", "blue": "#00f"}, "defaultVariant": "red",
@@ -117,6 +120,58 @@ class FlagTest(ServerTest):
                       "-H", "Last-Event-ID: %d" % before, "--http1.1", seconds=1, partial=True)
         self.assertIn(b'id: %d\nevent: message\ndata: {"type":"refetchEvaluation"}' % now,
                       stream.body)
+
+    def inherits(self, heir, parent):
+        answer = curl(self.node.url + "/v1/environments/" + heir, "-X", "PUT", "-H",
+                      "Content-Type: application/json", body=json.dumps(
+                          {"parent": parent}).encode())
+        self.assertIn(answer.status, (200, 201), answer)
+
+    def test_inherited(self):
+        """From the nearest environment that has it, by every door; and the answer says where."""
+        heir, base = self.environment, self.environment + "-base"
+        self.inherits(heir, base)
+        self.environment = base
+        self.put("colour", COLOUR)
+        self.put("size", COLOUR)
+        self.environment = heir
+        self.assertEqual(self.ofrep("colour").json["value"], "#f00")
+        told = self.call("POST", "/v1/flags/colour:explain", {"context": {}}).json
+        self.assertEqual((told["value"], told["from"]), ("#f00", base))
+        self.put("size", dict(COLOUR, defaultVariant="blue"))
+        flags = {f["key"]: f["value"] for f in self.ofrep().json["flags"]}
+        self.assertEqual(flags, {"colour": "#f00", "size": "#00f"})
+        listed = [(f["name"], f.get("from")) for f in self.call("GET", "/v1/flags").json["flags"]]
+        self.assertEqual(listed, [("colour", base), ("size", None)])
+        listed = self.call("GET", "/v1/flags?own=true").json["flags"]
+        self.assertEqual([f["name"] for f in listed], ["size"])
+        self.assertEqual(self.call("GET", "/v1/flags/colour?own=true").status, 404)
+        got = self.call("GET", "/v1/flags/colour")
+        self.assertEqual((got.json["from"], got.headers["etag"]), (base, '"%s:1"' % base))
+        # Its own, made from the inherited one, hides it, and goes.
+        cli = [os.path.join(ROOT, confman_bin()), "flag"]
+        more = ["--environment", heir, "--endpoint", self.node.endpoint]
+        subprocess.run(cli + ["disable", "colour"] + more, check=True, capture_output=True)
+        self.assertNotIn("value", self.ofrep("colour").json)
+        out = subprocess.run(cli + ["delete", "colour"] + more, check=True, capture_output=True)
+        out = subprocess.run(cli + ["list"] + more, check=True, capture_output=True, text=True)
+        self.assertRegex(out.stdout, "colour .*\\(from %s\\)" % base)
+        self.assertEqual(self.ofrep("colour").json["value"], "#f00")
+        # Streams hear of the parent's flags, and end when there is another parent.
+        before = self.call("GET", "/v1/flags").json["revision"]
+        self.environment = base
+        now = self.put("colour", dict(COLOUR, defaultVariant="blue")).json["revision"]
+        self.environment = heir
+        stream = curl(self.node.url + "/ofrep/v1/events?environment=" + heir,
+                      "-H", "Last-Event-ID: %d" % before, "--http1.1", seconds=1, partial=True)
+        self.assertIn(b"id: %d\n" % now, stream.body)
+        with urllib.request.urlopen(self.node.url + "/ofrep/v1/events?environment=" + heir,
+                                    timeout=20) as stream:
+            stream.readline()
+            self.inherits(base, base + "-2") # what its parent inherits from
+            stream.read()
+        self.inherits(heir, "nobody")
+        self.assertEqual(self.ofrep("colour").status, 404)
 
     def counted(self, name):
         body = curl(self.node.url + "/metrics").body.decode()

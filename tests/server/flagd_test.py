@@ -177,6 +177,30 @@ class FlagdTest(ServerTest):
         self.assertIn("new", json.loads(all_flags.flag_configuration)["flags"])
         stream.cancel()
 
+    def test_inherited(self):
+        heir = self.environment + "-heir"
+        record = self.node.url + "/v1/environments/" + heir
+        for parent in (self.environment, self.environment + "-none"):
+            answer = curl(record, "-X", "PUT", "-H", "Content-Type: application/json",
+                          body=json.dumps({"parent": parent}).encode())
+            self.assertIn(answer.status, (200, 201), answer)
+            if parent == self.environment:
+                base, self.environment = self.environment, heir
+                name = next(n for n, f in FLAGS.items() if True in f["variants"].values())
+                self.assertIs(type(self.evaluate("Boolean", name, now="x").value), bool)
+                stream = self.sync("SyncFlags", pb.SyncFlagsResponse)
+                self.assertIn(name, json.loads(next(stream).flag_configuration)["flags"])
+                self.environment = base
+                self.put("of-parent", FLAGS[name])
+                self.assertIn("of-parent", json.loads(next(stream).flag_configuration)["flags"])
+                self.environment = heir
+        # Another parent: the stream ends, to be opened anew.
+        with self.assertRaises(grpc.RpcError) as caught:
+            while next(stream):
+                pass
+        self.assertEqual(caught.exception.code().name, "UNAVAILABLE")
+        self.assertEqual(self.refused("Boolean", name), "NOT_FOUND")
+
     def test_sync_too_much(self):
         for i in range(18):
             self.put("long%d" % i, {"variants": {"a": "x" * 240000}})

@@ -69,13 +69,59 @@ static void ask_range(struct flagd_call *c, bool all, struct arena *arena)
         c->request.range.range_end = kv_prefix_end(key, arena);
 }
 
+static struct request watch_of(struct span key, struct span end)
+{
+    struct request r = { .type = REQUEST_WATCH_ADD };
+    r.watch = (struct watch_request){ .key = key, .range_end = end };
+    return r;
+}
+
 static void ask_watch(struct flagd_call *c, struct arena *arena)
 {
     struct span key = flagset_key(arena, c->environment, SPAN_NONE);
-    c->request = (struct request){ .type = REQUEST_WATCH_ADD };
-    c->request.watch = (struct watch_request){ .key = key, .range_end = kv_prefix_end(key, arena) };
-    c->shared = (struct request){ .type = REQUEST_WATCH_ADD };
-    c->shared.watch.key = flagset_shared_key(arena, c->environment);
+    c->request = watch_of(key, kv_prefix_end(key, arena));
+}
+
+/* Each level's flags, and what they share. */
+static void look_for_streams(struct flagd_call *c, struct arena *arena)
+{
+    c->also = ARENA_ARRAY(arena, struct request, 2 * c->n_levels);
+    c->n_also = 0;
+    for (size_t i = 0; i < c->n_levels; i++) {
+        struct span key = flagset_key(arena, c->levels[i], SPAN_NONE);
+        if (i)
+            c->also[c->n_also++] = watch_of(key, kv_prefix_end(key, arena));
+        c->also[c->n_also++] = watch_of(flagset_shared_key(arena, c->levels[i]), SPAN_NONE);
+    }
+}
+
+/* All levels may be read, or nothing is told of all of them. */
+static void look_for_all(struct flagd_call *c, struct arena *arena)
+{
+    struct kv_op *ops = ARENA_ARRAY(arena, struct kv_op, c->n_levels);
+    for (size_t i = 0; i < c->n_levels; i++) {
+        struct span key = flagset_key(arena, c->levels[i], SPAN_NONE);
+        ops[i].type = KV_OP_RANGE;
+        ops[i].range = (struct kv_range){ .key = key, .count_only = true };
+        ops[i].range.range_end = kv_prefix_end(key, arena);
+    }
+    c->request = (struct request){ .type = REQUEST_TXN, .serializable = true };
+    c->request.txn = (struct kv_txn){ .success = ops, .n_success = c->n_levels };
+}
+
+void flagd_look(struct flagd_call *c, struct flagset *set, struct arena *arena)
+{
+    size_t level;
+    c->n_levels = flagset_levels(set);
+    for (size_t i = 0; i < c->n_levels; i++)
+        c->levels[i] = arena_copy(arena, flagset_level(set, i));
+    if (c->ask == FLAGD_SYNC || c->ask == FLAGD_EVENTS)
+        look_for_streams(c, arena);
+    else if (c->ask >= FLAGD_BOOLEAN && c->ask <= FLAGD_OBJECT &&
+             flagset_find(set, c->name, &level))
+        c->request.range.key = flagset_key(arena, c->levels[level], c->name);
+    else if (c->n_levels > 1 && (c->ask == FLAGD_ALL || c->ask == FLAGD_FETCH))
+        look_for_all(c, arena);
 }
 
 static enum err decode_one(struct flagd_call *c, struct span message, struct arena *arena)

@@ -49,7 +49,10 @@ struct flagd_call {
     struct span environment, name;
     struct fval context;
     struct request request; /* what has to be permitted: a read of the flags, or a watch of them */
-    struct request shared;  /* of a stream: the watch of what they share; may be refused */
+    struct request *also;   /* of a stream: n_also watches more, those that are permitted */
+    size_t n_also;
+    struct span levels[FLAGSET_LEVELS_MAX]; /* environments that are looked through */
+    size_t n_levels;
     bool ready;             /* of a stream: it has begun */
     int64_t told;           /* of a sync: the revision that was told last */
     bool over;              /* of a sync: there is too much to tell */
@@ -62,6 +65,9 @@ void flagd_head(const struct http_request *head, struct arena *arena, struct fla
  * than FLAG_VALUES_MAX), ERR_BAD_REQUEST (a selector that names no environment). */
 enum err flagd_decode(const struct etcd_method *method, struct span message, struct arena *arena,
                       struct flagd_call *out) MUST_CHECK;
+
+/* Where its flags stand now, own environment and parents: so what has to be permitted. */
+void flagd_look(struct flagd_call *call, struct flagset *set, struct arena *arena);
 
 /* The answer of a unary call: its gRPC code; 0: the message is appended to out. */
 int flagd_answer(const struct flagd_call *call, struct flagset *set, int64_t now_ms,

@@ -34,7 +34,7 @@ static void open_all(struct bench *t)
     arena_open(&t->arena, &t->heap);
     t->kv = kv_open(&t->heap);
     struct flagset_counts counts = { &t->counted, &t->counted, &t->counted };
-    t->flags = flagsets_open(&t->heap, 1 << 20, counts);
+    t->flags = flagsets_open(&t->heap, 1 << 20, counts, NULL);
     put(t, "a",
         "{\"variants\":{\"x\":1.5,\"y\":2},\"defaultVariant\":\"x\",\"targeting\":"
         "{\"if\":[{\"var\":\"k\"},\"y\"]},\"metadata\":{\"m\":true}}");

@@ -120,7 +120,7 @@ TEST(flagd_selectors)
         EXPECT(e != ERR_OK ||
                (c.ask == FLAGD_SYNC && span_is(c.environment, table[i].environment)));
         EXPECT(e != ERR_OK || (c.request.type == REQUEST_WATCH_ADD &&
-                               span_starts(c.shared.watch.key, SPAN("confman/flagset/"))));
+                               span_starts(c.request.watch.key, SPAN("confman/flag/"))));
     }
     arena_close(a);
     EXPECT(heap.used == 0);

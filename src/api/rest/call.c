@@ -547,6 +547,8 @@ enum err rest_plan(struct rest_call *c, const struct kv *kv, struct arena *arena
                    const char **detail)
 {
     *detail = NULL;
+    if (c->flag)
+        flag_plan(c, kv, arena);
     switch (c->route) {
     case ROUTE_CONFIG:
         if (!c->writes && !c->deletes)

@@ -36,7 +36,7 @@ static inline void drive_open(struct drive *d)
     machine_open(&d->m, &d->heap);
     d->hub = watch_open(&d->heap);
     struct flagset_counts counts = { &d->counted, &d->counted, &d->counted };
-    d->flags = flagsets_open(&d->heap, 1 << 20, counts);
+    d->flags = flagsets_open(&d->heap, 1 << 20, counts, rest_environments);
     d->world.schemas = rest_schemas_open(&d->heap);
     d->links = rest_links_open(&d->heap);
     d->world.links = d->links;

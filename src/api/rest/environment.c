@@ -102,6 +102,12 @@ size_t environment_chain(const struct kv *kv, struct span name, int64_t revision
     return n;
 }
 
+size_t rest_environments(const struct kv *kv, struct span environment, struct arena *arena,
+                         struct span out[REST_DEPTH_MAX])
+{
+    return environment_chain(kv, environment, 0, arena, out);
+}
+
 /* ---- requests ---- */
 
 static enum err read_body(struct span body, struct arena *arena, struct span *parent,

@@ -17,9 +17,11 @@ enum {
 
 struct flag_call {
     enum flag_ask ask;
-    struct span environment, name, if_version, tag;
-    bool create_only;
+    struct span environment, name, if_version, tag, after;
+    bool create_only, own; /* own: without what is inherited */
     struct fval context;
+    struct span levels[REST_DEPTH_MAX]; /* environments looked through, own one first */
+    size_t n_levels;
 };
 
 #define FLAGS "/v1/flags"
@@ -35,7 +37,6 @@ struct asking {
     struct rest_call *call;
     struct flag_call *flag;
     const char **detail;
-    struct span after;
 };
 
 static enum err refuse(struct asking *a, enum err e, const char *detail)
@@ -51,13 +52,15 @@ static enum err take_pair(void *context, struct span name, struct span value)
     if (span_is(name, "environment"))
         a->flag->environment = value;
     else if (span_is(name, "after") && a->flag->ask == FLAG_LIST)
-        a->after = value;
+        a->flag->after = value;
+    else if (span_is(name, "own") && (a->flag->ask == FLAG_LIST || a->flag->ask == FLAG_GET))
+        a->flag->own = span_is(value, "true");
     else if (span_is(name, "force") && a->flag->ask == FLAG_DELETE)
         a->call->leave.forced = span_is(value, "true");
     else if (!ofrep) /* OFREP: what a later version adds is passed over */
         return refuse(a, ERR_BAD_REQUEST,
-                      "unknown query parameter; known are environment, after for lists, and "
-                      "force to delete");
+                      "unknown query parameter; known are environment, own to read, after for "
+                      "lists, and force to delete");
     return ERR_OK;
 }
 
@@ -164,27 +167,9 @@ static enum err put(struct asking *a, struct span key)
     return write_txn(a, write, key);
 }
 
-static void range(struct asking *a, struct span key, bool prefix)
+static enum err events(struct asking *a)
 {
-    struct kv_range *r = &a->call->request.range;
-    a->call->request.type = REQUEST_RANGE;
-    a->call->request.serializable = true; /* flags are read where the caller is */
-    *r = (struct kv_range){ .key = key, .limit = prefix ? FLAG_LIST_MAX : 0 };
-    r->count_only = a->flag->ask == OFREP_ALL; /* whether they may be read; the rest is kept */
-    if (!prefix)
-        return;
-    r->range_end = kv_prefix_end(key, a->arena);
-    if (!a->after.len)
-        return;
-    struct span last = flagset_key(a->arena, a->flag->environment, a->after);
-    uint8_t *next = arena_alloc(a->arena, last.len + 1);
-    memcpy(next, last.data, last.len);
-    next[last.len] = 0; /* the first key behind it */
-    r->key = span_of(next, last.len + 1);
-}
-
-static enum err events(struct asking *a, struct span key)
-{
+    struct watch_request *w = &a->call->request.watch;
     struct span seen;
     int64_t revision = -1;
     if (http_header_find(a->http, "last-event-id", &seen) && !number_read(seen, &revision))
@@ -192,15 +177,7 @@ static enum err events(struct asking *a, struct span key)
     a->call->kind = REST_WATCH;
     a->call->form = REST_REFETCH;
     a->call->request.type = REQUEST_WATCH_ADD;
-    a->call->request.watch = (struct watch_request){ .key = key,
-                                                     .range_end = kv_prefix_end(key, a->arena),
-                                                     .progress = true,
-                                                     .start_revision = revision + 1 };
-    struct request *shared = ARENA_NEW(a->arena, struct request);
-    *shared = a->call->request;
-    shared->watch.key = flagset_shared_key(a->arena, a->flag->environment);
-    shared->watch.range_end = SPAN_NONE;
-    a->call->also = shared;
+    *w = (struct watch_request){ .progress = true, .start_revision = revision + 1 };
     return ERR_OK;
 }
 
@@ -215,7 +192,7 @@ static enum err ask(struct asking *a)
     case FLAG_DELETE:
         return write_txn(a, (struct kv_op){ .type = KV_OP_DELETE, .del = { .key = key } }, key);
     case OFREP_EVENTS:
-        return events(a, key);
+        return events(a);
     case OFREP_ALL:
         if (http_header_find(a->http, "if-none-match", &tag))
             f->tag = arena_copy(a->arena, tag);
@@ -230,8 +207,86 @@ static enum err ask(struct asking *a)
     case FLAG_GET:
         break;
     }
-    range(a, key, f->ask == OFREP_ALL || f->ask == FLAG_LIST);
+    a->call->request.type = REQUEST_RANGE;
+    a->call->request.serializable = true; /* flags are read where the caller is */
     return e;
+}
+
+/* ---- where it is looked for, and so what has to be permitted ---- */
+
+static struct kv_range level_range(const struct flag_call *f, size_t level, struct arena *arena)
+{
+    struct span key = flagset_key(arena, f->levels[level], SPAN_NONE);
+    struct kv_range r = { .key = key, .range_end = kv_prefix_end(key, arena) };
+    r.count_only = f->ask == OFREP_ALL; /* whether they may be read; the rest is kept */
+    r.limit = r.count_only ? 0 : FLAG_LIST_MAX + 1;
+    if (!f->after.len)
+        return r;
+    struct span last = flagset_key(arena, f->levels[level], f->after);
+    uint8_t *next = arena_alloc(arena, last.len + 1);
+    memcpy(next, last.data, last.len);
+    next[last.len] = 0; /* the first key behind it */
+    r.key = span_of(next, last.len + 1);
+    return r;
+}
+
+static void plan_all(struct rest_call *c, struct arena *arena)
+{
+    const struct flag_call *f = c->flag;
+    struct kv_op *ops = ARENA_ARRAY(arena, struct kv_op, f->n_levels);
+    for (size_t i = 0; i < f->n_levels; i++)
+        ops[i] = (struct kv_op){ .type = KV_OP_RANGE, .range = level_range(f, i, arena) };
+    c->request.type = f->n_levels > 1 ? REQUEST_TXN : REQUEST_RANGE;
+    if (f->n_levels > 1)
+        c->request.txn = (struct kv_txn){ .success = ops, .n_success = f->n_levels };
+    else
+        c->request.range = ops[0].range;
+}
+
+/* Where the nearest has it; the own key when none does. */
+static void plan_one(struct rest_call *c, const struct kv *kv, struct arena *arena)
+{
+    const struct flag_call *f = c->flag;
+    size_t i = 0;
+    while (i < f->n_levels && !kv_get(kv, flagset_key(arena, f->levels[i], f->name), 0))
+        i++;
+    i = i < f->n_levels ? i : 0;
+    c->request.range = (struct kv_range){ .key = flagset_key(arena, f->levels[i], f->name) };
+}
+
+/* The flags of each level, and what they share; the own flags must be permitted. */
+static void plan_events(struct rest_call *c, struct arena *arena)
+{
+    const struct flag_call *f = c->flag;
+    c->also = ARENA_ARRAY(arena, struct request, 2 * f->n_levels);
+    for (size_t i = 0; i < f->n_levels; i++) {
+        struct span key = flagset_key(arena, f->levels[i], SPAN_NONE);
+        struct request *r = i ? &c->also[c->n_also++] : &c->request;
+        *r = c->request;
+        r->watch.key = key;
+        r->watch.range_end = kv_prefix_end(key, arena);
+        c->also[c->n_also] = c->request;
+        c->also[c->n_also].watch.key = flagset_shared_key(arena, f->levels[i]);
+        c->also[c->n_also++].watch.range_end = SPAN_NONE;
+    }
+    memcpy(c->chain, f->levels, f->n_levels * sizeof(*c->chain));
+    c->levels = f->n_levels;
+}
+
+void flag_plan(struct rest_call *c, const struct kv *kv, struct arena *arena)
+{
+    struct flag_call *f = c->flag;
+    if (f->ask == FLAG_PUT || f->ask == FLAG_DELETE)
+        return;
+    f->levels[0] = f->environment;
+    f->n_levels = f->own ? 1 : environment_chain(kv, f->environment, 0, arena, f->levels);
+    c->n_also = 0;
+    if (f->ask == FLAG_LIST || f->ask == OFREP_ALL)
+        plan_all(c, arena);
+    else if (f->ask == OFREP_EVENTS)
+        plan_events(c, arena);
+    else
+        plan_one(c, kv, arena);
 }
 
 bool flag_takes(struct span path)
@@ -293,7 +348,7 @@ int flag_route(const struct http_request *http, struct arena *arena, struct rest
 enum err flag_call(const struct http_request *http, struct arena *arena, struct rest_call *out,
                    const char **detail)
 {
-    struct asking a = { http, arena, out, out->flag, detail, SPAN_NONE };
+    struct asking a = { http, arena, out, out->flag, detail };
     struct flag_call *f = out->flag;
     bool named = f->ask != FLAG_LIST && f->ask != OFREP_ALL && f->ask != OFREP_EVENTS;
     enum err e = read_environment(&a);
@@ -323,7 +378,8 @@ static void open_answering(struct answering *a)
 {
     CHECK(a->call->flags);
     a->set = flagsets_get(a->call->flags, a->kv, a->flag->environment);
-    a->context = (struct flag_context){ .values = &a->flag->context, .now_ms = a->call->now_ms };
+    a->context.values = &a->flag->context;
+    a->context.now_ms = a->call->now_ms;
 }
 
 /* OFREP's members; the native answers have the same ones and more. */
@@ -388,6 +444,22 @@ static void trace_write(struct jsonw *w, struct span lines)
     jsonw_array_end(w);
 }
 
+/* The environment that it is inherited from; none: it is the own one's. */
+static struct span from_of(const struct answering *a, const struct kv_version *v)
+{
+    struct span environment = SPAN_NONE, name;
+    bool flag = flagset_key_split(kv_key(v), &environment, &name);
+    return flag && !span_equal(environment, a->flag->environment) ? environment : SPAN_NONE;
+}
+
+static void from_write(struct jsonw *w, struct span from)
+{
+    if (!from.len)
+        return;
+    jsonw_name(w, "from");
+    jsonw_text(w, from);
+}
+
 static void one_answer(struct answering *a, const struct kv_range_result *r,
                        struct rest_answer *out)
 {
@@ -395,22 +467,22 @@ static void one_answer(struct answering *a, const struct kv_range_result *r,
     struct buf b, trace;
     struct jsonw w;
     bool ofrep = a->flag->ask == OFREP_ONE;
-    if (!r->n) {
+    buf_open(&trace, a->arena->alloc);
+    if (a->flag->ask == FLAG_EXPLAIN)
+        a->context.explain = &trace;
+    open_answering(a);
+    if (!r->n || !flagset_evaluate_named(a->set, a->flag->name, &a->context, &result)) {
         if (ofrep)
             ofrep_missing(a, out);
         else
             rest_problem(ERR_FLAG_NOT_FOUND, NULL, a->arena, out);
+        buf_close(&trace);
         return;
     }
-    open_answering(a);
-    buf_open(&trace, a->arena->alloc);
-    if (a->flag->ask == FLAG_EXPLAIN)
-        a->context.explain = &trace;
-    bool there = flagset_evaluate_named(a->set, a->flag->name, &a->context, &result);
-    CHECK(there); /* it was just read */
     open_body(&b, &w, a->arena);
     result_write(&w, a->flag->name, &result);
     if (!ofrep) {
+        from_write(&w, from_of(a, r->items[0]));
         jsonw_name(&w, "revision");
         jsonw_number(&w, r->items[0]->mod_revision);
     }
@@ -501,26 +573,33 @@ void flag_definition_write(struct jsonw *w, const struct kv_version *v)
         jsonw_raw(w, SPAN("null")); /* written by another door; evaluating it says PARSE_ERROR */
 }
 
-static void definition_write(struct jsonw *w, const struct kv_version *v, size_t root)
+/* Behind the slash after its environment. */
+static struct span name_of(const struct kv_version *v)
+{
+    struct span rest = span_from(kv_key(v), sizeof(FLAGSET_FLAGS) - 1);
+    const uint8_t *slash = rest.len ? memchr(rest.data, '/', rest.len) : NULL;
+    return slash ? span_from(rest, (size_t)(slash - rest.data) + 1) : SPAN_NONE;
+}
+
+static void definition_write(const struct answering *a, struct jsonw *w,
+                             const struct kv_version *v)
 {
     jsonw_name(w, "name");
-    jsonw_text(w, span_from(kv_key(v), root));
+    jsonw_text(w, name_of(v));
+    from_write(w, from_of(a, v));
     flag_definition_write(w, v);
 }
 
 static void item(struct answering *a, const struct kv_version *v, int status,
                  struct rest_answer *out)
 {
-    struct buf b, tag;
+    struct buf b;
     struct jsonw w;
     open_body(&b, &w, a->arena);
-    definition_write(&w, v, flagset_key(a->arena, a->flag->environment, SPAN_NONE).len);
+    definition_write(a, &w, v);
     jsonw_object_end(&w);
     body_of(out, status, "application/json", &b, a->arena);
-    buf_open(&tag, a->arena->alloc);
-    buf_format(&tag, "\"%lld\"", (long long)v->version);
-    add_header(out, "etag", arena_copy(a->arena, buf_all(&tag)));
-    buf_close(&tag);
+    add_header(out, "etag", version_tag(v->version, from_of(a, v), a->arena));
 }
 
 static void written(struct answering *a, const struct kv_txn_result *t, int64_t revision,
@@ -551,26 +630,47 @@ static void written(struct answering *a, const struct kv_txn_result *t, int64_t 
     body_of(out, 200, "application/json", &b, a->arena);
 }
 
-static void list(struct answering *a, const struct kv_range_result *r, int64_t revision,
-                 struct rest_answer *out)
+/* The next name of all levels, from the nearest that has it; NULL: there is none. */
+static const struct kv_version *next_flag(const struct kv_range_result **levels, size_t *at,
+                                          size_t n)
+{
+    const struct kv_version *out = NULL;
+    for (size_t i = 0; i < n; i++) {
+        const struct kv_version *v = at[i] < levels[i]->n ? levels[i]->items[at[i]] : NULL;
+        if (v && (!out || span_compare(name_of(v), name_of(out)) < 0))
+            out = v;
+    }
+    for (size_t i = 0; i < n && out; i++)
+        at[i] += at[i] < levels[i]->n &&
+                 span_equal(name_of(levels[i]->items[at[i]]), name_of(out));
+    return out;
+}
+
+static void list(struct answering *a, const struct reply *reply, struct rest_answer *out)
 {
     struct buf b;
     struct jsonw w;
-    size_t root = flagset_key(a->arena, a->flag->environment, SPAN_NONE).len;
+    const struct kv_range_result *levels[REST_DEPTH_MAX] = { &reply->range };
+    size_t at[REST_DEPTH_MAX] = { 0 }, n = 1, told = 0;
+    const struct kv_version *v, *last = NULL;
+    if (reply->type == REQUEST_TXN)
+        for (n = 0; n < reply->txn.n_ops; n++)
+            levels[n] = &reply->txn.ops[n].range;
     open_body(&b, &w, a->arena);
     jsonw_name(&w, "flags");
     jsonw_array(&w);
-    for (size_t i = 0; i < r->n; i++) {
+    while ((v = next_flag(levels, at, n)) != NULL && told++ < FLAG_LIST_MAX) {
         jsonw_object(&w);
-        definition_write(&w, r->items[i], root);
+        definition_write(a, &w, v);
         jsonw_object_end(&w);
+        last = v;
     }
     jsonw_array_end(&w);
     jsonw_name(&w, "revision");
-    jsonw_number(&w, revision);
-    if (r->more) {
+    jsonw_number(&w, reply->revision);
+    if (v) {
         jsonw_name(&w, "next");
-        jsonw_text(&w, span_from(kv_key(r->items[r->n - 1]), root));
+        jsonw_text(&w, name_of(last));
     }
     jsonw_object_end(&w);
     body_of(out, 200, "application/json", &b, a->arena);
@@ -580,10 +680,10 @@ void flag_answer(const struct rest_call *call, const struct kv *kv, const struct
                  struct arena *arena, struct rest_answer *out)
 {
     struct answering a = { .call = call, .flag = call->flag, .kv = kv, .arena = arena };
-    if (reply->type == REQUEST_TXN)
+    if (a.flag->ask == FLAG_PUT || a.flag->ask == FLAG_DELETE)
         written(&a, &reply->txn, reply->revision, out);
     else if (a.flag->ask == FLAG_LIST)
-        list(&a, &reply->range, reply->revision, out);
+        list(&a, reply, out);
     else if (a.flag->ask == OFREP_ALL)
         all_answer(&a, out);
     else if (a.flag->ask != FLAG_GET)

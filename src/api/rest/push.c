@@ -276,9 +276,7 @@ size_t rest_push_levels(const struct kv *kv, const struct delivery_scope *s, int
                         struct arena *arena, struct span *out)
 {
     out[0] = s->environment;
-    return s->own || s->kind == DELIVERY_FLAGS
-               ? 1
-               : environment_chain(kv, s->environment, revision, arena, out);
+    return s->own ? 1 : environment_chain(kv, s->environment, revision, arena, out);
 }
 
 size_t rest_push_ranges(const struct delivery_scope *s, struct arena *arena, struct push_range *out)
@@ -294,8 +292,8 @@ size_t rest_push_ranges(const struct delivery_scope *s, struct arena *arena, str
         bool one = s->kind == DELIVERY_KEY;
         out[n++] = (struct push_range){ key, one ? SPAN_NONE : kv_prefix_end(key, arena) };
     }
-    if (flags)
-        out[n++] = (struct push_range){ join(arena, FLAGSET_ROOT, s->environment, "", SPAN_NONE),
+    for (size_t i = 0; i < s->n_levels && flags; i++) /* behind those of flags: fewer may do */
+        out[n++] = (struct push_range){ join(arena, FLAGSET_ROOT, s->levels[i], "", SPAN_NONE),
                                         SPAN_NONE };
     return n;
 }
@@ -334,25 +332,29 @@ static bool wants(const struct delivery_scope *s, struct span text)
     return s->kind == DELIVERY_KEY ? span_equal(text, s->text) : span_starts(text, s->text);
 }
 
-/* The version that counts since a change of this key; NULL: none does any more. False: the change
- * is none for this scope. */
-static bool effective(const struct kv *kv, const struct delivery_scope *s,
-                      const struct kv_version *now, struct arena *arena,
-                      const struct kv_version **out)
+/* The version that counts since a change of this key, and which level has it; NULL: none does any
+ * more. False: the change is none for this scope. root: REST_CONFIGS, FLAG_ROOT. */
+static bool effective(const struct kv *kv, const struct delivery_scope *s, const char *root,
+                      const struct kv_version *now, struct arena *arena, struct span *key,
+                      const struct kv_version **out, size_t *from)
 {
-    struct span environment, key;
-    if (!span_starts(kv_key(now), SPAN(REST_CONFIGS)))
+    if (!span_starts(kv_key(now), span_text(root)))
         return false;
-    config_split(kv_key(now), &environment, &key);
-    size_t level = level_of(s, environment);
-    if (level == s->n_levels || !wants(s, key))
+    struct span rest = span_from(kv_key(now), strlen(root));
+    const uint8_t *slash = rest.len ? memchr(rest.data, '/', rest.len) : NULL;
+    struct span environment = span_of(rest.data, slash ? (size_t)(slash - rest.data) : rest.len);
+    *key = span_from(rest, environment.len + (slash != NULL));
+    size_t level = *from = level_of(s, environment);
+    if (level == s->n_levels || !wants(s, *key))
         return false;
     for (size_t i = 0; i < level; i++)
-        if (kv_get(kv, config_key(arena, s->levels[i], key), now->mod_revision))
+        if (kv_get(kv, join(arena, root, s->levels[i], "/", *key), now->mod_revision))
             return false;
     *out = now->tombstone ? NULL : now;
-    for (size_t i = level + 1; i < s->n_levels && !*out; i++)
-        *out = kv_get(kv, config_key(arena, s->levels[i], key), now->mod_revision);
+    for (size_t i = level + 1; i < s->n_levels && !*out; i++) {
+        *out = kv_get(kv, join(arena, root, s->levels[i], "/", *key), now->mod_revision);
+        *from = i;
+    }
     return true;
 }
 
@@ -373,10 +375,10 @@ static bool config_change(struct jsonw *w, const struct kv *kv, const struct del
                           const struct kv_version *now, struct arena *arena)
 {
     const struct kv_version *v;
-    struct span environment, key;
-    if (!effective(kv, s, now, arena, &v))
+    struct span key;
+    size_t from;
+    if (!effective(kv, s, REST_CONFIGS, now, arena, &key, &v, &from))
         return false;
-    config_split(kv_key(now), &environment, &key);
     if (v)
         item_write(w, kv, v, s->environment);
     else
@@ -384,16 +386,18 @@ static bool config_change(struct jsonw *w, const struct kv *kv, const struct del
     return true;
 }
 
-static bool flag_change(struct jsonw *w, const struct delivery_scope *s,
+/* What flags share is told of wherever it stands: rules of all levels come together. */
+static bool flag_change(struct jsonw *w, const struct kv *kv, const struct delivery_scope *s,
                         const struct kv_version *now, struct arena *arena)
 {
-    struct span root = join(arena, FLAG_ROOT, s->environment, "/", SPAN_NONE), key = kv_key(now);
-    bool one = span_starts(key, root) && wants(s, span_from(key, root.len));
-    bool shared = span_equal(key, join(arena, FLAGSET_ROOT, s->environment, "", SPAN_NONE));
-    if (!one && !shared)
+    const struct kv_version *v = now->tombstone ? NULL : now;
+    struct span name = SPAN("$evaluators"), key = kv_key(now);
+    size_t from = s->n_levels;
+    if (span_starts(key, SPAN(FLAGSET_ROOT)))
+        from = level_of(s, span_from(key, sizeof(FLAGSET_ROOT) - 1));
+    if (from == s->n_levels && !effective(kv, s, FLAG_ROOT, now, arena, &name, &v, &from))
         return false;
-    struct span name = one ? span_from(key, root.len) : SPAN("$evaluators");
-    if (now->tombstone) {
+    if (!v) {
         gone_write(w, "flag", name, s->environment);
         return true;
     }
@@ -402,7 +406,11 @@ static bool flag_change(struct jsonw *w, const struct delivery_scope *s,
     jsonw_text(w, name);
     jsonw_name(w, "environment");
     jsonw_text(w, s->environment);
-    flag_definition_write(w, now);
+    if (from) {
+        jsonw_name(w, "from");
+        jsonw_text(w, s->levels[from]);
+    }
+    flag_definition_write(w, v);
     jsonw_object_end(w);
     return true;
 }
@@ -442,7 +450,7 @@ bool rest_push_changes(const struct kv *kv, const struct delivery_scope *s,
     for (size_t i = 0; i < n; i++) {
         const struct kv_version *now = changes[i]->now;
         any = (s->kind == DELIVERY_DRAFTS  ? draft_change(&w, now, &draft)
-               : s->kind == DELIVERY_FLAGS ? flag_change(&w, s, now, arena)
+               : s->kind == DELIVERY_FLAGS ? flag_change(&w, kv, s, now, arena)
                                            : config_change(&w, kv, s, now, arena)) ||
               any;
     }

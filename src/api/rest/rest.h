@@ -215,7 +215,8 @@ struct rest_call {
     int route;              /* row of route.def; -1: of another door */
     struct request request; /* for the core; for REST_WATCH of type REQUEST_WATCH_ADD */
     struct access_ask *access; /* of users, roles, logins; else NULL */
-    struct request *also; /* of REST_WATCH: one more, if it is permitted; else NULL */
+    struct request *also; /* of REST_WATCH: n_also more, those that are permitted */
+    size_t n_also;
     struct secret_ask *secret; /* of secrets; request reads what it speaks of. Else NULL */
     struct span key;        /* the config's own key, decoded */
     struct span prefix;     /* of a list or watch */
@@ -256,6 +257,10 @@ bool rest_takes(struct span path);
 enum err rest_call(const struct http_request *http, struct arena *arena, struct rest_call *out,
                    const char **detail) MUST_CHECK;
 
+/* An environment and those it inherits from now, nearest first; how many. */
+size_t rest_environments(const struct kv *kv, struct span environment, struct arena *arena,
+                         struct span out[REST_DEPTH_MAX]);
+
 /* What depends on the state: from which environment a config is read, what else must hold. To be
  * asked before the core is, and once more if the call had to wait for a read index: the request is
  * then for the state as it is. ERR_CYCLE, ERR_ENVIRONMENTS; *detail as of rest_call. */
@@ -284,6 +289,11 @@ const char *rest_due(struct rest_call *call, const struct kv *kv, const struct k
                      struct arena *arena, struct span *author);
 void rest_due_failed(struct rest_call *call, const struct kv *kv, const struct kv_version *due,
                      const char *why, struct arena *arena);
+
+/* What removes drafts that are done (published, rejected) and beyond the newest so many, or were
+ * done before that time: max transactions at most; how many. */
+size_t rest_drafts_old(const struct kv *kv, int64_t before_ms, size_t keep, struct arena *arena,
+                       struct request *out, size_t max);
 
 /* The answer to it when it was written. */
 void rest_changed(const struct rest_call *call, const struct kv *kv, const struct reply *reply,
@@ -404,7 +414,7 @@ enum err rest_push_read(struct span text, struct arena *arena, struct push_messa
 struct push_range {
     struct span key, end; /* as in struct watch_spec */
 };
-enum { PUSH_RANGES_MAX = DELIVERY_LEVELS_MAX + 1 };
+enum { PUSH_RANGES_MAX = 2 * DELIVERY_LEVELS_MAX + 1 };
 
 /* The environments that a scope looks through as of a revision (0: now), own one first, into
  * DELIVERY_LEVELS_MAX places; how many. */

@@ -310,6 +310,7 @@ bool flag_takes(struct span path);
 int flag_route(const struct http_request *http, struct arena *arena, struct rest_call *out);
 enum err flag_call(const struct http_request *http, struct arena *arena, struct rest_call *out,
                    const char **detail) MUST_CHECK;
+void flag_plan(struct rest_call *call, const struct kv *kv, struct arena *arena);
 void flag_answer(const struct rest_call *call, const struct kv *kv, const struct reply *reply,
                  struct arena *arena, struct rest_answer *out);
 struct span flag_refetch(int64_t revision, struct arena *arena);

@@ -160,7 +160,7 @@ TEST(rest_keys)
 
 /* ---- environments ---- */
 
-TEST(rest_environments)
+TEST(rest_environments_of_configs)
 {
     struct drive d;
     drive_open(&d);

@@ -82,10 +82,29 @@ static bool place_of(const struct flagset *s, struct span name, size_t *out)
     return low < s->entries.n && span_equal(s->entries.items[low]->name, name);
 }
 
+static const struct kv_version *find_version(const struct flagset *s, struct span name,
+                                             size_t *level)
+{
+    for (size_t i = 0; i < s->n_levels; i++) {
+        struct span key = flagset_key(&s->all->spare, s->levels[i], name);
+        const struct kv_version *v = kv_get(s->kv, key, 0);
+        *level = i;
+        if (v)
+            return v;
+    }
+    return NULL;
+}
+
+const struct kv_version *flagset_find(struct flagset *s, struct span name, size_t *level)
+{
+    size_t unused;
+    return find_version(s, name, level ? level : &unused);
+}
+
 struct span flagset_definition(const struct flagset *s, struct span name)
 {
-    const struct kv_version *v =
-        kv_get(s->kv, flagset_key(&s->all->spare, s->environment, name), 0);
+    size_t level;
+    const struct kv_version *v = find_version(s, name, &level);
     return v ? kv_value(v) : SPAN_NONE;
 }
 
@@ -145,45 +164,87 @@ static void set_free(struct flagset *s)
     f->n--;
 }
 
-static void take_shared(struct flagset *s)
+/* The rules that one environment shares; NULL: none. */
+static const struct fval *shared_by(struct flagset *s, struct span environment)
 {
-    struct fval all;
+    struct fval *all = ARENA_NEW(&s->arena, struct fval);
     char why[FLAG_WHY_MAX];
-    const struct kv_version *v =
-        kv_get(s->kv, flagset_shared_key(&s->all->spare, s->environment), 0);
+    const struct kv_version *v = kv_get(s->kv, flagset_shared_key(&s->all->spare, environment), 0);
     const struct fval *rules = NULL;
-    s->shared = (struct fval){ .type = FVAL_OBJECT };
-    if (v && fval_read(arena_copy(&s->arena, kv_value(v)), &s->arena, &all, why) == ERR_OK)
-        rules = fval_find(&all, SPAN("$evaluators"));
-    if (rules && rules->type == FVAL_OBJECT)
-        s->shared = *rules;
+    if (v && fval_read(arena_copy(&s->arena, kv_value(v)), &s->arena, all, why) == ERR_OK &&
+        all->type == FVAL_OBJECT)
+        rules = fval_find(all, SPAN("$evaluators"));
+    return rules && rules->type == FVAL_OBJECT ? rules : NULL;
 }
 
-static struct flagset *set_new(struct flagsets *f, const struct kv *kv, struct span environment)
+/* Of all levels, each name from the nearest that has it. */
+static void take_shared(struct flagset *s)
 {
-    struct flagset *s = mem_zero(f->alloc, sizeof(*s));
-    struct kv_range_result r;
-    s->all = f;
-    s->kv = kv;
-    arena_open(&s->arena, f->alloc);
-    buf_open(&s->document, f->alloc);
-    s->environment = arena_copy(&s->arena, environment);
-    take_shared(s);
+    s->shared = (struct fval){ .type = FVAL_OBJECT };
+    for (size_t i = 0; i < s->n_levels; i++) {
+        const struct fval *rules = shared_by(s, s->levels[i]);
+        uint32_t n = s->shared.n;
+        if (!rules || !n) {
+            s->shared = rules ? *rules : s->shared;
+            continue;
+        }
+        struct fval_member *both = ARENA_ARRAY(&s->arena, struct fval_member, n + rules->n);
+        struct fval merged = { .type = FVAL_OBJECT, .n = n, .members = both };
+        memcpy(both, s->shared.members, n * sizeof(*both));
+        for (uint32_t k = 0; k < rules->n; k++)
+            if (!fval_find(&s->shared, rules->members[k].name))
+                both[merged.n++] = rules->members[k];
+        s->shared = merged;
+    }
+}
+
+/* What a level has that no nearer one does. */
+static void take_flags(struct flagset *s, struct span environment)
+{
+    struct flagsets *f = s->all;
     struct span root = flagset_key(&f->spare, environment, SPAN_NONE);
     struct kv_range all = { .key = root,
                             .range_end = kv_prefix_end(root, &f->spare),
                             .limit = FLAGSET_FLAGS_MAX,
                             .keys_only = true };
-    enum err e = kv_range(kv, &all, &f->spare, &r);
+    struct kv_range_result r;
+    enum err e = kv_range(s->kv, &all, &f->spare, &r);
     CHECK(e == ERR_OK); /* the newest revision is never compacted */
-    VEC_RESERVE(&s->entries, f->alloc, r.n);
+    struct entry **nearer = ARENA_ARRAY(&f->spare, struct entry *, s->entries.n + 1);
+    size_t n = s->entries.n, at = 0;
+    if (n)
+        memcpy(nearer, s->entries.items, n * sizeof(struct entry *));
+    s->entries.n = 0;
+    VEC_RESERVE(&s->entries, f->alloc, n + r.n);
     for (size_t i = 0; i < r.n; i++) {
         struct span name = span_from(kv_key(r.items[i]), root.len);
         if (!pb_utf8(name))
             continue; /* by another door; JSON cannot say it */
-        s->entries.items[s->entries.n++] = entry_new(f, name, r.items[i]->mod_revision);
+        while (at < n && span_compare(nearer[at]->name, name) < 0)
+            s->entries.items[s->entries.n++] = nearer[at++];
+        if (at == n || !span_equal(nearer[at]->name, name))
+            s->entries.items[s->entries.n++] = entry_new(f, name, r.items[i]->mod_revision);
     }
-    s->over = r.more;
+    while (at < n)
+        s->entries.items[s->entries.n++] = nearer[at++];
+    s->over = s->over || r.more || s->entries.n > FLAGSET_FLAGS_MAX;
+    while (s->entries.n > FLAGSET_FLAGS_MAX)
+        entry_free(f, s->entries.items[--s->entries.n]);
+}
+
+static struct flagset *set_new(struct flagsets *f, const struct kv *kv, struct span environment)
+{
+    struct flagset *s = mem_zero(f->alloc, sizeof(*s));
+    s->all = f;
+    s->kv = kv;
+    arena_open(&s->arena, f->alloc);
+    buf_open(&s->document, f->alloc);
+    s->environment = s->levels[0] = arena_copy(&s->arena, environment);
+    s->n_levels = f->chain ? f->chain(kv, s->environment, &s->arena, s->levels) : 1;
+    CHECK(s->n_levels > 0 && s->n_levels <= FLAGSET_LEVELS_MAX);
+    take_shared(s);
+    for (size_t i = 0; i < s->n_levels; i++)
+        take_flags(s, s->levels[i]);
     f->n++;
     return s;
 }
@@ -231,12 +292,14 @@ struct flagset *flagsets_get(struct flagsets *f, const struct kv *kv, struct spa
     return s;
 }
 
-struct flagsets *flagsets_open(struct alloc *alloc, size_t bytes_max, struct flagset_counts counts)
+struct flagsets *flagsets_open(struct alloc *alloc, size_t bytes_max, struct flagset_counts counts,
+                               flagset_chain *chain)
 {
     struct flagsets *f = mem_zero(alloc, sizeof(*f));
     f->alloc = alloc;
     f->bytes_max = bytes_max;
     f->counts = counts;
+    f->chain = chain;
     arena_open(&f->spare, alloc);
     f->scratch = mem_alloc(alloc, FLAG_SCRATCH_BYTES);
     return f;
@@ -280,52 +343,78 @@ static void insert_at(struct flagset *s, size_t i, struct entry *e)
     s->entries.items[i] = e;
 }
 
-/* A set that has not all of its flags is made anew when one goes: another takes its place. */
-static void flag_changed(struct flagset **at, struct span name, const struct kv_version *now)
+static bool looks_through(const struct flagset *s, struct span environment)
 {
-    struct flagset *s = *at;
-    size_t i;
+    bool does = false;
+    for (size_t i = 0; i < s->n_levels; i++)
+        does = does || span_equal(s->levels[i], environment);
+    return does;
+}
+
+/* As it is now, wherever it stands. False: the set has not all of its flags, so it is to be made
+ * anew when one goes: another takes its place. */
+static bool flag_changed(struct flagset *s, struct span name)
+{
+    size_t i, level;
     bool here = place_of(s, name, &i);
+    const struct kv_version *now = find_version(s, name, &level);
     s->documented = false;
-    if (now->tombstone && s->over) {
-        drop(at);
-    } else if (now->tombstone) {
-        if (here)
-            remove_at(s, i);
+    if (!now && s->over)
+        return false;
+    if (!now && here) {
+        remove_at(s, i);
     } else if (here) {
         entry_clear(s->entries.items[i]);
         s->entries.items[i]->revision = now->mod_revision;
-    } else if (s->over || s->entries.n == FLAGSET_FLAGS_MAX) {
+    } else if (now && (s->over || s->entries.n == FLAGSET_FLAGS_MAX)) {
         s->over = true;
-    } else {
+    } else if (now) {
         insert_at(s, i, entry_new(s->all, name, now->mod_revision));
+    }
+    return true;
+}
+
+/* Of an environment: one flag, or, without a name, all that its sets were made of. */
+static void environment_changed(struct flagsets *f, struct span environment,
+                                const struct span *name)
+{
+    for (struct flagset **at = &f->first; *at;) {
+        if (looks_through(*at, environment) && !(name && flag_changed(*at, *name)))
+            drop(at);
+        else
+            at = &(*at)->next;
     }
 }
 
 void flagsets_changed(struct flagsets *f, const struct kv_change *changes, size_t n)
 {
-    static const struct span both = { (const uint8_t *)FLAGSET_FLAGS, sizeof(FLAGSET_FLAGS) - 2 };
-    static const struct span shared = { (const uint8_t *)FLAGSET_SHARED,
-                                        sizeof(FLAGSET_SHARED) - 1 };
+    struct span shared = SPAN(FLAGSET_SHARED), records = SPAN(FLAGSET_ENVIRONMENTS);
     if (!f->first)
         return;
     for (size_t i = 0; i < n; i++) {
         struct span key = kv_key(changes[i].now), environment, name;
-        if (!span_starts(key, both))
-            continue;
-        if (flagset_key_split(key, &environment, &name)) {
-            struct flagset **at = find_set(f, environment);
-            if (*at)
-                flag_changed(at, name, changes[i].now);
-        } else if (span_starts(key, shared)) {
-            struct flagset **at = find_set(f, span_from(key, shared.len));
-            if (*at)
-                drop(at);
-        }
+        if (flagset_key_split(key, &environment, &name))
+            environment_changed(f, environment, &name);
+        else if (span_starts(key, shared))
+            environment_changed(f, span_from(key, shared.len), NULL);
+        else if (span_starts(key, records))
+            environment_changed(f, span_from(key, records.len), NULL);
     }
+    arena_reset(&f->spare);
 }
 
 /* ---- questions ---- */
+
+size_t flagset_levels(const struct flagset *s)
+{
+    return s->n_levels;
+}
+
+struct span flagset_level(const struct flagset *s, size_t i)
+{
+    CHECK(i < s->n_levels);
+    return s->levels[i];
+}
 
 size_t flagset_count(const struct flagset *s)
 {

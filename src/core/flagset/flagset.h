@@ -2,9 +2,12 @@
  * changes.
  *
  * Keys: "confman/flag/<environment>/<name>" is one flag; "confman/flagset/<environment>" holds what
- * they share, {"$evaluators": {name: rule}}. Whoever applies changes tells them here
- * (flagsets_changed), so what is kept is always of the store's newest revision: a change of one
- * flag forgets that flag, a change of what is shared the whole set.
+ * they share, {"$evaluators": {name: rule}}. A flag, or a shared rule, that an environment does not
+ * have is that of the nearest environment it inherits from, and sees what is shared as the heir
+ * has it. Whoever applies changes tells them here (flagsets_changed), so what is kept is always of
+ * the store's newest revision: a change of one flag forgets that flag in all sets that look there,
+ * a change of what is shared, or of what an environment inherits from, the whole sets. So an
+ * evaluation never looks through environments.
  *
  * A set begins as the names of its flags; a flag is compiled when it is first asked for. Sets that
  * were not asked for lately go when there are more than FLAGSETS_MAX, or more bytes than allowed.
@@ -24,11 +27,13 @@
 
 #define FLAGSET_FLAGS "confman/flag/"
 #define FLAGSET_SHARED "confman/flagset/"
+#define FLAGSET_ENVIRONMENTS "confman/env/" /* whose change may change what is inherited */
 
 enum {
     FLAGSETS_MAX = 256,        /* environments kept at a time */
     FLAGSET_FLAGS_MAX = 10000, /* of one environment: those behind them are compiled anew for each
                                 * question, and all of them at once are not told */
+    FLAGSET_LEVELS_MAX = 8, /* environments that a set looks through */
     FLAGSET_DOCUMENT_MAX = 4 << 20, /* bytes; gRPC's clients take no longer message by default */
 };
 
@@ -42,8 +47,13 @@ struct flagset_counts {
     uint64_t *evicted;   /* sets that made room for others */
 };
 
+/* An environment and those it inherits from, nearest first; how many. NULL: none inherits. */
+typedef size_t flagset_chain(const struct kv *kv, struct span environment, struct arena *arena,
+                             struct span out[FLAGSET_LEVELS_MAX]);
+
 /* bytes_max: of the allocator, which should be nobody else's. */
-struct flagsets *flagsets_open(struct alloc *alloc, size_t bytes_max, struct flagset_counts counts);
+struct flagsets *flagsets_open(struct alloc *alloc, size_t bytes_max, struct flagset_counts counts,
+                               flagset_chain *chain);
 void flagsets_close(struct flagsets *f);
 void flagsets_changed(struct flagsets *f, const struct kv_change *changes, size_t n);
 void flagsets_forget(struct flagsets *f); /* the store has become another one */
@@ -51,6 +61,11 @@ size_t flagsets_count(const struct flagsets *f);
 
 /* Valid until the next call of a flagsets_ function. */
 struct flagset *flagsets_get(struct flagsets *f, const struct kv *kv, struct span environment);
+
+size_t flagset_levels(const struct flagset *s);
+struct span flagset_level(const struct flagset *s, size_t i); /* 0: the environment itself */
+/* The flag as it stands, nearest first; NULL: there is none. *level (may be NULL): where. */
+const struct kv_version *flagset_find(struct flagset *s, struct span name, size_t *level);
 
 size_t flagset_count(const struct flagset *s);
 bool flagset_over(const struct flagset *s); /* there are more than FLAGSET_FLAGS_MAX */

@@ -17,8 +17,10 @@ struct flagset {
     struct flagsets *all;
     struct flagset *next;    /* asked for less lately */
     const struct kv *kv;     /* of the newest question */
-    struct span environment; /* in the arena */
-    struct arena arena;      /* of what is shared */
+    struct span environment; /* in the arena; the first level */
+    struct span levels[FLAGSET_LEVELS_MAX];
+    size_t n_levels;
+    struct arena arena; /* of what is shared */
     struct fval shared;      /* the $evaluators; an object */
     VEC(struct entry *) entries;
     bool over; /* there are more than are here */
@@ -30,6 +32,7 @@ struct flagsets {
     struct alloc *alloc;
     size_t bytes_max;
     struct flagset_counts counts;
+    flagset_chain *chain;
     struct flagset *first; /* the one asked for last */
     size_t n;
     struct arena spare; /* for one question: of flags that are not kept, of documents */

@@ -12,6 +12,23 @@ struct bench {
     uint64_t compiled, evaluated, evicted;
 };
 
+/* Here the record of an environment is its parent's name. */
+static size_t heirs(const struct kv *kv, struct span environment, struct arena *arena,
+                    struct span out[FLAGSET_LEVELS_MAX])
+{
+    size_t n = 0;
+    const struct kv_version *v;
+    do {
+        char key[64];
+        out[n++] = environment;
+        snprintf(key, sizeof(key), FLAGSET_ENVIRONMENTS "%.*s", (int)environment.len,
+                 (const char *)environment.data);
+        v = kv_get(kv, span_text(key), 0);
+        environment = v ? arena_copy(arena, kv_value(v)) : SPAN_NONE;
+    } while (v && n < FLAGSET_LEVELS_MAX);
+    return n;
+}
+
 static void open_all(struct bench *t, size_t bytes_max)
 {
     *t = (struct bench){ .compiled = 0 };
@@ -20,7 +37,7 @@ static void open_all(struct bench *t, size_t bytes_max)
     arena_open(&t->arena, &t->heap);
     t->kv = kv_open(&t->heap);
     struct flagset_counts counts = { &t->compiled, &t->evaluated, &t->evicted };
-    t->f = flagsets_open(&t->flags, bytes_max, counts);
+    t->f = flagsets_open(&t->flags, bytes_max, counts, heirs);
 }
 
 static bool close_all(struct bench *t)
@@ -296,5 +313,65 @@ TEST(flagset_evaluation_takes_no_memory)
         EXPECT(taken_by(&t, "f", &c) > 0);
         EXPECT(taken_by(&t, "f", &c) == 0);
     }
+    EXPECT(close_all(&t));
+}
+
+static size_t level_of(struct bench *t, const char *environment, const char *name)
+{
+    size_t level = 99;
+    flagset_find(flagsets_get(t->f, t->kv, span_text(environment)), span_text(name), &level);
+    return level;
+}
+
+#define GIVES(value) "{\"variants\":{\"v\":" value "},\"defaultVariant\":\"v\"}"
+
+TEST(flagset_inherits_flags)
+{
+    struct bench t;
+    open_all(&t, 1 << 20);
+    put(&t, "confman/env/eu", "base");
+    put(&t, "confman/env/fr", "eu");
+    put(&t, "confman/flag/base/a", GIVES("1"));
+    put(&t, "confman/flag/base/c", GIVES("2"));
+    put(&t, "confman/flag/eu/b", GIVES("3"));
+    EXPECT(gives(&t, "fr", "a", "1") && gives(&t, "fr", "b", "3") && gives(&t, "base", "b", "?"));
+    EXPECT(flagset_count(flagsets_get(t.f, t.kv, SPAN("fr"))) == 3);
+    EXPECT(level_of(&t, "fr", "a") == 2 && level_of(&t, "fr", "b") == 1);
+    uint64_t compiled = t.compiled;
+    put(&t, "confman/flag/fr/a", GIVES("4")); /* its own hides it */
+    EXPECT(gives(&t, "fr", "a", "4") && gives(&t, "eu", "a", "1"));
+    EXPECT(t.compiled == compiled + 2); /* fr's anew, eu's first */
+    put(&t, "confman/flag/base/a", GIVES("5"));
+    EXPECT(gives(&t, "fr", "a", "4") && gives(&t, "eu", "a", "5"));
+    del(&t, "confman/flag/fr/a"); /* and is the parent's again */
+    EXPECT(gives(&t, "fr", "a", "5") && level_of(&t, "fr", "a") == 2);
+    del(&t, "confman/flag/base/a");
+    EXPECT(gives(&t, "fr", "a", "?") && gives(&t, "eu", "a", "?"));
+    put(&t, "confman/env/fr", "other"); /* another parent */
+    EXPECT(gives(&t, "fr", "c", "?") && gives(&t, "eu", "c", "2"));
+    put(&t, "confman/flag/other/c", GIVES("6"));
+    EXPECT(gives(&t, "fr", "c", "6"));
+    EXPECT(close_all(&t));
+}
+
+TEST(flagset_inherits_what_is_shared_by_name)
+{
+    struct bench t;
+    struct span document;
+    open_all(&t, 1 << 20);
+    put(&t, "confman/env/eu", "base");
+    put(&t, "confman/flagset/base", "{\"$evaluators\":{\"x\":\"on\",\"y\":\"off\"}}");
+    put(&t, "confman/flagset/eu", "{\"$evaluators\":{\"y\":\"on\"}}");
+    put(&t, "confman/flag/base/f",
+        "{\"variants\":{\"on\":1,\"off\":0},\"defaultVariant\":\"off\","
+        "\"targeting\":{\"$ref\":\"y\"}}");
+    EXPECT(gives(&t, "base", "f", "0") && gives(&t, "eu", "f", "1"));
+    EXPECT(flagset_document(flagsets_get(t.f, t.kv, SPAN("eu")), &document) == ERR_OK);
+    EXPECT(memmem(document.data, document.len, "\"x\":\"on\"", 8) != NULL);
+    put(&t, "confman/flagset/base", "{\"$evaluators\":{\"y\":\"on\"}}");
+    EXPECT(gives(&t, "base", "f", "1") && gives(&t, "eu", "f", "1"));
+    del(&t, "confman/flagset/eu");
+    put(&t, "confman/flagset/base", "{\"$evaluators\":{\"y\":\"off\"}}");
+    EXPECT(gives(&t, "eu", "f", "0"));
     EXPECT(close_all(&t));
 }
