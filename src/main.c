@@ -12,6 +12,14 @@ static bool is_called(const char *path, const char *name)
     return strcmp(slash ? slash + 1 : path, name) == 0;
 }
 
+static int docs(const char *what)
+{
+    if (strcmp(what, "cli") == 0)
+        return cli_docs();
+    int status = node_docs(what);
+    return strcmp(what, "man") == 0 ? cli_man() : status;
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 0 && is_called(argv[0], "etcd"))
@@ -28,6 +36,6 @@ int main(int argc, char **argv)
         return node_import(argc - 3, argv + 3,
                            &(struct import_source){ cli_etcd_snapshot, cli_etcd_hash });
     if (argc > 2 && strcmp(argv[1], "docs") == 0)
-        return strcmp(argv[2], "cli") == 0 ? cli_docs() : node_docs(argv[2]);
+        return docs(argv[2]);
     return cli_run(argc - 1, argv + 1);
 }

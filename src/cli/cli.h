@@ -13,3 +13,4 @@ int cli_etcd_snapshot(int argc, char **argv, const char *path);
 int cli_etcd_hash(int argc, char **argv, int64_t revision, uint32_t *hash, int64_t *compacted);
 
 int cli_docs(void); /* docs/reference/cli.md, on standard output */
+int cli_man(void);  /* the commands' part of the manual page */
