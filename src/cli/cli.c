@@ -353,12 +353,12 @@ int cli_run(int argc, char **argv)
 int cli_docs(void)
 {
     printf("# Command line\n\nMade from the table in `src/cli/cli.c` by `make docs`. put, get, "
-           "del, watch, txn, lease, member, auth, user, role (but its grants), mirror, lock, elect, "
-           "alarm, defrag, hash, status and compact speak to the etcd door, so they work against "
-           "any etcd v3 server; the others want a confman.\n\nExit status: 0 done, 1 refused or not found, 2 wrong usage, 3 the server "
-           "cannot be reached or did not answer in time. In JSON, keys and values are strings when "
-           "they are UTF-8, "
-           "else `{\"base64\": ...}`.\n");
+           "del, watch, txn, lease, member, auth, user, role (but its grants), mirror, lock, "
+           "elect, alarm, defrag, hash, status and compact speak to the etcd door, so they work "
+           "against any etcd v3 server; the others want a confman.\n\n"
+           "Exit status: 0 done, 1 refused or not found, 2 wrong usage, 3 the server cannot be "
+           "reached or did not answer in time. In JSON, keys and values are strings when they are "
+           "UTF-8, else `{\"base64\": ...}`.\n");
     for (int i = 0; i < COUNT; i++)
         options_help(&commands[i], true);
     return EXIT_DONE;
