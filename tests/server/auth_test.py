@@ -87,6 +87,7 @@ class Users:
     """root; right may m/; wrong may n/; admin has root's role. All with the same password."""
 
     def __init__(self, endpoint):
+        self.led = set()
         self.caller = c = Caller(endpoint)
         for user in ("root", "right", "wrong", "admin"):
             c.auth("UserAdd", pb.AuthUserAddRequest(name=user, password=PASSWORD))
@@ -148,6 +149,14 @@ def elected(users, name):
     except grpc.RpcError:
         return b""      # not built
     return leader_key(answer)
+
+
+def led(users, name):
+    """m/NAME, which root leads. Only once: whoever stands too waits for the first to go."""
+    if name not in users.led:
+        users.led.add(name)
+        elected(users, name)
+    return text(1, "m/" + name)
 
 
 def leader_key(answer):
@@ -251,7 +260,7 @@ ROWS = [
         lambda u: text(1, elected(u, fresh("proclaim"))) + text(2, "w"), "right"),
     Row("Leader", "/v3electionpb.Election/Leader", lambda u: text(1, "m/none"), "right"),
     Row("Observe", "/v3electionpb.Election/Observe",
-        lambda u: (elected(u, "observe"), text(1, "m/observe"))[1], "right", "stream"),
+        lambda u: led(u, "observe"), "right", "stream"),
     Row("Resign", "/v3electionpb.Election/Resign",
         lambda u: text(1, elected(u, fresh("resign"))), "right"),
     Row("Check", "/grpc.health.v1.Health/Check", lambda u: b"", "right", nobody=OK, wrong=OK,
