@@ -15,6 +15,11 @@ const KEPT = "confman.context"; // what was tried last, of this tab
 const urlOf = (name, environment, verb = "") =>
   `/v1/flags/${encodeURIComponent(name)}${verb}?${inEnvironment(environment)}`;
 const textOf = (flag) => JSON.stringify(flag.definition, null, 2);
+// With what is searched in it.
+const prepared = (flag) => ({
+  ...flag,
+  text: `${flag.name}\n${JSON.stringify(flag.definition)}`.toLowerCase(),
+});
 const off = (d) => !d || d.state === "DISABLED" || d.kill === true;
 
 const NEW = {
@@ -54,7 +59,7 @@ async function readAll(environment) {
     const page = await get(
       `/v1/flags?${inEnvironment(environment)}${after && `&after=${encodeURIComponent(after)}`}`,
     );
-    for (const flag of page.flags) all.set(flag.name, flag);
+    for (const flag of page.flags) all.set(flag.name, prepared(flag));
     revision = revision || page.revision;
     after = page.next || "";
   } while (after && all.size < LIST_MAX);
@@ -364,11 +369,7 @@ export function flags(root, parameters) {
   }
   function show() {
     const find = search.value.trim().toLowerCase();
-    const shown = find
-      ? ids.filter(
-          (x) => x.toLowerCase().includes(find) || textOf(all.get(x)).toLowerCase().includes(find),
-        )
-      : ids;
+    const shown = find ? ids.filter((x) => all.get(x).text.includes(find)) : ids;
     total.textContent = find ? `${count(shown.length)} of ${count(ids.length)}` : count(ids.length);
     rows.show({ ids: shown, chosen, find });
     empty.hidden = shown.length > 0;
@@ -392,7 +393,7 @@ export function flags(root, parameters) {
       const flag = { ...item, name: item.flag };
       if (flag.name === SHARED) continue; // rules that flags share: none of them has changed itself
       if (flag.deleted) all.delete(flag.name);
-      else all.set(flag.name, flag);
+      else all.set(flag.name, prepared(flag));
       rows.touch(flag.name);
       if (edit.which() === flag.name && !edit.hidden) edit.heard(all.get(flag.name) || null);
     }
@@ -429,7 +430,7 @@ export function flags(root, parameters) {
     empty.hidden = true;
     read();
   }
-  const made = (flag) => (all.set(flag.name, flag), opened(flag));
+  const made = (flag) => (all.set(flag.name, prepared(flag)), opened(flag));
   function make() {
     create(environment, made);
   }

@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -13,6 +14,7 @@ import ssl
 import subprocess
 import tempfile
 import threading
+import time
 import unittest
 
 from node import confman_bin, confman_only, free_port, main, target, wait_until
@@ -461,9 +463,13 @@ class TlsTest(StartTest):
                 f.write("nonsense")
             after = self.served()[0]
             metrics = ssl.create_default_context(cafile=self.authority.ca)
-            wait_until(lambda: b"confman_tls_reload_errors_total 1" in
-                       get(self.port, "/metrics", http.client.HTTPSConnection,
-                           context=metrics)[1], 10, "the change was refused")
+
+            def told():
+                return get(self.port, "/metrics", http.client.HTTPSConnection, context=metrics)[1]
+            wait_until(lambda: b"confman_tls_reload_errors_total 1" in told(), 10,
+                       "the change was refused")
+            end = re.search(rb"^confman_certificate_end_seconds (\S+)$", told(), re.M)
+            self.assertGreater(float(end[1]), time.time())
             self.assertEqual(self.served()[0], after)
 
     @confman_only

@@ -42,6 +42,7 @@ module.exports = {
     assert.strictEqual((await at("schemas/ruled/")).schema.properties.port.minimum, 1);
     // it holds, and a deep link leads to it
     assert.strictEqual((await send("PUT", "config/ruled/one", { value: { port: 0 } })).status, 422);
+    await pane.getByRole("heading", { name: "ruled/" }).waitFor();
     await page.reload();
     await pane.getByRole("heading", { name: "ruled/" }).waitFor();
     await pane.getByText("1 of the 2 values that stand are not so").waitFor();
