@@ -17,7 +17,7 @@ from node import Node  # noqa: E402
 from oidc_test import start as oidc_node  # noqa: E402
 
 MARK = os.path.join(HERE, "node_modules", ".installed")
-TEST_SECONDS = 600
+TEST_SECONDS = 900
 
 
 def install():
