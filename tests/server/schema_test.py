@@ -99,6 +99,8 @@ class SchemaTest(Door):
         self.assertTrue(told["detail"].startswith(told["errors"][0]["pointer"] + ": "))
         many = self.ask("PUT", "config/x", {"k%d" % i: 1 for i in range(90)}, 400)
         self.assertEqual((len(many["errors"]), many["more"]), (50, True))
+        told = self.ask("PUT", "environments/x", {"parent": "a/b", "colour": 1, "n/m": 2}, 400)
+        self.assertEqual({e["pointer"] for e in told["errors"]}, {"/parent", "/colour", "/n~1m"})
         told = self.ask("PUT", "quotas/prefix/x", {"max_keys": -1, "rate": "x", "y": 1}, 400)
         self.assertEqual({e["pointer"] for e in told["errors"]}, {"/max_keys", "/rate", "/y"})
 

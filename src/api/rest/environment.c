@@ -110,25 +110,31 @@ size_t rest_environments(const struct kv *kv, struct span environment, struct ar
 
 /* ---- requests ---- */
 
-static enum err read_body(struct span body, struct arena *arena, struct span *parent,
+/* Every member that is wrong is told. */
+static enum err read_body(struct span body, struct arena *arena, struct rest_call *call,
                           const char **detail)
 {
     char *why = arena_alloc(arena, JSONR_WHY_MAX);
-    json_t *json;
+    const char *member;
+    json_t *json, *value;
     enum err e = jsonr_read(body, &json, why);
     if (e != ERR_OK) {
         *detail = e == ERR_BODY_NOT_JSON ? why : NULL;
         return e;
     }
-    const json_t *given = json_object_get(json, "parent");
-    struct span name = span_of(json_string_value(given), json_string_length(given));
     *detail = "the body must be an object: {\"parent\": \"name of an environment\"}, or {}";
-    if (!json_is_object(json) || json_object_size(json) > (given != NULL))
-        e = ERR_BAD_REQUEST;
-    else if (json_is_string(given) && environment_name(name))
-        *parent = arena_copy(arena, name);
-    else if (given && !json_is_null(given))
-        e = ERR_BAD_REQUEST;
+    e = json_is_object(json) ? ERR_OK : ERR_BAD_REQUEST;
+    json_object_foreach(json, member, value)
+    {
+        struct span name = span_of(json_string_value(value), json_string_length(value));
+        if (strcmp(member, "parent") != 0)
+            e = member_fault(&call->faults, member, "is not known; known is parent", arena, detail);
+        else if (json_is_string(value) && environment_name(name))
+            call->parent = arena_copy(arena, name);
+        else if (!json_is_null(value))
+            e = member_fault(&call->faults, member, REST_ENVIRONMENT_RULE "; or null", arena,
+                             detail);
+    }
     json_decref(json);
     return e;
 }
@@ -147,7 +153,7 @@ enum err environment_read(const struct http_request *http, struct arena *arena,
         if (!environment_name(call->key))
             return ERR_BAD_REQUEST;
     }
-    return call->writes ? read_body(http->body, arena, &call->parent, detail) : e;
+    return call->writes ? read_body(http->body, arena, call, detail) : e;
 }
 
 /* Whether some environment were more than REST_DEPTH_MAX from its farthest parent, or its own one,
