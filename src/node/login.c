@@ -12,7 +12,10 @@
 
 #define REVOKED_LAST_MS (366LL * 24 * 3600 * 1000)
 
-enum { LOOK_MS = 10000 }; /* from one look at all streams to the next */
+enum {
+    LOOK_MS = 10000, /* from one look at all streams to the next, when nothing has changed */
+    LOOK_PART = 20,  /* of the time one part may go into that */
+};
 
 /* ---- parameters ---- */
 
@@ -607,32 +610,47 @@ bool login_lost(struct call *call, struct span user)
     return c->lost;
 }
 
-bool login_changes(const struct kv_change *changes, size_t n)
+/* Whether somebody may lose by it: what is new takes nothing, but a logout. */
+static bool takes(const struct kv_version *v)
 {
-    for (size_t i = 0; i < n; i++) {
-        struct span key = kv_key(changes[i].now);
-        if (span_starts(key, SPAN(ACCOUNT_ROOT)) || span_starts(key, SPAN(BEARER_TOKENS)) ||
-            span_starts(key, SPAN(BEARER_REVOKED)))
-            return true;
-    }
-    return false;
+    struct span key = kv_key(v);
+    bool fresh = !v->tombstone && v->version == 1;
+    return (!fresh && span_starts(key, SPAN(ACCOUNT_ROOT))) ||
+           (v->tombstone && span_starts(key, SPAN(BEARER_TOKENS))) ||
+           (fresh && span_starts(key, SPAN(BEARER_REVOKED)));
 }
 
-/* Keys of service accounts end without a change. */
+/* All streams are looked at, which costs by their number, and whoever is logged in can bring it
+ * about: it takes a part of the time at most, and is done at once as long as it has. */
 static void look_at_streams(struct node *n)
 {
-    int64_t now = loop_now_ms(n->loop);
-    if (now - n->logins.looked_ms < LOOK_MS)
+    struct logins *l = &n->logins;
+    int64_t start_us = loop_clock_us();
+    l->look = start_us < l->look_us;
+    if (l->look)
         return;
-    n->logins.looked_ms = now;
     watching_judge(n);
     pushing_judge(n);
-    arena_reset(&n->apply);
+    l->looked_ms = loop_now_ms(n->loop);
+    l->look_us = start_us + (loop_clock_us() - start_us) * LOOK_PART;
+}
+
+void login_changed(struct node *n, const struct kv_change *changes, size_t count)
+{
+    bool look = false;
+    for (size_t i = 0; i < count && !look; i++)
+        look = takes(changes[i].now);
+    if (look)
+        look_at_streams(n);
 }
 
 void login_sweep(struct node *n)
 {
-    look_at_streams(n);
+    /* Keys of service accounts end without a change. */
+    if (n->logins.look || loop_now_ms(n->loop) - n->logins.looked_ms >= LOOK_MS) {
+        look_at_streams(n);
+        arena_reset(&n->apply);
+    }
     tokens_sweep(&n->logins.simple, loop_now_ms(n->loop));
     tokens_sweep(&n->logins.seen, loop_now_ms(n->loop));
     oidc_sweep(n);

@@ -41,7 +41,9 @@ struct logins {
     uint64_t generation;  /* rises with every change of auth */
     struct key *key;      /* NULL: simple tokens */
     int64_t ttl_ms;       /* of a token */
-    int64_t looked_ms;    /* when streams were last looked at */
+    int64_t looked_ms;    /* when streams were last looked at, */
+    int64_t look_us;      /* from when on they may be again, */
+    bool look;            /* and that it is due */
     struct span changed;  /* while streams are judged: whose password has changed */
     VEC(struct call *) waiting;
     struct login *first, **last; /* the queue */
@@ -98,8 +100,9 @@ enum err login_may_send(const struct call *call, size_t bytes) MUST_CHECK;
  * token of Vault's clients that was taken or has ended, any token that was logged out, a password
  * that was changed, and with it the tokens that it was good for. Then it stays so. */
 bool login_lost(struct call *call, struct span user);
-/* Whether such keys and tokens are among what was changed: then streams are to be judged. */
-bool login_changes(const struct kv_change *changes, size_t n);
+/* Ends the streams that count no more when such keys or tokens are among what was changed: at once,
+ * or, where there are so many streams that it takes long, with the next sweep. */
+void login_changed(struct node *n, const struct kv_change *changes, size_t count);
 
 /* The token that the call has shown stands for nobody any more: here at once, and on all members
  * when the call hears of it. False: it has shown none that proves anything, or there is no need. */

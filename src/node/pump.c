@@ -173,9 +173,6 @@ static void apply_command(struct node *n, const struct raft_entry *e, struct pro
             pushing_judge(n);
             n->logins.changed = SPAN_NONE;
         }
-    } else if (login_changes(changes, count)) {
-        watching_judge(n);
-        pushing_judge(n);
     }
     count_changes(&n->metrics, changes, count);
     audit_end(n, p.note, reply.err, &reply, changes, count);
@@ -183,6 +180,7 @@ static void apply_command(struct node *n, const struct raft_entry *e, struct pro
         flagsets_changed(n->flagsets, changes, count);
         rest_links_changed(n->links, changes, count);
         revoke_changed(n, changes, count);
+        login_changed(n, changes, count); /* before anybody hears of anything */
         locking_changed(n, changes, count);
         watching_deliver(n, changes, count);
         watching_environments(n, changes, count);

@@ -781,7 +781,7 @@ class CommandLine(ServerTest):
         self.assertEqual((code, "not the same" in shown), (2, True))
 
         self.assertIn("see confman user --help", self.cli("user", "frob", status=2))
-        self.assertIn("wants 2 words", self.cli("user", "grant-role", "ann", status=2))
+        self.assertIn("wants NAME ROLE", self.cli("user", "grant-role", "ann", status=2))
         self.assertIn("not read, write", self.cli("role", "grant-permission", "app", "all", "k",
                                                   status=2))
         self.cli("role", "delete", "app", *root)

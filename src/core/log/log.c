@@ -198,7 +198,7 @@ enum err log_reader_batch(struct log_reader *r, struct span *records)
 
 enum err log_record_next(struct span *records, struct log_record *out)
 {
-    uint8_t type;
+    uint8_t type = 0;
     uint64_t len = 0;
     bool ok = span_u8(records, &type);
     *out = (struct log_record){ .type = (enum log_record_type)type };
