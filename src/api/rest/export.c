@@ -19,7 +19,7 @@ static enum err take_pair(void *context, struct span name, struct span value)
     enum rest_format format;
     if (span_is(name, "format")) {
         a->has_format = format_read(value, &format);
-        c->format = format;
+        c->format = (int)format;
         *a->detail = "format must be json, yaml or env";
         return a->has_format ? ERR_OK : ERR_BAD_REQUEST;
     }
