@@ -57,7 +57,9 @@ async function readAll(environment) {
     revision = 0;
   do {
     const page = await get(
-      `/v1/flags?${inEnvironment(environment)}${after && `&after=${encodeURIComponent(after)}`}`,
+      `/v1/flags?${inEnvironment(environment)}&own=true${
+        after && `&after=${encodeURIComponent(after)}`
+      }`,
     );
     for (const flag of page.flags) all.set(flag.name, prepared(flag));
     revision = revision || page.revision;
@@ -68,7 +70,7 @@ async function readAll(environment) {
 
 async function one(name, environment) {
   try {
-    return await get(urlOf(name, environment));
+    return await get(`${urlOf(name, environment)}&own=true`);
   } catch (e) {
     if (e.status === 404) return null;
     throw e;
