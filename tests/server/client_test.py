@@ -321,7 +321,7 @@ class ClientTest(ServerTest):
         told = self.runs(name + "2", state="failed")["subscriptions"][0]
         self.assertEqual((told["error"], told["failed_revision"]), ("no port is free", revision))
         self.assertEqual(refuses.ask("report", "now"), OK)
-        self.runs(name + "2", state="running", revision=revision)
+        self.runs(name + "2", state="running")
         asks.until("%s %s 1 1 default 1" % (OK, key), "cget", key)
         self.runs(name + "3", state="silent")
         self.assertEqual(asks.ask("report", "now", "bad"), OK)
