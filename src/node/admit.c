@@ -151,6 +151,11 @@ enum err admit_answer(struct call *call, const struct reply *reply)
     return ERR_OK;
 }
 
+size_t admit_stream_bytes(const struct node *n)
+{
+    return n->alloc.used < n->queue_bytes_max ? (size_t)n->params.watch_queue_bytes : 1;
+}
+
 void admit_call_gone(struct call *call)
 {
     CHECK(call->node->answer_bytes >= call->answer_bytes);

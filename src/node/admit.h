@@ -17,6 +17,10 @@ enum {
 /* ERR_RATE_LIMITED: then call->retry_ms says when it may come again. ERR_TOO_MANY_REQUESTS. */
 enum err admit_request(struct call *call, const struct request *r) MUST_CHECK;
 
+/* Unsent bytes from which on a stream is sent nothing more for now: it reads on from history. One
+ * that is not read holds as much, so they are few when all connections together hold much. */
+size_t admit_stream_bytes(const struct node *n);
+
 /* Before an answer is made into bytes; they are counted until they have left. ERR_ANSWER_TOO_LARGE,
  * ERR_ANSWERS_FULL: what was asked to be written is written all the same. */
 enum err admit_answer(struct call *call, const struct reply *reply) MUST_CHECK;

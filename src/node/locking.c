@@ -483,7 +483,7 @@ static void observe(struct locking *l)
         call_end(call, e);
         return;
     }
-    if (call_queued(call) >= (size_t)n->params.watch_queue_bytes) {
+    if (call_queued(call) >= admit_stream_bytes(n)) {
         set_due(l);
         return;
     }

@@ -161,6 +161,7 @@ struct node {
     /* upkeep.c: space, compaction, checkpoints, time-outs */
     bool nospace;
     size_t answer_bytes, answer_bytes_max; /* large answers on their way */
+    size_t queue_bytes_max;                /* of alloc */
     int64_t store_bytes_max;
     struct upkeep *upkeep;
     uint64_t spare;       /* number of a segment that is ready; 0: none */

@@ -141,7 +141,7 @@ static struct push_place elsewhere(struct node *n, struct arena *arena)
 
 bool push_has_room(const struct push_stream *s)
 {
-    return call_queued(s->call) < (size_t)s->call->node->params.watch_queue_bytes;
+    return call_queued(s->call) < admit_stream_bytes(s->call->node);
 }
 
 void push_send(struct push_stream *s, enum push_tell what, int64_t moves_on, struct span head,

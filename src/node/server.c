@@ -308,6 +308,12 @@ static int64_t answer_bound(const struct params *p)
                                : sysconf(_SC_PHYS_PAGES) / 4 * sysconf(_SC_PAGESIZE);
 }
 
+static int64_t queue_bound(const struct params *p)
+{
+    return p->queue_bytes_max ? p->queue_bytes_max
+                              : sysconf(_SC_PHYS_PAGES) / 8 * sysconf(_SC_PAGESIZE);
+}
+
 static void open_limits(struct node *n)
 {
     const struct params *p = &n->params;
@@ -322,6 +328,7 @@ static void open_limits(struct node *n)
     n->gate_ws_limits.message_bytes_max = gate;
     n->store_bytes_max = memory_bound(p);
     n->answer_bytes_max = (size_t)answer_bound(p);
+    n->queue_bytes_max = (size_t)queue_bound(p);
     conn_limit(n);
 }
 

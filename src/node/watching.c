@@ -66,7 +66,7 @@ void watching_close(struct watch_stream *s)
 
 static bool has_room(const struct watch_stream *s)
 {
-    return call_queued(s->call) < (size_t)s->node->params.watch_queue_bytes;
+    return call_queued(s->call) < admit_stream_bytes(s->node);
 }
 
 /* ---- sending ---- */

@@ -1,6 +1,7 @@
 """What prefixes and users may use, what is refused under load, who changed what, and the metrics
 under etcd's names."""
 import collections
+import http.client
 import json
 import os
 import re
@@ -258,6 +259,40 @@ class LoadTest(unittest.TestCase):
             wait_until(lambda: held() == 0, 10, "its bytes are free")
             self.assertGreater(len(ask(some)), 9500000)
             self.assertEqual(samples(node.url)["confman_answers_refused_total", ""], 2)
+
+    def test_many_who_do_not_read(self):
+        """Each stream may hold watch-queue-bytes, all together queue-bytes-max and a message each;
+        and whoever reads on misses nothing."""
+        streams, value, puts = 30, "x" * 60000, 120   # the system itself keeps some MB of each
+        with Node(args=("--queue-bytes-max", "4000000")) as node:
+            url = urllib.parse.urlsplit(node.url)
+            lazy = []
+            for _ in range(streams):
+                s = socket.socket()
+                self.addCleanup(s.close)
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                s.connect((url.hostname, url.port))
+                s.sendall(("GET /v1/watch?environment=e&prefix=k HTTP/1.1\r\nHost: %s\r\n\r\n"
+                           % url.netloc).encode())
+                lazy.append(s)
+            count = lambda: samples(node.url)["etcd_debugging_mvcc_watcher_total", ""]
+            wait_until(lambda: count() == streams, 10, "all watch")
+            client = http.client.HTTPConnection(url.hostname, url.port, timeout=20)
+            self.addCleanup(client.close)
+            for i in range(puts):
+                client.request("PUT", "/v1/config/k%03d?environment=e" % i,
+                               json.dumps({"value": value}))
+                answer = client.getresponse()
+                self.assertIn(answer.status, (200, 201), answer.read())
+                answer.read()
+            held = samples(node.url)["confman_memory_bytes", ""]
+            self.assertGreater(held, 4000000)
+            self.assertLess(held, 4000000 + streams * 3 * len(value))
+            lazy[0].settimeout(20)
+            seen, names = b"", [b'"key":"k%03d"' % i for i in range(puts)]
+            while names[-1] not in seen:
+                seen += lazy[0].recv(1 << 20)
+            self.assertEqual([seen.count(name) for name in names], [1] * puts)
 
 
 @unittest.skipIf(target() != "confman", "etcd has no audit log")
