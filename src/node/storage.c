@@ -76,7 +76,7 @@ static enum err read_identity(struct storage *s, struct file *f, const char *pat
                               char *why)
 {
     uint8_t bytes[IDENTITY_BYTES_MAX];
-    uint64_t size;
+    uint64_t size = 0;
     enum err e = file_size(f, &size);
     if (e == ERR_OK && (size < IDENTITY_BYTES_1 || size > IDENTITY_BYTES_MAX))
         return storage_refuse(ERR_CORRUPT, why, path,
