@@ -180,6 +180,8 @@ void write_pair_json(struct jsonw *w, const struct pb_key_value *kv, bool value)
 void write_bytes_json(struct jsonw *w, const char *name, struct span bytes);
 void write_header_json(struct jsonw *w, const struct pb_response_header *h);
 void print_json(struct buf *b); /* with a newline; b is closed */
+/* To standard output; false: it cannot be written. */
+bool write_bytes(struct span s);
 void print_bytes(struct span s);
 void print_pair(const struct pb_key_value *kv, bool value_only, bool keys_only);
 

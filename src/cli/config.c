@@ -4,11 +4,6 @@
 #include "cli/cli_int.h"
 #include "wire/jdoc/jdoc.h"
 
-static void put(struct span s)
-{
-    fwrite(s.data, 1, s.len, stdout);
-}
-
 static void path_of(struct buf *path, const struct options *o, const char *door, const char *key)
 {
     buf_reset(path);
@@ -42,7 +37,7 @@ static struct span text_of(const struct jdoc *item, const char *name)
 
 static void put_text(const struct jdoc *item, const char *name, const char *behind)
 {
-    put(text_of(item, name));
+    write_bytes(text_of(item, name));
     fputs(behind, stdout);
 }
 
@@ -53,10 +48,10 @@ static void put_value(const struct jdoc *item)
     struct buf b;
     buf_open(&b, &cli_heap);
     if (value && value->type == JDOC_STRING)
-        put(value->text);
+        write_bytes(value->text);
     else if (value)
         jdoc_write(value, &b);
-    put(buf_all(&b));
+    write_bytes(buf_all(&b));
     buf_close(&b);
 }
 
@@ -92,7 +87,7 @@ static int one(const struct options *o, const char *method, struct span body, st
     if (status != EXIT_DONE)
         return status;
     if (o->json)
-        put(text);
+        write_bytes(text);
     else if (strcmp(method, "GET") == 0)
         put_value(item);
     else
@@ -153,7 +148,7 @@ static void put_items(const struct options *o, const struct jdoc *items, bool fi
         buf_text(&b, first && !i ? "" : ",");
         jdoc_write(&items->items[i], &b);
     }
-    put(buf_all(&b));
+    write_bytes(buf_all(&b));
     buf_close(&b);
 }
 
@@ -172,7 +167,7 @@ static void put_rest(const struct jdoc *page)
         jdoc_write(&page->items[i], &b);
     }
     buf_text(&b, "}\n");
-    put(buf_all(&b));
+    write_bytes(buf_all(&b));
     buf_close(&b);
 }
 

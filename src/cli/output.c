@@ -61,9 +61,14 @@ void write_header_json(struct jsonw *w, const struct pb_response_header *h)
     jsonw_object_end(w);
 }
 
+bool write_bytes(struct span s)
+{
+    return !s.len || fwrite(s.data, 1, s.len, stdout) == s.len;
+}
+
 void print_bytes(struct span s)
 {
-    fwrite(s.data, 1, s.len, stdout);
+    write_bytes(s);
     putchar('\n');
 }
 

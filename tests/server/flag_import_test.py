@@ -170,9 +170,9 @@ class FlagImportTest(ServerTest):
         self.assertEqual(json.loads(self.flag("list", "--output", "json"))["flags"][0]["version"],
                          4)
         self.assertIn("/percentage", self.flag("set", "beta", '{"percentage": 101}', status=1))
-        self.assertIn("wants a flag's name", self.flag("get", status=2))
+        self.assertIn("wants NAME", self.flag("get", status=2))
         self.assertIn("MEMBER=VALUE", self.flag("eval", "beta", "ann", status=2))
-        self.assertIn("not one of", self.flag("give", "beta", status=2))
+        self.assertIn("is none of", self.flag("give", "beta", status=2))
         self.flag("delete", "beta")
         self.assertIn("no such flag", self.flag("get", "beta", status=1))
 
