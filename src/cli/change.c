@@ -254,7 +254,8 @@ int run_import(const struct options *o, struct arena *arena)
 static int put_out(void *context, struct span s)
 {
     (void)context;
-    return write_bytes(s) ? EXIT_DONE : cli_complain(EXIT_REFUSED, "standard output cannot be written");
+    return write_bytes(s) ? EXIT_DONE
+                          : cli_complain(EXIT_REFUSED, "standard output cannot be written");
 }
 
 int run_export(const struct options *o, struct arena *arena)

@@ -35,6 +35,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct arena arena;
     struct item item;
     struct page page;
+    struct flag_page flags;
     struct told_change change;
     struct span address;
     struct confman_error error;
@@ -44,6 +45,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     arena_open(&arena, &heap);
     (void)decode_one(text, &arena, &item);
     (void)decode_page(text, &arena, &page);
+    (void)decode_flags(text, &arena, &flags);
     struct told told;
     if (decode_told(text, &arena, &told) && told.kind == TOLD_CHANGES)
         for (uint32_t i = 0; i < told.changes->n; i++)

@@ -61,6 +61,18 @@ struct page {
 };
 bool decode_page(struct span body, struct arena *arena, struct page *out);
 bool decode_one(struct span body, struct arena *arena, struct item *out);
+struct known { /* a flag, or the shared rules */
+    struct span name, json;
+};
+/* A page of flags, with what they share as a record of its own when the page tells it. */
+struct flag_page {
+    const struct known *items;
+    size_t n;
+    int64_t revision;
+    struct span next; /* "": it was the last */
+    struct span shared;
+};
+bool decode_flags(struct span body, struct arena *arena, struct flag_page *out);
 /* A message of the stream that copies hang on (docs/reference/push.md). False: it makes no
  * sense. */
 enum told_kind {
@@ -99,9 +111,6 @@ void path_escape(struct buf *b, const char *text); /* into a path or query */
 
 /* ---- the last known good (cache.c) ---- */
 
-struct known { /* a flag, or the shared rules */
-    struct span name, json;
-};
 struct cached {
     struct span environment, prefix;
     int64_t revision;

@@ -175,18 +175,6 @@ static void reload(struct confman_copy *copy)
     copy->phase = COPY_LOAD;
 }
 
-static void take_flag(struct confman_copy *copy, const struct told_change *x)
-{
-    if (!span_is(x->name, "$evaluators")) {
-        copy_know(copy, x->name, x->gone ? NULL : &x->json);
-        return;
-    }
-    copy_span_free(copy, &copy->shared);
-    if (!x->gone)
-        copy->shared = copy_span(copy, x->json);
-    copy->flags_changed = true;
-}
-
 static bool take_changes(struct confman_copy *copy, int kind, const struct told *t,
                          struct arena *arena)
 {
@@ -194,14 +182,16 @@ static bool take_changes(struct confman_copy *copy, int kind, const struct told 
         struct told_change x;
         if (!decode_change(&t->changes->items[i], arena, &x) || x.flag != (kind == OF_FLAGS))
             return false;
-        if (x.flag) {
-            take_flag(copy, &x);
-        } else if (copy->resolves) { /* what refers to it is known to the server alone */
+        /* What refers to it, and what comes of the rules of all levels, is known to the server
+         * alone. */
+        if (x.flag ? span_is(x.name, "$evaluators") : copy->resolves) {
             reload(copy);
             return true;
-        } else {
-            copy_gather(copy, &x.item);
         }
+        if (x.flag)
+            copy_know(copy, x.name, x.gone ? NULL : &x.json);
+        else
+            copy_gather(copy, &x.item);
     }
     return true;
 }

@@ -63,7 +63,7 @@ void copy_ask_end(struct confman_copy *copy)
 }
 
 
-/* ---- flags: by one transaction, so that they are of one revision ---- */
+/* ---- flags: with what the environment inherits ---- */
 
 void copy_clear_known(struct confman_copy *copy)
 {
@@ -95,30 +95,24 @@ void copy_know(struct confman_copy *copy, struct span name, const struct span *j
     copy->flags_changed = true;
 }
 
-static bool take_flags(struct confman_copy *copy, struct span answer, struct arena *arena)
+/* The revision of the first page counts: what comes after it is told. */
+static bool take_flags(struct confman_copy *copy, const struct flag_page *page, bool first)
 {
-    struct pb_txn_response r;
-    size_t skip = sizeof("confman/flag/") + strlen(copy->environment);
-    if (pb_txn_response_decode(answer, arena, &r) != ERR_OK || !r.header || r.n_responses != 2 ||
-        !r.responses[0].response_range || !r.responses[1].response_range ||
-        r.responses[0].response_range->n_kvs > FLAGS_MAX)
+    if (first) {
+        copy_clear_known(copy);
+        copy->seen[OF_FLAGS] = page->revision;
+        copy->flags_changed = true;
+        if (page->shared.len)
+            copy->shared = copy_span(copy, page->shared);
+    }
+    if (copy->known.n + page->n > FLAGS_MAX || (!page->n && page->next.len))
         return false;
-    const struct pb_range_response *flags = r.responses[0].response_range;
-    const struct pb_range_response *shared = r.responses[1].response_range;
-    copy_clear_known(copy);
-    VEC_RESERVE(&copy->known, &copy->alloc, flags->n_kvs);
-    for (size_t i = 0; i < flags->n_kvs; i++) {
-        struct span key = flags->kvs[i].key;
-        if (key.len <= skip)
-            return false;
-        struct known k = { copy_span(copy, span_from(key, skip)),
-                           copy_span(copy, flags->kvs[i].value) };
+    VEC_RESERVE(&copy->known, &copy->alloc, page->n);
+    for (size_t i = 0; i < page->n; i++) {
+        struct known k = { copy_span(copy, page->items[i].name),
+                           copy_span(copy, page->items[i].json) };
         VEC_PUSH(&copy->known, &copy->alloc, k);
     }
-    if (shared->n_kvs)
-        copy->shared = copy_span(copy, shared->kvs[0].value);
-    copy->seen[OF_FLAGS] = r.header->revision;
-    copy->flags_changed = true;
     return true;
 }
 
@@ -131,50 +125,43 @@ static void loaded(struct confman_copy *copy)
     copy_loaded(copy, made);
 }
 
+static void ask_flags(struct confman_copy *copy, struct span after);
+
 static void got_flags(struct confman *c, struct rpc *call)
 {
     struct confman_copy *copy = take(call);
-    struct grpc_reader reader;
+    struct flag_page page;
     struct arena arena;
-    struct span in = buf_all(&call->in), message;
-    bool got = false;
-    grpc_reader_open(&reader, &c->alloc);
     arena_open(&arena, &c->alloc);
     if (call->error.code == CONFMAN_OK &&
-        (grpc_reader_next(&reader, &in, ANSWER_BYTES_MAX, &message, &got) != ERR_OK || !got ||
-         !take_flags(copy, message, &arena)))
+        (!decode_flags(buf_all(&call->in), &arena, &page) ||
+         !take_flags(copy, &page, call->about == 0)))
         error_set(&call->error, CONFMAN_PROTOCOL, "the answer about flags makes no sense");
-    arena_close(&arena);
-    grpc_reader_close(&reader);
-    if (call->error.code == CONFMAN_OK)
-        loaded(copy);
-    else
+    if (call->error.code != CONFMAN_OK)
         copy_failed(copy, &call->error);
+    else if (page.next.len)
+        ask_flags(copy, page.next);
+    else
+        loaded(copy);
+    arena_close(&arena);
     rpc_free(call);
 }
 
-static void ask_flags(struct confman_copy *copy)
+static void ask_flags(struct confman_copy *copy, struct span after)
 {
-    struct buf key, end, shared;
-    struct rpc *call = ask(copy, "POST", got_flags);
-    struct buf *bufs[] = { &key, &end, &shared };
-    for (int i = 0; i < 3; i++)
-        buf_open(bufs[i], &copy->alloc);
-    buf_format(&key, "confman/flag/%s/", copy->environment);
-    buf_format(&end, "confman/flag/%s0", copy->environment); /* '0' is behind '/' */
-    buf_format(&shared, "confman/flagset/%s", copy->environment);
-    struct pb_range_request ranges[] = {
-        { .key = buf_all(&key), .range_end = buf_all(&end), .serializable = true },
-        { .key = buf_all(&shared), .serializable = true }
-    };
-    struct pb_request_op ops[] = { { .which_request = 1, .request_range = &ranges[0] },
-                                   { .which_request = 1, .request_range = &ranges[1] } };
-    struct pb_txn_request r = { .success = ops, .n_success = 2 };
-    pb_txn_request_encode(&r, &call->body);
-    buf_text(&call->path, "/etcdserverpb.KV/Txn");
-    call->grpc = true;
-    for (int i = 0; i < 3; i++)
-        buf_close(bufs[i]);
+    struct rpc *call = ask(copy, "GET", got_flags);
+    struct buf name;
+    buf_text(&call->path, "/v1/flags?environment=");
+    path_escape(&call->path, copy->environment);
+    call->about = after.len > 0;
+    if (after.len) {
+        buf_open(&name, &copy->alloc);
+        buf_span(&name, after);
+        buf_u8(&name, 0);
+        buf_text(&call->path, "&after=");
+        path_escape(&call->path, (const char *)name.data);
+        buf_close(&name);
+    }
     rpc_start(copy->client, call);
 }
 
@@ -206,7 +193,7 @@ static void got_page(struct confman *c, struct rpc *call)
     if (page.next.len)
         ask_page(copy, page.next);
     else if (copy->wants[OF_FLAGS])
-        ask_flags(copy);
+        ask_flags(copy, SPAN_NONE);
     else
         loaded(copy);
     rpc_free(call);
@@ -236,7 +223,7 @@ void copy_load(struct confman_copy *copy)
         copy->made = part_open();
         ask_page(copy, SPAN_NONE);
     } else {
-        ask_flags(copy);
+        ask_flags(copy, SPAN_NONE);
     }
 }
 

@@ -145,6 +145,40 @@ bool decode_page(struct span body, struct arena *arena, struct page *out)
     return true;
 }
 
+bool decode_flags(struct span body, struct arena *arena, struct flag_page *out)
+{
+    struct jdoc *v;
+    struct buf b;
+    *out = (struct flag_page){ 0 };
+    if (!read_tree(body, arena, &v) || !count_of(v, "revision", &out->revision))
+        return false;
+    const struct jdoc *flags = jdoc_member(v, SPAN("flags"));
+    const struct jdoc *shared = jdoc_member(v, SPAN("$evaluators"));
+    if (!jdoc_is(flags, JDOC_ARRAY))
+        return false;
+    struct known *list = ARENA_ARRAY(arena, struct known, flags->n + 1);
+    for (uint32_t i = 0; i < flags->n; i++) {
+        const struct jdoc *x = &flags->items[i];
+        const struct jdoc *definition =
+            jdoc_is(x, JDOC_OBJECT) ? jdoc_member(x, SPAN("definition")) : NULL;
+        if (!definition || !text_of(x, "name", &list[i].name))
+            return false;
+        list[i].json = json_of(definition, arena);
+    }
+    out->items = list;
+    out->n = flags->n;
+    (void)text_of(v, "next", &out->next);
+    if (!jdoc_is(shared, JDOC_OBJECT) || !shared->n)
+        return true;
+    buf_open(&b, arena->alloc);
+    buf_text(&b, "{\"$evaluators\":");
+    jdoc_write(shared, &b);
+    buf_text(&b, "}");
+    out->shared = arena_copy(arena, buf_all(&b));
+    buf_close(&b);
+    return true;
+}
+
 static const char *const told_names[TOLD_KINDS] = {
     [TOLD_WELCOME] = "welcome",     [TOLD_SUBSCRIBED] = "subscribed",
     [TOLD_CHANGES] = "changes",     [TOLD_PROGRESS] = "progress",

@@ -1,5 +1,6 @@
 """libconfman: installed, compiled against by its pkg-config file, and driven: tests/client/driver.c
 and the examples, against one node."""
+import json
 import os
 import resource
 import shutil
@@ -382,6 +383,34 @@ class ClientTest(ServerTest):
                              OK + (" 1 on SPLIT " if on else " 0 off SPLIT "))
         curl("%s/v1/flags/f?environment=%s" % (self.node.url, environment), "-X", "DELETE")
         d.until("CONFMAN_NOT_FOUND -1 - ERROR FLAG_NOT_FOUND", "flag", "boolean", "f")
+
+    def rules(self, environment, rules):
+        answer = curl(self.node.url + "/v1/txn", "-X", "POST", body=json.dumps({"changes": [
+            {"kind": "flagset", "environment": environment,
+             "value": {"$evaluators": rules}}]}).encode())
+        self.assertEqual(answer.status, 200, answer)
+
+    def test_inherited_flags(self):
+        base = self.name("b").replace("/", "-")
+        own, d = base + "-heir", self.driver()
+        at, there = "?environment=" + own, "?environment=" + base
+        self.put("environments/" + own, json.dumps({"parent": base}))
+        self.rules(base, {"staff": {"==": [{"var": "role"}, "staff"]}})
+        self.put("flags/f" + there, '{"variants":{"a":"one","b":"two"},"defaultVariant":"a",'
+                 '"targeting":{"if":[{"$ref":"staff"},"b",null]}}')
+        d.ask("copy", own, "-", 1)
+        self.assertEqual(d.ask("wait", 2, 10000), OK)
+        self.assertEqual(d.ask("flag", "string", "f"), OK + " one a DEFAULT ")
+        self.assertEqual(d.ask("flag", "string", "f", "role=staff"), OK + " two b TARGETING_MATCH ")
+        self.rules(own, {"staff": {"==": [{"var": "role"}, "boss"]}})   # the nearest counts
+        d.until(OK + " one a DEFAULT ", "flag", "string", "f", "role=staff")
+        d.until(OK + " two b TARGETING_MATCH ", "flag", "string", "f", "role=boss")
+        self.put("flags/f" + at, '{"variants":{"c":"three"},"defaultVariant":"c"}')
+        d.until(OK + " three c STATIC ", "flag", "string", "f")
+        curl(self.node.url + "/v1/flags/f" + at, "-X", "DELETE")
+        d.until(OK + " one a DEFAULT ", "flag", "string", "f")
+        self.put("environments/" + own, "{}")
+        d.until("CONFMAN_NOT_FOUND own - ERROR FLAG_NOT_FOUND", "flag", "string", "f")
 
     def remote(self, environment, flag, user):
         answer = curl("%s/v1/flags/%s:evaluate?environment=%s" % (self.node.url, flag, environment),

@@ -672,6 +672,11 @@ static void list(struct answering *a, const struct reply *reply, struct rest_ans
         jsonw_name(&w, "next");
         jsonw_text(&w, name_of(last));
     }
+    if (!a->flag->own && !a->flag->after.len) {
+        open_answering(a);
+        jsonw_name(&w, "$evaluators");
+        fval_write(flagset_shared(a->set), &b);
+    }
     jsonw_object_end(&w);
     body_of(out, 200, "application/json", &b, a->arena);
 }

@@ -150,6 +150,11 @@ static const struct flag *flag_behind(struct flagset *s, struct span name, char 
     return compile(s, arena_copy(spare, name), definition, spare, why);
 }
 
+const struct fval *flagset_shared(const struct flagset *s)
+{
+    return &s->shared;
+}
+
 /* ---- sets ---- */
 
 static void set_free(struct flagset *s)

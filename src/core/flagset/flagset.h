@@ -67,6 +67,9 @@ struct span flagset_level(const struct flagset *s, size_t i); /* 0: the environm
 /* The flag as it stands, nearest first; NULL: there is none. *level (may be NULL): where. */
 const struct kv_version *flagset_find(struct flagset *s, struct span name, size_t *level);
 
+/* {name: rule}: what all levels share, each rule from the nearest that has it. */
+const struct fval *flagset_shared(const struct flagset *s);
+
 size_t flagset_count(const struct flagset *s);
 bool flagset_over(const struct flagset *s); /* there are more than FLAGSET_FLAGS_MAX */
 struct span flagset_name(const struct flagset *s, size_t i); /* in order of name */
