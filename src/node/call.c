@@ -732,9 +732,25 @@ static enum err may_take(struct call *call, const struct request *r)
     return e == ERR_OK && !keys ? request_check(r, &n->turn) : e;
 }
 
-bool call_has_state(const struct node *n)
+/* Who may do what is known. */
+static bool has_rights(const struct node *n)
 {
     return !transfer_loading(n) && n->machine.applied_index >= n->auth_index;
+}
+
+/* One of several that has applied nothing yet may have lost its disk, and be refused by the others
+ * in a moment: it does not answer that there is nothing. */
+bool call_has_state(const struct node *n)
+{
+    return has_rights(n) && (n->cluster.alone || n->machine.applied_index > 0);
+}
+
+/* What is not answered from here waits for a leader. */
+static bool may_answer(const struct node *n, const struct request *r)
+{
+    if (r->type == REQUEST_STATUS || r->type == REQUEST_HEALTH)
+        return true;
+    return r->serializable || is_watch(r) ? call_has_state(n) : has_rights(n);
 }
 
 static void take_renewal(struct call *call, int64_t lease)
@@ -754,7 +770,7 @@ void call_take(struct call *call, struct request *r, struct span message)
     struct node *n = call->node;
     if (r->type == REQUEST_NONE)
         return;
-    if (!call_has_state(n) && r->type != REQUEST_STATUS && r->type != REQUEST_HEALTH) {
+    if (!may_answer(n, r)) {
         call_end(call, ERR_UNHEALTHY); /* there is no state now to answer from */
         return;
     }

@@ -1,17 +1,25 @@
 """Alarms, quota, Defragment, Hash, Downgrade, ranges in pieces: with grpc and Debian's etcdctl."""
 import os
 import subprocess
+import unittest
 
 import grpc
 
 from etcd_api import Api, pb, prefix_end
-from node import ServerTest, confman_only, main, target, wait_until
+from node import Node, ServerTest, confman_only, free_port, main, target, wait_until
 from web import curl
 
 FULL = ("RESOURCE_EXHAUSTED", "etcdserver: mvcc: database space exceeded")
 CORRUPT = ("DATA_LOSS", "etcdserver: corrupt cluster")
 GET, ACTIVATE, DEACTIVATE = range(3)
 VALUE = b"v" * 1000
+
+
+def lives(node):
+    try:
+        return curl(node.url + "/health/live").status == 200
+    except subprocess.CalledProcessError:
+        return False
 
 
 class Maintenance(ServerTest):
@@ -239,6 +247,27 @@ class LevelTest(Maintenance):
         self.restart("--hold-level", "3")
         self.assertEqual(self.level(), newest)  # never down
         self.assertIn(b"confman_level %d\n" % newest, curl(self.node.url + "/metrics").body)
+
+
+@confman_only
+class FirstOfThreeTest(unittest.TestCase):
+    """One of several that has heard of no leader yet does not say that there is nothing."""
+
+    def test_nothing_is_known(self):
+        ports = [free_port() for _ in range(3)]
+        node = Node(args=("--name", "a", "--listen-peers", "127.0.0.1:%d" % ports[0],
+                          "--initial-cluster", ",".join("%s=127.0.0.1:%d" % pair
+                                                        for pair in zip("abc", ports))))
+        self.addCleanup(node.close)
+        node.ready = lambda: lives(node)
+        node.start()
+        api = Api(node.endpoint)
+        self.addCleanup(api.close)
+        with self.assertRaises(grpc.RpcError) as refused:
+            api.Range(pb.RangeRequest(key=b"k", serializable=True), timeout=10)
+        self.assertEqual(refused.exception.details(), "etcdserver: unhealthy cluster")
+        for path in ("/v1/config/k", "/v1/config", "/v1/flags", "/v1/watch?prefix=k"):
+            self.assertEqual(curl(node.url + path).status, 503, path)
 
 
 @confman_only
